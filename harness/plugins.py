@@ -1,0 +1,64 @@
+"""Building plug-ins from names and arguments, with errors that name the wrong argument before anything is spent."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from typing import Any, cast
+
+from harness import registry
+from harness.contracts import Router, Task
+from harness.errors import MixrouteError
+
+
+def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - each registry has its own protocol
+    """Construct the plug-in ``name`` with ``arguments``.
+
+    Raises:
+        MixrouteError: unknown name, an argument that the constructor does not take, a missing one, or a value that it
+            refuses (``TypeError`` and ``ValueError`` of the constructor are reported with the plug-in's name).
+    """
+    cls = kind.get(name)
+    parameters = inspect.signature(cls).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for key in arguments:
+        if key not in parameters and not open_ended:
+            close = difflib.get_close_matches(key, parameters, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"it takes: {', '.join(parameters) or 'no arguments'}"
+            raise MixrouteError(f"{kind.kind} '{name}' takes no argument '{key}': {hint}")
+    missing = [
+        key for key, p in parameters.items()
+        if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and key not in arguments
+    ]  # fmt: skip
+    if missing:
+        raise MixrouteError(f"{kind.kind} '{name}' needs the argument '{missing[0]}'")
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError) as error:
+        raise MixrouteError(f"{kind.kind} '{name}' refuses its arguments {dict(arguments)}: {error}") from error
+
+
+def open_task(name: str, **arguments: Any) -> Task:  # noqa: ANN401 - each task declares its own arguments
+    """Open a task, such as ``open_task("alfworld", data="…", split="valid_unseen")``.
+
+    Args:
+        name: Registered name, entry point or ``path/to/file.py:Name``.
+        **arguments: What the task's constructor takes; ``split`` for every task.
+
+    Raises:
+        MixrouteError: unknown task or argument, missing or corrupt data.
+    """
+    return cast("Task", build(registry.tasks, name, arguments))
+
+
+def open_router(name: str, **arguments: Any) -> Router:  # noqa: ANN401 - each router declares its own arguments
+    """Construct a router from its registered name, entry point or ``path/to/file.py:Name``.
+
+    Raises:
+        MixrouteError: unknown router or argument, or a class without an ``act`` method.
+    """
+    router = build(registry.routers, name, arguments)
+    if not isinstance(router, Router):
+        raise MixrouteError(f"router '{name}' has no 'act' and 'granularity': derive it from harness.StepRouter")
+    return router

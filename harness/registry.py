@@ -1,0 +1,106 @@
+"""One generic registry for routers, tasks and backends.
+
+A name is found in this order: registered by decorator in this process, then by an installed entry point (imported only
+when asked for), then as ``path/to/file.py:Name``. Nothing is imported before it is needed, so listing names is cheap.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from harness.errors import MixrouteError
+
+T = TypeVar("T", bound=type[Any])
+
+
+class Registry:
+    """Names of one kind of plug-in.
+
+    Args:
+        kind: Singular noun for messages, such as ``router``.
+        group: Entry-point group, such as ``mixroute.routers``.
+    """
+
+    def __init__(self, kind: str, group: str) -> None:
+        self.kind = kind
+        self.group = group
+        self._registered: dict[str, type[Any]] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Class decorator that registers the class as ``name``.
+
+        Raises:
+            MixrouteError: another class already has this name.
+        """
+
+        def add(cls: T) -> T:
+            known = self._registered.get(name)
+            if known is not None and known.__qualname__ != cls.__qualname__:
+                raise MixrouteError(
+                    f"{self.kind} '{name}' is already {known.__module__}.{known.__qualname__}: choose another name"
+                )
+            self._registered[name] = cls
+            return cls
+
+        return add
+
+    def names(self) -> list[str]:
+        """All known names, sorted; imports nothing."""
+        return sorted({*self._registered, *(point.name for point in entry_points(group=self.group))})
+
+    def get(self, name: str) -> type[Any]:
+        """The class behind ``name``, which may also be ``path/to/file.py:Name``.
+
+        Raises:
+            MixrouteError: unknown name (with the closest known one), missing file or attribute, or failing import.
+        """
+        if name in self._registered:
+            return self._registered[name]
+        for point in entry_points(group=self.group):
+            if point.name == name:
+                try:
+                    return cast("type[Any]", point.load())
+                except ImportError as error:
+                    raise MixrouteError(f"{self.kind} '{name}' ({point.value}) cannot be imported: {error}") from error
+        path, colon, attribute = name.rpartition(":")
+        if colon and path.endswith(".py"):
+            return self._from_file(Path(path), attribute)
+        close = difflib.get_close_matches(name, self.names(), n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(self.names())}"
+        raise MixrouteError(f"unknown {self.kind} '{name}': {hint}")
+
+    def _from_file(self, path: Path, attribute: str) -> type[Any]:
+        if not path.is_file():
+            raise MixrouteError(f"{self.kind} file {path} does not exist: give path/to/file.py:Name")
+        module_name = f"mixroute_plugin_{path.resolve().as_posix().replace('/', '_').removesuffix('.py')}"
+        module = sys.modules.get(module_name)
+        if module is None:
+            spec = importlib.util.spec_from_file_location(module_name, path)
+            if spec is None or spec.loader is None:
+                raise MixrouteError(f"{self.kind} file {path} is not a Python module")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[module_name] = module
+            try:
+                spec.loader.exec_module(module)
+            except Exception as error:
+                del sys.modules[module_name]
+                raise MixrouteError(f"{self.kind} file {path} fails on import: {error!r}") from error
+        found = getattr(module, attribute, None)
+        if not isinstance(found, type):
+            raise MixrouteError(f"{path} has no class '{attribute}': check the name after the colon")
+        return found
+
+
+routers = Registry("router", "mixroute.routers")
+tasks = Registry("task", "mixroute.tasks")
+backends = Registry("backend", "mixroute.backends")
+
+register_router = routers.register
+register_task = tasks.register
+register_backend = backends.register

@@ -1,0 +1,1 @@
+"""Router strategies: one file a router or family."""
