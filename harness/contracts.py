@@ -272,4 +272,3 @@ class StepRouter(ABC):
     async def act(self, step: Step) -> Completion:
         """Ask the chosen model."""
         return await step.ask(self.choose(step))
-

@@ -1,0 +1,250 @@
+"""Episodes on disk: one JSON line an episode; an episode persists whole or not at all.
+
+A run is a folder of three files. ``run.json`` says what was run. ``episodes.jsonl`` holds what happened and nothing that
+depends on the clock, so that a deterministic run writes the same bytes again. ``timings.jsonl`` holds what was measured;
+its line is written before the episode's, so a finished episode always has one. Published entries hold the same two
+files compressed (``.xz``). Reading accepts both forms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from harness.errors import MixrouteError
+
+SCHEMA = 1
+EPISODES = "episodes.jsonl"
+TIMINGS = "timings.jsonl"
+RUN = "run.json"
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class CallRecord(_Record):
+    """One call to a model, as charged. Lists run over the decoded tokens, stop token included."""
+
+    model: str
+    prompt_tokens: int
+    cached_tokens: int
+    """Leading prompt tokens whose keys and values this model already held; only the others were computed."""
+    decoded_tokens: int
+    content_tokens: int
+    finish: str
+    switch: bool
+    """Whether the episode's call before this one went to another model."""
+    text: str
+    logprobs: list[float]
+    entropies: list[float]
+    margins: list[float]
+
+
+class StepRecord(_Record):
+    """One step: what the agent saw, every call that the router made, and what was done."""
+
+    observation: str
+    admissible: list[str]
+    calls: list[CallRecord]
+    text: str
+    action: str
+    valid: bool | None
+    """Whether the action was admissible; null where the task lists none."""
+    reward: float
+    model: str
+    """The model whose completion became the action; ``mixed`` where several made it."""
+
+
+class Episode(_Record):
+    """One play of an instance. ``end`` is ``done``, ``step_cap`` or ``error``."""
+
+    schema: int
+    run: str
+    instance: str
+    kind: str
+    seed: int
+    score: float
+    success: bool
+    end: str
+    error: str | None
+    steps: list[StepRecord]
+    final_observation: str
+
+
+class CallTiming(_Record):
+    """Seconds of one call; see ``harness.contracts.Timing``."""
+
+    queue: float
+    prefill: float
+    decode: float
+    latency: float
+
+
+class StepTiming(_Record):
+    """Seconds of one step spent in the environment, in the router's own code, and in each call."""
+
+    environment: float
+    router: float
+    calls: list[CallTiming]
+
+
+class EpisodeTiming(_Record):
+    """Measured seconds of one episode, keyed as the episode."""
+
+    instance: str
+    seed: int
+    reset: float
+    steps: list[StepTiming]
+
+
+class RunMeta(_Record):
+    """What was run. ``hash`` covers ``config``, ``protocol``, the model fingerprints and ``fitted``; ``group`` is the same
+    without router, label and seed: two runs may be compared if and only if their groups are equal.
+    """
+
+    schema: int
+    id: str
+    hash: str
+    group: str
+    label: str
+    task: str
+    split: str
+    pool: str
+    router: str
+    seed: int
+    config: dict[str, Any]
+    protocol: dict[str, Any]
+    models: dict[str, dict[str, Any]]
+    """Per model of the pool, the fields of its ``ModelCard``."""
+    fitted: dict[str, Any]
+    """Router arguments chosen on development episodes, with where they came from."""
+    instances: list[str]
+    provenance: dict[str, Any]
+
+
+R = TypeVar("R", bound=_Record)
+
+
+def content_hash(value: object) -> str:
+    """SHA-256 (hex) of the canonical JSON of ``value``: sorted keys, no spaces."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` so that a reader sees the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    with part.open("rb") as handle:
+        os.fsync(handle.fileno())
+    part.replace(path)
+
+
+class TraceWriter:
+    """Appends finished episodes of one run to its folder; opening repairs a torn last line and finds what is done."""
+
+    def __init__(self, folder: Path, meta: RunMeta) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self.episodes: dict[str, Episode] = {}
+        """Finished episodes by instance."""
+        existing = folder / RUN
+        if existing.exists() and read_meta(folder).hash != meta.hash:
+            raise MixrouteError(f"{existing} belongs to another run (hash differs): choose another --out folder")
+        for name in (TIMINGS, EPISODES):
+            _repair(folder / name)
+        for episode in _read_lines(folder / EPISODES, Episode):
+            self.episodes[episode.instance] = episode
+        if not existing.exists():
+            write_atomically(existing, msgspec.json.format(msgspec.json.encode(meta), indent=1) + b"\n")
+        self._timings = (folder / TIMINGS).open("ab")
+        self._lines = (folder / EPISODES).open("ab")
+
+    def append(self, episode: Episode, timing: EpisodeTiming) -> None:
+        """Persist one finished episode, flushed to the disk before this returns."""
+        for handle, record in ((self._timings, timing), (self._lines, episode)):
+            handle.write(msgspec.json.encode(record) + b"\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+        self.episodes[episode.instance] = episode
+
+    def close(self) -> None:
+        """Close the files and put their lines in order of instance, so that the bytes do not depend on timing."""
+        self._timings.close()
+        self._lines.close()
+        timings = {t.instance: t for t in _read_lines(self._folder / TIMINGS, EpisodeTiming)}
+        for name, records in ((TIMINGS, timings), (EPISODES, self.episodes)):
+            body = b"".join(msgspec.json.encode(records[i]) + b"\n" for i in sorted(records) if i in self.episodes)
+            write_atomically(self._folder / name, body)
+
+
+def read_meta(folder: Path) -> RunMeta:
+    """The ``run.json`` of a run folder.
+
+    Raises:
+        MixrouteError: it is missing, not of this schema, or not valid.
+    """
+    path = folder / RUN
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunMeta)
+    except OSError as error:
+        raise MixrouteError(f"{path} cannot be read ({error.strerror}): not a run folder?") from error
+    except msgspec.MsgspecError as error:
+        raise MixrouteError(f"{path} is not a run of schema {SCHEMA}: {error}") from error
+
+
+def read_episodes(folder: Path) -> Iterator[Episode]:
+    """The episodes of a run or entry folder, in file order.
+
+    Raises:
+        MixrouteError: a line is corrupt (a torn last line of a running or killed run is passed over).
+    """
+    yield from _read_lines(_plain_or_xz(folder / EPISODES), Episode)
+
+
+def read_timings(folder: Path) -> Iterator[EpisodeTiming]:
+    """The measured times of a run or entry folder; a killed run may hold some without an episode."""
+    yield from _read_lines(_plain_or_xz(folder / TIMINGS), EpisodeTiming)
+
+
+def find_runs(root: Path) -> list[Path]:
+    """All run and entry folders at or below ``root``, sorted."""
+    if not root.is_dir():
+        raise MixrouteError(f"results folder {root} does not exist: run a suite first")
+    return sorted(path.parent for path in root.rglob(RUN))
+
+
+def _plain_or_xz(path: Path) -> Path:
+    packed = path.with_name(path.name + ".xz")
+    return packed if packed.exists() and not path.exists() else path
+
+
+def _read_lines(path: Path, kind: type[R]) -> Iterator[R]:
+    if not path.exists():
+        return
+    decoder = msgspec.json.Decoder(kind)
+    with lzma.open(path, "rb") if path.suffix == ".xz" else path.open("rb") as handle:
+        for number, line in enumerate(handle, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield decoder.decode(line)
+            except msgspec.MsgspecError as error:
+                raise MixrouteError(f"{path}:{number} is corrupt ({error}): delete the line to replay it") from error
+
+
+def _repair(path: Path) -> None:
+    """Cut a last line that a kill left half-written."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        write_atomically(path, content[: content.rfind(b"\n") + 1])
