@@ -28,7 +28,8 @@ class Message:
 class Prompt:
     """What a model reads, as append-only turns: the prompt of a step begins with the whole prompt of the step before.
 
-    ``format`` says how turns become text: ``chat`` through the model's own chat template, ``plain`` by joining contents.
+    ``format`` says how turns become text: ``chat`` through the model's own chat template, ``plain`` by joining the
+    contents.
     """
 
     messages: tuple[Message, ...]
@@ -74,7 +75,7 @@ class Environment(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A finished step as the agent saw it: the observation, then the completion's text and the action parsed from it."""
+    """A finished step as the agent saw it: observation, the completion's text, the action parsed from it."""
 
     observation: Observation
     text: str

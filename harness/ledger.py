@@ -2,8 +2,8 @@
 
 Costs of one call (specification: docs/cost.md):
 
-- ``weight_bytes``: bytes of weights read, ``(decoded + 1) * weight_bytes(model)``: the weights once for the prefill pass
-  and once for every decoded token. The nominal cost of precision at batch 1.
+- ``weight_bytes``: bytes of weights read, ``(decoded + 1) * weight_bytes(model)``: the weights once for the prefill
+  pass and once for every decoded token. The nominal cost of precision at batch 1.
 - ``flops``: ``2 * parameters * (computed prompt tokens + decoded tokens)``; attention's own products are left out.
 - ``seconds``: the call's measured share of device time, prefill and decode. Needs the timings file.
 """

@@ -1,9 +1,9 @@
 """Episodes on disk: one JSON line an episode; an episode persists whole or not at all.
 
-A run is a folder of three files. ``run.json`` says what was run. ``episodes.jsonl`` holds what happened and nothing that
-depends on the clock, so that a deterministic run writes the same bytes again. ``timings.jsonl`` holds what was measured;
-its line is written before the episode's, so a finished episode always has one. Published entries hold the same two
-files compressed (``.xz``). Reading accepts both forms.
+A run is a folder of three files. ``run.json`` says what was run. ``episodes.jsonl`` holds what happened and nothing
+that depends on the clock, so that a deterministic run writes the same bytes again. ``timings.jsonl`` holds what was
+measured; its line is written before the episode's, so a finished episode always has one. Published entries hold the
+same two files compressed (``.xz``). Reading accepts both forms.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class CallRecord(_Record):
+class CallRecord(_Record, frozen=True):
     """One call to a model, as charged. Lists run over the decoded tokens, stop token included."""
 
     model: str
@@ -48,7 +48,7 @@ class CallRecord(_Record):
     margins: list[float]
 
 
-class StepRecord(_Record):
+class StepRecord(_Record, frozen=True):
     """One step: what the agent saw, every call that the router made, and what was done."""
 
     observation: str
@@ -63,7 +63,7 @@ class StepRecord(_Record):
     """The model whose completion became the action; ``mixed`` where several made it."""
 
 
-class Episode(_Record):
+class Episode(_Record, frozen=True):
     """One play of an instance. ``end`` is ``done``, ``step_cap`` or ``error``."""
 
     schema: int
@@ -79,7 +79,7 @@ class Episode(_Record):
     final_observation: str
 
 
-class CallTiming(_Record):
+class CallTiming(_Record, frozen=True):
     """Seconds of one call; see ``harness.contracts.Timing``."""
 
     queue: float
@@ -88,7 +88,7 @@ class CallTiming(_Record):
     latency: float
 
 
-class StepTiming(_Record):
+class StepTiming(_Record, frozen=True):
     """Seconds of one step spent in the environment, in the router's own code, and in each call."""
 
     environment: float
@@ -96,7 +96,7 @@ class StepTiming(_Record):
     calls: list[CallTiming]
 
 
-class EpisodeTiming(_Record):
+class EpisodeTiming(_Record, frozen=True):
     """Measured seconds of one episode, keyed as the episode."""
 
     instance: str
@@ -105,9 +105,11 @@ class EpisodeTiming(_Record):
     steps: list[StepTiming]
 
 
-class RunMeta(_Record):
-    """What was run. ``hash`` covers ``config``, ``protocol``, the model fingerprints and ``fitted``; ``group`` is the same
-    without router, label and seed: two runs may be compared if and only if their groups are equal.
+class RunMeta(_Record, frozen=True):
+    """What was run.
+
+    ``hash`` covers ``config``, ``protocol``, the model fingerprints and ``fitted``; ``group`` the same without router,
+    label and seed: two runs may be compared if and only if their groups are equal.
     """
 
     schema: int

@@ -1,0 +1,1 @@
+"""Backends: what runs the models of a pool."""
