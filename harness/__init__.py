@@ -2,6 +2,7 @@
 
 from harness.contracts import (
     Backend,
+    Calibrated,
     Completion,
     Environment,
     Instance,
@@ -17,6 +18,7 @@ from harness.contracts import (
     Timing,
     Token,
     Turn,
+    join,
 )
 from harness.errors import EpisodeError, MixrouteError
 from harness.plugins import open_router, open_task
@@ -24,6 +26,7 @@ from harness.registry import register_backend, register_router, register_task
 
 __all__ = [
     "Backend",
+    "Calibrated",
     "Completion",
     "Environment",
     "EpisodeError",
@@ -41,6 +44,7 @@ __all__ = [
     "Timing",
     "Token",
     "Turn",
+    "join",
     "open_router",
     "open_task",
     "register_backend",

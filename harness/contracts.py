@@ -7,9 +7,12 @@ completion from the models of the pool, and the task parses the action from its 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from harness.trace import Episode
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
@@ -164,11 +167,28 @@ class Completion:
     prompt_tokens: int
     cached_tokens: int
     timing: Timing = field(default=Timing(), compare=False)
+    parts: tuple[Completion, ...] = ()
+    """The completions that this one was joined from; see ``join``."""
 
     @property
     def content(self) -> tuple[Token, ...]:
         """The tokens that make ``text``."""
         return self.tokens[: self.content_tokens]
+
+
+def join(parts: Sequence[Completion]) -> Completion:
+    """One completion whose text is that of ``parts`` in order, for routers that route inside a step."""
+    models = {part.model for part in parts}
+    return Completion(
+        model=models.pop() if len(models) == 1 else "mixed",
+        text="".join(part.text for part in parts),
+        tokens=tuple(token for part in parts for token in part.content),
+        content_tokens=sum(part.content_tokens for part in parts),
+        finish=parts[-1].finish,
+        prompt_tokens=parts[0].prompt_tokens,
+        cached_tokens=parts[0].cached_tokens,
+        parts=tuple(parts),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,3 +293,15 @@ class StepRouter(ABC):
     async def act(self, step: Step) -> Completion:
         """Ask the chosen model."""
         return await step.ask(self.choose(step))
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A router with arguments to be chosen on development episodes before it is run."""
+
+    probe: str
+    """The router whose development episodes ``fit`` reads, such as ``always-low``."""
+
+    def fit(self, episodes: Iterable[Episode]) -> Mapping[str, Any]:
+        """Constructor arguments chosen on ``episodes``; empty if none is open."""
+        ...

@@ -218,10 +218,15 @@ def read_timings(folder: Path) -> Iterator[EpisodeTiming]:
 
 
 def find_runs(root: Path) -> list[Path]:
-    """All run and entry folders at or below ``root``, sorted."""
-    if not root.is_dir():
-        raise MixrouteError(f"results folder {root} does not exist: run a suite first")
-    return sorted(path.parent for path in root.rglob(RUN))
+    """The run or entry folders directly in ``root``, or ``root`` itself if it is one, sorted.
+
+    Raises:
+        MixrouteError: there are none.
+    """
+    found = [root] if (root / RUN).exists() else sorted(path.parent for path in root.glob(f"*/{RUN}"))
+    if not found:
+        raise MixrouteError(f"{root} holds no run: run a suite first, or name another folder")
+    return found
 
 
 def _plain_or_xz(path: Path) -> Path:

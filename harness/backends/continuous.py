@@ -1,0 +1,244 @@
+"""Continuous batching: calls join and leave a model's batch at every pass.
+
+A pass holds one decode token of each running call and the whole unseen prompt of calls that just arrived. Prompts are
+never split over passes: how a session's cache was computed then depends on that session's own calls alone, which the
+deterministic mode rests on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from harness.backends.decoding import content_length, cut_at_stop, decode, pick_token
+from harness.backends.packed import Chunk, KVCache, PackedModel
+from harness.contracts import Completion, Request, Timing, Token
+from harness.errors import EpisodeError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """A request on its way. ``ids`` is its whole prompt."""
+
+    request: Request
+    ids: list[int]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Completion]
+    submitted: float
+    cache: KVCache | None = None
+    cached: int = 0
+    tokens: list[Token] = field(default_factory=list)
+    generator: torch.Generator | None = None
+    started: float = 0.0
+    prefill: float = 0.0
+    decode: float = 0.0
+
+    @property
+    def pending(self) -> list[int]:
+        """Tokens that the next pass must run: the unseen prompt, then each new token."""
+        return [self.tokens[-1].id] if self.tokens else self.ids[self.cached :]
+
+
+class ContinuousBatching:
+    """Schedules the calls of one model. All methods run on the device worker's thread.
+
+    Caches of idle sessions are dropped, least recently used first, when they outgrow ``kv_cache_bytes``; in
+    deterministic mode they are kept, since a recomputed cache may round differently.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: PackedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_batch: int,
+        max_rows: int,
+        kv_cache_bytes: int,
+    ) -> None:
+        self._name = name
+        self._model = model
+        self._tokenizer = tokenizer
+        self._max_batch = 1 if model.isolated else max_batch
+        self._max_rows = max_rows
+        self._kv_cache_bytes = kv_cache_bytes
+        self._waiting: deque[Call] = deque()
+        self._running: list[Call] = []
+        self._caches: OrderedDict[str, KVCache] = OrderedDict()
+        self._warned: set[str] = set()
+        ends = model.model.generation_config.eos_token_id if model.model.generation_config else None
+        self._ends = set(ends if isinstance(ends, list) else [ends]) - {None} | {tokenizer.eos_token_id}
+
+    def submit(self, call: Call) -> None:
+        """Queue a call."""
+        self._waiting.append(call)
+
+    def cancel(self, call: Call) -> None:
+        """Forget a call; nobody waits for its answer."""
+        if call in self._waiting:
+            self._waiting.remove(call)
+        if call in self._running:
+            self._running.remove(call)
+
+    def release(self, session: str) -> None:
+        """Free a session's cache."""
+        self._caches.pop(session, None)
+
+    def busy(self) -> bool:
+        """Whether calls wait or run."""
+        return bool(self._waiting or self._running)
+
+    def run_pass(self) -> None:
+        """Admit what fits, run one forward pass, hand out what is finished."""
+        self._admit()
+        batch = list(self._running)
+        if not batch:
+            return
+        began = time.perf_counter()
+        try:
+            logits = self._model.forward([Chunk(_held(call), call.pending) for call in batch])
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            self._recover(batch, error)
+            return
+        seconds = time.perf_counter() - began
+        self._charge(batch, seconds)
+        for call, row in zip(batch, logits, strict=True):
+            self._advance(call, row)
+
+    def _admit(self) -> None:
+        busy = {call.request.session for call in self._running}
+        rows = len(self._running)
+        for call in list(self._waiting):
+            session = call.request.session
+            if len(self._running) >= self._max_batch:
+                return
+            if session in busy or not self._has_room(session):
+                continue
+            cache = self._caches.get(session) or KVCache()
+            common = _common_prefix(cache.ids, call.ids)
+            call.cached = min(common, len(call.ids) - 1)
+            unseen = len(call.ids) - call.cached
+            if self._running and rows + unseen > self._max_rows:
+                continue
+            cache.crop(call.cached)
+            call.cache = self._caches[session] = cache
+            self._caches.move_to_end(session)
+            call.started = time.perf_counter()
+            self._waiting.remove(call)
+            self._running.append(call)
+            busy.add(session)
+            rows += unseen
+
+    def _has_room(self, session: str) -> bool:
+        """Whether the session may have a cache now; makes room where caches may be dropped."""
+        if session in self._caches:
+            return True
+        held = sum(cache.bytes for cache in self._caches.values())
+        if held < self._kv_cache_bytes:
+            return True
+        if self._model.deterministic:
+            self._warn("its key-value caches outgrew kv_cache_mb: lower --concurrency if memory runs short")
+            return True
+        running = {call.request.session for call in self._running}
+        for idle in [key for key in self._caches if key not in running]:
+            held -= self._caches.pop(idle).bytes
+            if held < self._kv_cache_bytes:
+                break
+        return held < self._kv_cache_bytes or not self._running
+
+    def _charge(self, batch: list[Call], seconds: float) -> None:
+        """Share the pass's time among its calls by the rows that each had in it."""
+        rows = sum(len(call.pending) for call in batch)
+        for call in batch:
+            share = seconds * len(call.pending) / rows
+            if call.tokens:
+                call.decode += share
+            else:
+                call.prefill += share
+
+    def _advance(self, call: Call, logits: Tensor) -> None:
+        request = call.request
+        if request.temperature > 0 and call.generator is None:
+            call.generator = torch.Generator().manual_seed(request.seed)
+        call.tokens.append(pick_token(logits, request.temperature, request.top_p, call.generator))
+        ids = [token.id for token in call.tokens]
+        ended = ids[-1] in self._ends
+        text = decode(self._tokenizer, ids[:-1] if ended else ids)
+        cut = cut_at_stop(text, request.stop)
+        if cut is None and not ended and len(ids) < request.max_tokens:
+            return
+        self._running.remove(call)
+        final = text if cut is None else cut
+        now = time.perf_counter()
+        completion = Completion(
+            model=self._name,
+            text=final,
+            tokens=tuple(call.tokens),
+            content_tokens=content_length(self._tokenizer, ids, final),
+            finish="length" if cut is None and not ended else "stop",
+            prompt_tokens=len(call.ids),
+            cached_tokens=call.cached,
+            timing=Timing(call.started - call.submitted, call.prefill, call.decode, now - call.submitted),
+        )
+        call.loop.call_soon_threadsafe(_answer, call.future, completion)
+
+    def _recover(self, batch: list[Call], error: Exception) -> None:
+        """Out of memory: half the batch, again. Anything else, or a batch of one, is the calls' error."""
+        message = str(error).lower()
+        memory = isinstance(error, torch.OutOfMemoryError) or "memory" in message
+        if memory and len(batch) > 1:
+            self._max_batch = len(batch) // 2
+            for call in reversed(batch[self._max_batch :]):
+                self._running.remove(call)
+                self._requeue(call)
+            self._warn(f"it ran out of memory: batch cut to {self._max_batch}")
+            return
+        for call in batch:
+            self._running.remove(call)
+            failure = EpisodeError(f"model '{self._name}' failed: {' '.join(str(error).split())[:300]}")
+            call.loop.call_soon_threadsafe(_fail, call.future, failure)
+
+    def _requeue(self, call: Call) -> None:
+        """Start a call over: what it decoded is decoded again, and comes out the same."""
+        _held(call).crop(call.cached)
+        call.tokens.clear()
+        call.generator = None
+        self._waiting.appendleft(call)
+
+    def _warn(self, message: str) -> None:
+        """Say it once a kind."""
+        kind = message.split(":")[0]
+        if kind not in self._warned:
+            self._warned.add(kind)
+            log.warning("model '%s': %s", self._name, message)
+
+
+def _held(call: Call) -> KVCache:
+    assert call.cache is not None  # noqa: S101 - set on admission
+    return call.cache
+
+
+def _common_prefix(held: list[int], wanted: list[int]) -> int:
+    for place, (a, b) in enumerate(zip(held, wanted, strict=False)):
+        if a != b:
+            return place
+    return min(len(held), len(wanted))
+
+
+def _answer(future: asyncio.Future[Completion], completion: Completion) -> None:
+    if not future.done():
+        future.set_result(completion)
+
+
+def _fail(future: asyncio.Future[Completion], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,63 @@
+"""From logits to tokens, and from tokens to text that ends where it should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from harness.contracts import Token
+
+
+def pick_token(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator | None) -> Token:
+    """The next token of one sequence, greedy at temperature 0, with statistics at temperature 1.
+
+    One sequence at a time on purpose: a reduction over a batch may round differently with its size.
+
+    Args:
+        logits: Shape (vocabulary,), float32.
+        temperature: 0 picks the most likely token.
+        top_p: Sampling keeps the most likely tokens whose probabilities first reach this sum.
+        generator: Source of randomness; needed when ``temperature`` is above 0.
+    """
+    logprobs = torch.log_softmax(logits, dim=-1)
+    probs = logprobs.exp()
+    top = torch.topk(probs, 2)
+    # 0 * -inf is nan; a token of probability zero adds nothing to the entropy.
+    entropy = float(-(probs * logprobs.clamp_min(-1e4)).sum())
+    margin = float(top.values[0] - top.values[1])
+    if temperature == 0:
+        chosen = int(logits.argmax())
+    else:
+        weights = torch.softmax(logits / temperature, dim=-1)
+        if top_p < 1:
+            order = torch.argsort(weights, descending=True, stable=True)
+            before = weights[order].cumsum(0) - weights[order]
+            weights = weights.clone()
+            weights[order[before >= top_p]] = 0
+        chosen = int(torch.multinomial(weights.cpu(), 1, generator=generator))
+    return Token(id=chosen, logprob=float(logprobs[chosen]), entropy=entropy, margin=margin)
+
+
+def cut_at_stop(text: str, stop: Sequence[str]) -> str | None:
+    """``text`` up to its first stop string, or None if it has none."""
+    places = [place for string in stop if (place := text.find(string)) >= 0]
+    return text[: min(places)] if places else None
+
+
+def content_length(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> int:
+    """How many leading tokens it takes to spell ``text``."""
+    if not text:
+        return 0
+    for count in range(1, len(ids) + 1):
+        if len(decode(tokenizer, ids[:count])) >= len(text):
+            return count
+    return len(ids)
+
+
+def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """Text of generated tokens, special tokens left out, spaces as generated."""
+    text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return text if isinstance(text, str) else "".join(text)

@@ -1,0 +1,182 @@
+"""Many sequences through one forward pass without padding, each with a key-value cache of its own.
+
+The new tokens of all sequences lie one after another in a single row; linear layers see one matrix, and only attention
+looks at sequences apart. A prefill of 300 tokens and 15 single decode tokens share a pass, and nothing is computed
+twice. Works with every transformers model whose attention goes through ``AttentionInterface``.
+
+Batch invariance. A matrix product may round differently for another number of rows (libraries switch kernels), which is
+why the same prompt can get another answer in another batch. In deterministic mode a pass is padded to at least
+``MIN_ROWS`` rows, where this was measured not to happen, and ``row_invariant`` checks it on this machine, with the
+loaded weights, before anything is run; where the check fails, sequences run one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+
+MIN_ROWS = 16
+_GROWTH = 128  # tokens; capacity grows in such blocks
+
+
+@dataclass(slots=True)
+class KVCache:
+    """Keys and values of one sequence, and the token ids they belong to."""
+
+    store: Tensor | None = None
+    """Shape (layers, 2, key-value heads, capacity, head size)."""
+    ids: list[int] = field(default_factory=list)
+
+    def crop(self, length: int) -> None:
+        """Forget all but the first ``length`` tokens."""
+        del self.ids[length:]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held."""
+        return 0 if self.store is None else self.store.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next tokens of one sequence."""
+
+    cache: KVCache
+    ids: Sequence[int]
+
+
+class PackedModel:
+    """A causal language model that runs chunks of many sequences in one pass."""
+
+    def __init__(self, model: PreTrainedModel, *, deterministic: bool) -> None:
+        config = model.config.get_text_config()
+        heads = int(config.num_attention_heads)
+        self._kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
+        self._head_size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+        self._layers = int(config.num_hidden_layers)
+        self.model = model
+        self.device = model.device
+        self.deterministic = deterministic
+        self.isolated = deterministic and not row_invariant(model)
+        """Whether passes must hold one sequence only, because the row check failed on this machine."""
+
+    @torch.inference_mode()
+    def forward(self, chunks: Sequence[Chunk]) -> Tensor:
+        """Run the chunks, extend their caches, and return the logits after each chunk, (chunks, vocabulary), float32.
+
+        If this raises (out of memory), no cache has changed.
+        """
+        counts = [len(chunk.ids) for chunk in chunks]
+        ids = [token for chunk in chunks for token in chunk.ids]
+        positions = [len(chunk.cache.ids) + i for chunk in chunks for i in range(len(chunk.ids))]
+        ends = torch.tensor(counts).cumsum(0) - 1
+        if self.deterministic:
+            padding = max(0, MIN_ROWS - len(ids))
+            ids += [0] * padding
+            positions += [0] * padding
+            ends = torch.cat([ends, ends.new_zeros(max(0, MIN_ROWS - len(counts)))])
+        for chunk in chunks:
+            self._reserve(chunk.cache, len(chunk.cache.ids) + len(chunk.ids))
+        output = self.model(
+            input_ids=torch.tensor([ids], device=self.device),
+            position_ids=torch.tensor([positions], device=self.device),
+            use_cache=False,
+            logits_to_keep=ends.to(self.device),
+            packed_chunks=chunks,
+        )
+        for chunk in chunks:
+            chunk.cache.ids.extend(chunk.ids)
+        logits: Tensor = output.logits[0, : len(chunks)]
+        return logits.float()
+
+    def _reserve(self, cache: KVCache, length: int) -> None:
+        capacity = 0 if cache.store is None else cache.store.shape[3]
+        if length <= capacity:
+            return
+        wanted = -(-max(length, capacity + capacity // 4) // _GROWTH) * _GROWTH
+        shape = (self._layers, 2, self._kv_heads, wanted, self._head_size)
+        grown = torch.empty(shape, dtype=self.model.dtype, device=self.device)
+        if cache.store is not None:
+            held = len(cache.ids)
+            grown[:, :, :, :held] = cache.store[:, :, :, :held]
+        cache.store = grown
+
+
+def _packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    *,
+    packed_chunks: Sequence[Chunk],
+    **_ignored: Any,  # noqa: ANN401 - models pass further keywords that only other implementations read
+) -> tuple[Tensor, None]:
+    """Attention of each chunk to its own cache. ``query`` is (1, heads, rows, head size); rows after the last chunk are
+    padding and come out as zeros. Query heads that share a key head are folded into rows, so keys are never repeated.
+    """
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    _, heads, rows, size = query.shape
+    groups = heads // key.shape[1]
+    output = query.new_zeros(rows, heads * size)
+    start = 0
+    for chunk in packed_chunks:
+        count, held = len(chunk.ids), len(chunk.cache.ids)
+        end, length = start + count, held + count
+        store = chunk.cache.store
+        assert store is not None  # noqa: S101 - reserved before the pass
+        keys, values = store[layer, 0, :, :length], store[layer, 1, :, :length]
+        keys[:, held:] = key[0, :, start:end]
+        values[:, held:] = value[0, :, start:end]
+        folded = query[0, :, start:end].reshape(1, -1, groups * count, size)
+        mask = _causal_mask(held, count, groups, sliding_window, query.device)
+        mixed = scaled_dot_product_attention(folded, keys[None], values[None], attn_mask=mask, scale=scaling)
+        output[start:end] = mixed.view(heads, count, size).transpose(0, 1).reshape(count, heads * size)
+        start = end
+    return output[None], None
+
+
+def _causal_mask(held: int, count: int, groups: int, window: int | None, device: torch.device) -> Tensor | None:
+    """Which of the ``held + count`` keys each folded query row may see; None where it may see all."""
+    if count == 1 and (window is None or held < window):
+        return None
+    keys = torch.arange(held + count, device=device)
+    own = torch.arange(held, held + count, device=device)[:, None]
+    visible = keys <= own
+    if window is not None:
+        visible &= keys > own - window
+    return visible.repeat(groups, 1)
+
+
+ATTENTION = "mixroute_packed"
+AttentionInterface.register(ATTENTION, _packed_attention)
+
+
+@torch.inference_mode()
+def row_invariant(model: PreTrainedModel) -> bool:
+    """Whether a row of every linear layer's output is the same, bit for bit, among 16 rows and among more.
+
+    One layer of each shape is tried with 16, 17, 40, 129 and 300 rows, and with the rows in another order.
+    """
+    generator = torch.Generator().manual_seed(0)
+    tried: set[tuple[int, int, type[nn.Module]]] = set()
+    for layer in model.modules():
+        if not isinstance(layer, nn.Linear) or (shape := (layer.in_features, layer.out_features, type(layer))) in tried:
+            continue
+        tried.add(shape)
+        x = torch.randn(300, layer.in_features, generator=generator).to(device=model.device, dtype=model.dtype)
+        reference = torch.cat([layer(x[start : start + MIN_ROWS]) for start in range(0, 288, MIN_ROWS)])
+        for rows in (MIN_ROWS, 17, 40, 129, 300):
+            if not torch.equal(layer(x[:rows])[:288], reference[:rows]):
+                return False
+        if not torch.equal(layer(x[:288].flip(0)).flip(0), reference):
+            return False
+    return True

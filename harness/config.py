@@ -1,0 +1,104 @@
+"""YAML files into checked models, with errors that name the file, the key, the value and the mend."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import MixrouteError
+
+
+class Strict(BaseModel):
+    """Base of all file formats: unknown keys are errors, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Strict)
+
+
+def load_yaml(path: Path, model: type[S]) -> S:
+    """Read ``path`` and check it against ``model``.
+
+    Raises:
+        MixrouteError: the file is missing, is no YAML mapping, or has a wrong key or value.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MixrouteError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MixrouteError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise MixrouteError(f"{path} must hold a mapping of keys, not {type(content).__name__}")
+    return check(content, model, str(path))
+
+
+def check(content: dict[str, Any], model: type[S], where: str) -> S:
+    """Validate ``content``; ``where`` names its origin in the error."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise MixrouteError(f"{where}: {_explain(error, model)}") from error
+
+
+def find_file(kind: str, name: str, shipped: Path) -> Path:
+    """The file of a pool or suite, given as the name of a shipped one or as a path.
+
+    Raises:
+        MixrouteError: neither exists; the closest shipped name is suggested.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise MixrouteError(f"{kind} file {path} does not exist")
+        return path
+    path = shipped / f"{name}.yaml"
+    if path.is_file():
+        return path
+    names = shipped_names(shipped)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"shipped: {', '.join(names)}; or give a path to a .yaml file"
+    raise MixrouteError(f"unknown {kind} '{name}': {hint}")
+
+
+def shipped_names(shipped: Path) -> list[str]:
+    """Names of the shipped files in a folder, sorted."""
+    return sorted(path.stem for path in shipped.glob("*.yaml"))
+
+
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
+    parts = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(str(item["loc"][-1]), _all_fields(model), n=1)
+            parts.append(f"unknown key '{key}'" + (f": did you mean '{close[0]}'?" if close else ""))
+        elif item["type"] == "missing":
+            parts.append(f"key '{key}' is missing")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            parts.append(f"key '{key}' = {item['input']!r}: {message}" if key else message)
+    return "; ".join(parts)
+
+
+def _all_fields(model: type[BaseModel]) -> list[str]:
+    """Field names of a model and of the models nested in it."""
+    names: list[str] = []
+    pending: list[Any] = [model]
+    seen: list[Any] = []
+    while pending:
+        current = pending.pop()
+        if current in seen:
+            continue
+        seen.append(current)
+        pending.extend(get_args(current))
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            for name, info in current.model_fields.items():
+                names.append(name)
+                pending.append(info.annotation)
+    return names

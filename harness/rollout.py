@@ -1,0 +1,182 @@
+"""The engine: many episodes at once on one event loop; backends gather their calls into batches."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from harness.contracts import Backend, Environment, Instance, Observation, Request, Router, Task, Turn
+from harness.ledger import record_call
+from harness.seeding import seed_for
+from harness.step import CallDesk, LiveStep, check_answer
+from harness.supervision import RouterStopped, Supervised, Watchdog
+from harness.trace import SCHEMA, CallTiming, Episode, EpisodeTiming, StepRecord, StepTiming
+
+T = TypeVar("T")
+
+
+class Observer(Protocol):
+    """Who is told about progress."""
+
+    def call_finished(self, tokens: int) -> None:
+        """A step's calls decoded ``tokens`` tokens."""
+        ...
+
+    def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
+        """An episode is over; persist it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """All that an episode needs and shares with the others of its run."""
+
+    run: str
+    seed: int
+    temperature: float
+    task: Task
+    router: Router
+    pool: Mapping[str, Backend]
+    router_timeout: float
+
+
+@dataclass(slots=True)
+class _Live:
+    """An episode on its way."""
+
+    steps: list[StepRecord] = field(default_factory=list)
+    timings: list[StepTiming] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    last_call: str | None = None
+    observation: Observation = field(default=Observation(""))
+    reset: float = 0.0
+    done: bool = False
+
+
+async def play_all(play: Play, instances: Sequence[Instance], concurrency: int, observer: Observer) -> None:
+    """Play the instances, ``concurrency`` at a time; each finished episode goes to ``observer`` at once.
+
+    Raises:
+        RouterStopped: the router named an unknown model or never returned. Model and environment errors do not raise:
+            they end their episode, which records them.
+    """
+    waiting = iter(instances)
+    watchdog = Watchdog(play.router_timeout)
+
+    async def worker() -> None:
+        for instance in waiting:
+            observer.episode_finished(*await _play_one(play, instance, watchdog, observer))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(instances))):
+                group.create_task(worker())
+    except* RouterStopped as stopped:
+        raise stopped.exceptions[0] from None
+    finally:
+        watchdog.close()
+
+
+async def _play_one(
+    play: Play, instance: Instance, watchdog: Watchdog, observer: Observer
+) -> tuple[Episode, EpisodeTiming]:
+    live = _Live()
+    error: str | None = None
+    environment: Environment | None = None
+    try:
+        environment = await _call(play.task, lambda: play.task.open(instance))
+        began = time.perf_counter()
+        live.observation = await _call(play.task, environment.reset)
+        live.reset = time.perf_counter() - began
+        while not live.done and len(live.steps) < play.task.step_cap:
+            await _step(play, instance, environment, live, watchdog, observer)
+    except RouterStopped:
+        raise
+    except Exception as failure:  # whatever a plug-in raises ends its episode, never the run
+        error = f"{type(failure).__name__}: {failure}"
+    finally:
+        for model in play.pool.values():
+            model.release(instance.id)
+        if environment is not None:
+            await _call(play.task, environment.close)
+    score = sum(step.reward for step in live.steps)
+    episode = Episode(
+        schema=SCHEMA,
+        run=play.run,
+        instance=instance.id,
+        kind=instance.kind,
+        seed=play.seed,
+        score=score,
+        success=error is None and play.task.is_success(score),
+        end="error" if error else "done" if live.done else "step_cap",
+        error=error,
+        steps=live.steps,
+        final_observation=live.observation.text,
+    )
+    return episode, EpisodeTiming(instance.id, play.seed, live.reset, live.timings)
+
+
+async def _step(
+    play: Play, instance: Instance, environment: Environment, live: _Live, watchdog: Watchdog, observer: Observer
+) -> None:
+    task, seen = play.task, live.observation
+    index = len(live.steps)
+    request = Request(
+        session=instance.id,
+        prompt=task.prompt(live.turns, seen),
+        stop=task.stop,
+        max_tokens=task.max_tokens,
+        temperature=play.temperature,
+        seed=seed_for(play.seed, instance.id, index, "sampling"),
+    )
+    desk = CallDesk(play.pool, request)
+    step = LiveStep(
+        index=index,
+        prompt=request.prompt,
+        observation=seen,
+        turns=tuple(live.turns),
+        models_used=tuple(record.model for record in live.steps),
+        models=tuple(play.pool),
+        rng=random.Random(seed_for(play.seed, instance.id, index, "router")),  # noqa: S311 - reproducible on purpose
+        _desk=desk,
+    )
+    supervised = desk.supervised = Supervised(play.router.act(step))
+    try:
+        answer = await watchdog.run(supervised)
+        calls = await desk.calls()
+    finally:
+        desk.abandon()
+    answer = check_answer(answer, calls)
+    action = task.parse_action(answer.text)
+    began = time.perf_counter()
+    live.observation, reward, live.done = await _call(task, lambda: environment.step(action))
+    seconds = time.perf_counter() - began
+    records = []
+    for call in calls:
+        records.append(record_call(call, switch=live.last_call not in (None, call.model)))
+        live.last_call = call.model
+    live.steps.append(
+        StepRecord(
+            observation=seen.text,
+            admissible=list(seen.admissible),
+            calls=records,
+            text=answer.text,
+            action=action,
+            valid=action in seen.admissible if seen.admissible else None,
+            reward=float(reward),
+            model=answer.model,
+        )
+    )
+    measured = [CallTiming(c.timing.queue, c.timing.prefill, c.timing.decode, c.timing.latency) for c in calls]
+    live.timings.append(StepTiming(seconds, supervised.own_seconds, measured))
+    live.turns.append(Turn(seen, answer.text, action))
+    observer.call_finished(sum(len(call.tokens) for call in calls))
+
+
+async def _call(task: Task, function: Callable[[], T]) -> T:
+    """Call into the environment, on a thread of its own where that may take long."""
+    return await asyncio.to_thread(function) if task.blocking else function()

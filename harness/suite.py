@@ -1,0 +1,147 @@
+"""Suites: which routers play which tasks with which pool. YAML in, one ``RunConfig`` a (task, router, seed) out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from harness.config import Strict, find_file, load_yaml
+from harness.errors import MixrouteError
+
+SHIPPED = Path(__file__).parent / "suites"
+
+Mode = Literal["deterministic", "throughput"]
+
+
+class Calibration(Strict):
+    """Development instances on which thresholds are chosen; never those that are reported."""
+
+    split: str
+    limit: int | None = Field(None, ge=1)
+
+
+class TaskEntry(Strict):
+    """A task of the suite. ``limit`` takes a fixed sample, spread evenly over the kinds of instance."""
+
+    task: str
+    split: str
+    limit: int | None = Field(None, ge=1)
+    args: dict[str, Any] = Field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.calibration and self.calibration.split == self.split:
+            raise ValueError(
+                f"calibration split '{self.calibration.split}' of task '{self.task}' is the split that is reported: "
+                "choose thresholds on other games, such as split dev or train"
+            )
+        return self
+
+
+class RouterEntry(Strict):
+    """A router of the suite, with its constructor's arguments. ``label`` names its row on the board."""
+
+    router: str
+    args: dict[str, Any] = Field(default_factory=dict)
+    label: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"router": value} if isinstance(value, str) else value
+
+    @property
+    def name(self) -> str:
+        """The label, or the router with its arguments."""
+        arguments = ", ".join(f"{key}={value}" for key, value in self.args.items())
+        return self.label or (f"{self.router}({arguments})" if arguments else self.router)
+
+
+class Suite(Strict):
+    """A list of runs that belong together."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern="^[a-z0-9._-]+$")
+    description: str = ""
+    pool: str
+    tasks: list[TaskEntry] = Field(min_length=1)
+    routers: list[RouterEntry] = Field(min_length=1)
+    seeds: list[int] = Field(default=[0], min_length=1)
+    mode: Mode = "deterministic"
+    temperature: float = Field(0.0, ge=0)
+    concurrency: int = Field(16, ge=1)
+    """Episodes at once. Changes no result in deterministic mode."""
+    router_timeout: float = Field(60.0, gt=0)
+    """Seconds a router may spend on a step without waiting for a model."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [entry.name for entry in self.routers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two routers share the label '{name}': give each its own 'label'")
+        return self
+
+
+class RunConfig(Strict):
+    """One run: everything that is asked for and may change a result."""
+
+    task: str
+    task_args: dict[str, Any]
+    split: str
+    limit: int | None
+    pool: str
+    router: str
+    router_args: dict[str, Any]
+    seed: int
+    mode: Mode
+    temperature: float
+
+    def comparable(self) -> dict[str, Any]:
+        """What two runs must share to stand in one table."""
+        return self.model_dump(exclude={"router", "router_args", "seed"})
+
+
+def load_suite(name: str) -> Suite:
+    """A shipped suite by name, or one from a ``.yaml`` file.
+
+    Raises:
+        MixrouteError: unknown name, or a wrong key or value in the file.
+    """
+    return load_yaml(find_file("suite", name, SHIPPED), Suite)
+
+
+def run_config(suite: Suite, task: TaskEntry, router: RouterEntry, seed: int) -> RunConfig:
+    """The run of one router on one task of the suite."""
+    return RunConfig(
+        task=task.task,
+        task_args=task.args,
+        split=task.split,
+        limit=task.limit,
+        pool=suite.pool,
+        router=router.router,
+        router_args=router.args,
+        seed=seed,
+        mode=suite.mode,
+        temperature=suite.temperature,
+    )
+
+
+def parse_router(text: str) -> RouterEntry:
+    """A router from the command line: ``NAME`` or ``NAME,key=value,…``; NAME may be ``path/to/file.py:Class``.
+
+    Raises:
+        MixrouteError: an argument without ``=``.
+    """
+    name, *pairs = text.split(",")
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise MixrouteError(f"--router {text}: '{pair}' is not key=value")
+        arguments[key.strip()] = yaml.safe_load(value)
+    return RouterEntry(router=name, args=arguments)
