@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import random
+
     from harness.trace import Episode
 
 Role = Literal["system", "user", "assistant"]
@@ -244,16 +246,40 @@ class Backend(Protocol):
 class Step(Protocol):
     """What a router sees at one step, and its only way to a model. Nothing here is unknown to the agent."""
 
-    index: int
-    prompt: Prompt
-    observation: Observation
-    turns: tuple[Turn, ...]
-    models_used: tuple[str, ...]
-    """Per earlier step, the model whose completion became the action."""
-    models: tuple[str, ...]
-    """Names of the pool's models."""
-    rng: Any
-    """``random.Random`` seeded from the run's root seed, the instance and the step index."""
+    @property
+    def index(self) -> int:
+        """Number of the step, from 0."""
+        ...
+
+    @property
+    def prompt(self) -> Prompt:
+        """What a model will read."""
+        ...
+
+    @property
+    def observation(self) -> Observation:
+        """What the environment shows now."""
+        ...
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The steps before."""
+        ...
+
+    @property
+    def models_used(self) -> tuple[str, ...]:
+        """Per earlier step, the model whose completion became the action."""
+        ...
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the pool's models."""
+        ...
+
+    @property
+    def rng(self) -> random.Random:
+        """Seeded from the run's root seed, the instance and the step index."""
+        ...
 
     async def ask(
         self,

@@ -1,0 +1,50 @@
+"""Progress on the terminal: episodes, successes, tokens a second, time left."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class RunProgress:
+    """One bar for one run; a context manager."""
+
+    def __init__(self, console: Console, label: str, done: int, total: int) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[won]} won"),
+            TextColumn("{task.fields[rate]} tok/s"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._bar = self._progress.add_task(escape(label), total=total, completed=done, won=0, rate="-")
+        self._won = 0
+        self._tokens = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def tokens(self, count: int) -> None:
+        """So many tokens more were decoded."""
+        self._tokens += count
+        elapsed = self._progress.tasks[0].elapsed or 0
+        if elapsed:
+            self._progress.update(self._bar, rate=f"{self._tokens / elapsed:.0f}")
+
+    def episode(self, success: bool) -> None:
+        """An episode is over."""
+        self._won += success
+        self._progress.update(self._bar, advance=1, won=self._won)

@@ -1,0 +1,218 @@
+"""From a suite to finished runs on disk. Everything that can be wrong is checked before anything is written."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from harness.contracts import Backend, Calibrated, Instance, Router, Task
+from harness.errors import MixrouteError
+from harness.plugins import open_router, open_task
+from harness.pool import Pool, load_pool, open_backend
+from harness.progress import RunProgress
+from harness.provenance import provenance
+from harness.rollout import Play, play_all
+from harness.seeding import seed_for
+from harness.suite import RouterEntry, RunConfig, Suite, TaskEntry, run_config
+from harness.trace import SCHEMA, Episode, EpisodeTiming, RunMeta, TraceWriter, content_hash
+
+log = logging.getLogger(__name__)
+
+CALIBRATION = "calibration"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTask:
+    """A task entry of the suite with its task and the instances to play."""
+
+    entry: TaskEntry
+    task: Task
+    instances: Sequence[Instance]
+
+
+def sample(instances: Sequence[Instance], limit: int | None) -> list[Instance]:
+    """A fixed sample of ``limit`` instances, as even over the kinds as their numbers allow, sorted by id.
+
+    Which ones depends on their ids alone, so that a larger limit contains the smaller.
+    """
+    if limit is None or limit >= len(instances):
+        return list(instances)
+    kinds: dict[str, list[Instance]] = {}
+    for instance in sorted(instances, key=lambda one: seed_for("sample", one.id)):
+        kinds.setdefault(instance.kind, []).append(instance)
+    rounds = ((turn, kind, one) for kind, members in kinds.items() for turn, one in enumerate(members))
+    chosen = [one for _, _, one in sorted(rounds, key=lambda place: place[:2])[:limit]]
+    return sorted(chosen, key=lambda one: one.id)
+
+
+def open_instances(entry: TaskEntry) -> OpenTask:
+    """Open a task and check that each of its instances can be played.
+
+    Raises:
+        MixrouteError: unknown task or argument, missing data, corrupt instance.
+    """
+    task = open_task(entry.task, split=entry.split, **entry.args)
+    instances = sample(task.instances(), entry.limit)
+    if not instances:
+        raise MixrouteError(f"task '{entry.task}' has no instance in split '{entry.split}'")
+    if not task.blocking:
+        for instance in instances:
+            task.open(instance).close()
+    return OpenTask(entry, task, instances)
+
+
+class SuiteRunner:
+    """Plays the runs of one suite into a folder. Finished episodes are kept and not played again.
+
+    Args:
+        suite: What to run.
+        out: Folder of the runs; calibration runs go to its subfolder ``calibration``.
+        console: Where progress is shown.
+
+    Raises:
+        MixrouteError: anything in the suite, the data, the weights or the folder that keeps it from running.
+    """
+
+    def __init__(self, suite: Suite, out: Path, console: Console) -> None:
+        self._suite = suite
+        self._out = out
+        self._console = console
+        self._pool: Pool = load_pool(suite.pool)
+        self._models: dict[str, Backend] = {}
+        self._reported = [open_instances(entry) for entry in suite.tasks]
+        self._development = [self._open_development(opened) for opened in self._reported]
+        for entry in suite.routers:
+            router = open_router(entry.router, **entry.args)
+            if isinstance(router, Calibrated):
+                open_router(router.probe)
+
+    def run(self) -> None:
+        """Play everything that is not on disk yet."""
+        self._out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._out / ".lock")
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock.acquire(timeout=0))
+            except Timeout:
+                raise MixrouteError(f"{self._out} is in use by another mixroute process: wait, or use another --out")
+            deterministic = self._suite.mode == "deterministic"
+            for name, spec in self._pool.models.items():
+                self._console.print(f"loading model '{name}'", style="dim", highlight=False)
+                backend = open_backend(name, spec, deterministic=deterministic)
+                stack.callback(backend.close)
+                self._models[name] = backend
+            for opened, development in zip(self._reported, self._development, strict=True):
+                for seed in self._suite.seeds:
+                    for entry in self._suite.routers:
+                        fitted = self._fit(entry, development, seed)
+                        self._play(opened, entry, fitted, seed, self._out)
+
+    def _open_development(self, reported: OpenTask) -> OpenTask | None:
+        calibration = reported.entry.calibration
+        if calibration is None:
+            return None
+        entry = reported.entry.model_copy(update={**calibration.model_dump(), "calibration": None})
+        opened = open_instances(entry)
+        shared = {one.id for one in opened.instances} & {one.id for one in reported.instances}
+        if shared:
+            raise MixrouteError(
+                f"task '{entry.task}': instance {min(shared)} is in the calibration split '{entry.split}' and in the "
+                f"reported split '{reported.entry.split}': thresholds may not see test instances"
+            )
+        return opened
+
+    def _fit(self, entry: RouterEntry, development: OpenTask | None, seed: int) -> dict[str, Any]:
+        router = open_router(entry.router, **entry.args)
+        if not isinstance(router, Calibrated):
+            return {}
+        episodes: Iterable[Episode] = ()
+        if development is not None:
+            probe = RouterEntry(router=router.probe)
+            episodes = self._play(development, probe, {}, seed, self._out / CALIBRATION)
+        return dict(router.fit(episodes))
+
+    def _play(
+        self, opened: OpenTask, entry: RouterEntry, fitted: Mapping[str, Any], seed: int, out: Path
+    ) -> list[Episode]:
+        router = open_router(entry.router, **{**entry.args, **fitted})
+        config = run_config(self._suite, opened.entry, entry, seed)
+        meta = self._meta(config, opened, entry.name, router, fitted)
+        writer = TraceWriter(out / meta.id, meta)
+        missing = [one for one in opened.instances if one.id not in writer.episodes]
+        done = len(opened.instances) - len(missing)
+        play = Play(
+            run=meta.hash,
+            seed=seed,
+            temperature=config.temperature,
+            task=opened.task,
+            router=router,
+            pool=self._models,
+            router_timeout=self._suite.router_timeout,
+        )
+        title = f"{config.task}/{config.split} {entry.name} seed {seed}"
+        try:
+            with RunProgress(self._console, title, done, len(opened.instances)) as progress:
+                observer = _Recorder(writer, progress)
+                if missing:
+                    asyncio.run(play_all(play, missing, self._suite.concurrency, observer))
+        finally:
+            writer.close()
+        errors = [episode for episode in writer.episodes.values() if episode.error]
+        if errors:
+            log.warning("%s: %d episodes ended in an error; the first: %s", title, len(errors), errors[0].error)
+        return [writer.episodes[key] for key in sorted(writer.episodes)]
+
+    def _meta(
+        self, config: RunConfig, opened: OpenTask, label: str, router: Router, fitted: Mapping[str, Any]
+    ) -> RunMeta:
+        cards = {name: asdict(model.card()) for name, model in self._models.items()}
+        shared = {
+            "schema": SCHEMA,
+            "config": config.comparable(),
+            "protocol": dict(opened.task.protocol()),
+            "models": {name: card["fingerprint"] for name, card in cards.items()},
+        }
+        own = {"router": config.router, "router_args": config.router_args, "seed": config.seed, "fitted": dict(fitted)}
+        run_hash = content_hash({**shared, **own})
+        slug = "".join(c if c.isalnum() or c in ".=-" else "-" for c in label).strip("-")
+        return RunMeta(
+            schema=SCHEMA,
+            id=f"{config.task}_{config.split}_{self._pool.name}_{slug}_s{config.seed}_{run_hash[:8]}".replace("/", "-"),
+            hash=run_hash,
+            group=content_hash(shared),
+            label=label,
+            task=opened.task.name,
+            split=config.split,
+            pool=self._pool.name,
+            router=config.router,
+            seed=config.seed,
+            config=config.model_dump(),
+            protocol=dict(opened.task.protocol()),
+            models=cards,
+            fitted=dict(fitted),
+            instances=[one.id for one in opened.instances],
+            provenance=provenance(type(router)),
+        )
+
+
+class _Recorder:
+    """Puts finished episodes on disk and on the progress bar."""
+
+    def __init__(self, writer: TraceWriter, progress: RunProgress) -> None:
+        self._writer = writer
+        self._progress = progress
+
+    def call_finished(self, tokens: int) -> None:
+        self._progress.tokens(tokens)
+
+    def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
+        self._writer.append(episode, timing)
+        self._progress.episode(episode.success)
