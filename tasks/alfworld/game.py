@@ -1,7 +1,7 @@
 """One play of an ALFWorld game: the state, the commands it offers and the answers it gives.
 
-The rules and sentences are those of the original's PDDL domain and text grammar (release 0.4), down to its oddities; see
-``docs/alfworld.md``. An inadmissible command is answered "Nothing happens." and changes nothing.
+The rules and sentences are those of the original's PDDL domain and text grammar (release 0.4), down to its oddities;
+see ``docs/alfworld.md``. An inadmissible command is answered "Nothing happens." and changes nothing.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TypeAlias
 
-from tasks.alfworld.pddl import Expression, Fact, PddlError, Problem, typed_names
+from tasks.alfworld.pddl import Expression, Fact, PddlError, Problem, predicates, typed_names
 
-DYNAMIC = frozenset(
-    "atlocation opened inreceptacle objectatlocation holds holdsany checked isclean ishot iscool issliced ison istoggled"
-    .split()
-)  # fmt: skip
+DYNAMIC = predicates(
+    "atlocation opened inreceptacle objectatlocation holds holdsany checked "
+    "isclean ishot iscool issliced ison istoggled"
+)
 """Predicates that actions change."""
 
 Binding: TypeAlias = dict[str, str]
@@ -46,7 +46,7 @@ class Goal:
         problem: The problem whose goal is grounded over its own objects and unchanging facts.
 
     Raises:
-        PddlError: the goal uses a form other than ``exists``, ``and``, ``or``, ``=``, and ``not`` of an unchanging atom.
+        PddlError: the goal uses a form other than ``exists``, ``and``, ``or``, ``=`` and ``not`` of an unchanging atom.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -161,7 +161,4 @@ def _with_path(node: Node, path: list[Fact]) -> Node:
 def _holds(node: Node, facts: Collection[Fact]) -> bool:
     if node is None:
         return True
-    for fact, rest in node.items():
-        if fact in facts and _holds(rest, facts):
-            return True
-    return False
+    return any(fact in facts and _holds(rest, facts) for fact, rest in node.items())

@@ -32,6 +32,11 @@ class Problem:
     goal: Expression
 
 
+def predicates(names: str) -> frozenset[str]:
+    """A set of predicates, written as words."""
+    return frozenset(names.split())
+
+
 def read_expression(text: str) -> Expression:
     """The one s-expression in ``text``, lower-cased and without comments.
 
@@ -65,7 +70,10 @@ def read_problem(text: str) -> Problem:
     define = read_expression(text)
     if not isinstance(define, list) or not define or define[0] != "define":
         raise PddlError("the text does not begin with (define …")
-    sections = {part[0]: part[1:] for part in define[1:] if isinstance(part, list) and part and isinstance(part[0], str)}
+    sections: dict[str, list[Expression]] = {}
+    for part in define[1:]:
+        if isinstance(part, list) and part and isinstance(part[0], str):
+            sections[part[0]] = part[1:]
     for name in (":objects", ":init", ":goal"):
         if name not in sections:
             raise PddlError(f"the problem has no ({name} …) section")

@@ -1,4 +1,4 @@
-"""What never changes in one game: who is where by construction, what fits where, which commands a place always offers."""
+"""What never changes in one game: where things stand, what fits where, which commands a place always offers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import NamedTuple
 from tasks.alfworld.dialect import Dialect
 from tasks.alfworld.goal import DYNAMIC, Goal
 from tasks.alfworld.names import display_names
-from tasks.alfworld.pddl import Fact, PddlError, Problem
+from tasks.alfworld.pddl import Fact, PddlError, Problem, predicates
 
-STATIC = frozenset(
-    "receptacleatlocation openable isreceptacleobject inreceptacleobject receptacletype cancontain objecttype cleanable "
-    "heatable coolable pickupable toggleable sliceable moveable wasinreceptacle full examined isreceptacleobjectfull"
-    .split()
-)  # fmt: skip
+STATIC = predicates(
+    "receptacleatlocation openable isreceptacleobject inreceptacleobject receptacletype cancontain objecttype "
+    "cleanable heatable coolable pickupable toggleable sliceable moveable "
+    "wasinreceptacle full examined isreceptacleobjectfull"
+)
 """Predicates that no action of the game changes and that a problem may state."""
 
 _APPLIANCES = {
@@ -26,7 +26,7 @@ _KNIVES = frozenset({"knifetype", "butterknifetype"})
 
 
 class Command(NamedTuple):
-    """What a command means. ``other`` is the receptacle, or the knife of ``slice``; identifiers, '' where there is none."""
+    """What a command means, in identifiers ('' where there is none). ``other`` is the receptacle, or slice's knife."""
 
     verb: str
     obj: str = ""

@@ -1,0 +1,79 @@
+"""Generated games: rooms drawn from a number, in the vocabulary of the official games, each proved to be winnable.
+
+The game of a split and number is always the same, on every machine: ``random.Random`` is seeded with text.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.errors import MixrouteError
+from tasks.alfworld.data import TASK_TYPES, GameData
+from tasks.alfworld.game import Game
+from tasks.alfworld.generate.layout import draw
+from tasks.alfworld.generate.plan import walkthrough
+from tasks.alfworld.generate.problem import problem, sentence
+
+VERSION = 1
+"""Changes whenever the same split and number would give another game."""
+
+SIZES = {"dev": 60, "test": 120}
+"""Games of the fixed splits."""
+
+TRAIN_GAMES = 600
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedGame:
+    """The game with this number of this split; drawn when it is loaded. Types take turns."""
+
+    split: str
+    number: int
+
+    @property
+    def kind(self) -> str:
+        """The task type."""
+        return TASK_TYPES[self.number % len(TASK_TYPES)]
+
+    @property
+    def id(self) -> str:
+        """Unique within ``alfworld-gen``; sorts by number."""
+        return f"{self.split}/{self.number:07d}-{self.kind}"
+
+    def load(self) -> GameData:
+        """Draw the game and prove that it can be won and is not won yet."""
+        # Splits are seeded apart, so no train seed can reach a dev or test game.
+        rng = random.Random(f"alfworld-gen {VERSION} {self.split} {self.number}")  # noqa: S311 - must be reproducible
+        layout = draw(self.kind, rng)
+        text = problem(layout, f"{self.split}_{self.number}")
+        task = sentence(layout, rng)
+        game = Game(text, task)
+        if game.won:
+            raise RuntimeError(f"the generated game {self.id} is won before it starts")
+        return GameData(self.id, task, text, walkthrough(layout, game))
+
+
+def games_of(split: str, games: int | None, seed: int) -> Sequence[int]:
+    """Numbers of the games of a split.
+
+    Args:
+        split: ``train``, ``dev`` or ``test``.
+        games: How many; default all of a fixed split, and 600 of ``train``.
+        seed: Number of the first game; ``train`` only.
+
+    Raises:
+        MixrouteError: unknown split, or numbers that it does not have.
+    """
+    if split == "train":
+        count = TRAIN_GAMES if games is None else games
+        if count < 1 or seed < 0 or seed + count > 10**7:
+            raise MixrouteError(f"alfworld-gen train: games = {count}, seed = {seed}: games are numbered 0..9999999")
+        return range(seed, seed + count)
+    if split not in SIZES:
+        raise MixrouteError(f"alfworld-gen has no split '{split}': use one of train, {', '.join(SIZES)}")
+    count = SIZES[split] if games is None else games
+    if seed or not 1 <= count <= SIZES[split]:
+        raise MixrouteError(f"alfworld-gen {split} is fixed: give games = 1..{SIZES[split]} and no seed")
+    return range(count)

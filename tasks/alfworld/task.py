@@ -1,0 +1,201 @@
+"""The tasks ``alfworld`` (official games) and ``alfworld-gen`` (generated ones), and the native environment."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.contracts import Environment, Instance, Observation, Prompt, Turn
+from harness.errors import MixrouteError
+from tasks.alfworld import prompt as prompts
+from tasks.alfworld.data import MEND, GameData, data_folder, find_games, fingerprint
+from tasks.alfworld.dialect import get_dialect
+from tasks.alfworld.game import Game
+from tasks.alfworld.generate import GeneratedGame, games_of
+from tasks.alfworld.pddl import PddlError
+
+ENGINES = ("native", "textworld")
+
+
+class NativeEnvironment:
+    """A game in the pure-Python engine.
+
+    Args:
+        data: The game.
+        dialect: ``0.4`` or ``0.3``.
+
+    Raises:
+        MixrouteError: the game's problem is corrupt.
+    """
+
+    def __init__(self, data: GameData, dialect: str) -> None:
+        self._over = False
+        try:
+            self._game = Game(data.problem, data.task, dialect)
+        except PddlError as error:
+            raise MixrouteError(f"the game {data.id} is corrupt: {error}; {MEND}") from error
+
+    def reset(self) -> Observation:
+        """Start the game over."""
+        self._over = False
+        return Observation(self._game.reset(), self._game.admissible)
+
+    def step(self, action: str) -> tuple[Observation, float, bool]:
+        """Play one command; the reward is 1.0 when it wins, which ends the game, and 0.0 otherwise."""
+        if self._over:
+            raise RuntimeError("the game is won: reset it before another step")
+        text = self._game.step(action)
+        self._over = self._game.won
+        return Observation(text, self._game.admissible), float(self._game.won), self._game.won
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class GameTask(ABC):
+    """What both tasks share: how games are shown, played and scored."""
+
+    name: str
+    stop: tuple[str, ...] = ("\n",)
+    max_tokens: int = 24
+
+    def __init__(
+        self, split: str, engine: str, dialect: str, show_admissible: bool, prompt: str, step_cap: int
+    ) -> None:
+        if engine not in ENGINES:
+            raise MixrouteError(f"unknown ALFWorld engine '{engine}': use one of {', '.join(ENGINES)}")
+        if step_cap < 1:
+            raise MixrouteError(f"step_cap = {step_cap}: an episode needs at least one step")
+        self.split = split
+        self.engine = engine
+        self.dialect = get_dialect(dialect).name
+        self.step_cap = step_cap
+        self.blocking = engine == "textworld"
+        self._prompt_name = prompt
+        self._show_admissible = show_admissible
+        self._prompter = prompts.Prompter(prompt, get_dialect(dialect), show_admissible)
+
+    @abstractmethod
+    def instances(self) -> Sequence[Instance]:
+        """All games of the split, sorted by id."""
+
+    def open(self, instance: Instance) -> Environment:
+        """A new environment for a game of ``instances()``.
+
+        Raises:
+            MixrouteError: the game is corrupt, or the original engine is asked for and not installed.
+        """
+        data: GameData = instance.data.load()
+        if self.engine == "native":
+            return NativeEnvironment(data, self.dialect)
+        from tasks.alfworld.textworld import TextWorldEnvironment
+
+        return TextWorldEnvironment(data, self.dialect)
+
+    def prompt(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
+        """The prompt for the step after ``turns``; it extends the prompt of the step before."""
+        return self._prompter.render(turns, observation)
+
+    def parse_action(self, text: str) -> str:
+        """The first line of ``text``, stripped, without a leading ``> ``. Nothing is repaired."""
+        return prompts.parse_action(text)
+
+    def is_success(self, score: float) -> bool:
+        """Whether the game was won: it gives one point, once."""
+        return score >= 1
+
+    @cached_property
+    def data_fingerprint(self) -> str:
+        """SHA-256 of the split's content; computing it reads every game once."""
+        return fingerprint(self.instances())
+
+    def protocol(self) -> Mapping[str, Any]:
+        """Everything that may change a score."""
+        return {
+            "task": self.name,
+            "split": self.split,
+            "games": len(self.instances()),
+            "data": self.data_fingerprint,
+            "engine": self.engine,
+            "dialect": self.dialect,
+            "step_cap": self.step_cap,
+            "show_admissible": self._show_admissible,
+            "prompt": self._prompt_name,
+            "prompt_hash": self._prompter.hash,
+            "stop": list(self.stop),
+            "max_tokens": self.max_tokens,
+            "invalid_action": "answered 'Nothing happens.'; costs a step",
+        }
+
+
+class AlfworldTask(GameTask):
+    """The official ALFWorld games.
+
+    Args:
+        data: Folder of the games: the official layout or the packed files. Default: ``$ALFWORLD_DATA``, else the cache
+            folder that ``mixroute data alfworld`` fills.
+        split: ``train``, ``valid_seen`` or ``valid_unseen``.
+        engine: ``native``, or ``textworld`` for the original (the extra ``alfworld``).
+        dialect: ``0.4``, or ``0.3`` for the wording of papers before 2025.
+        show_admissible: Whether the prompt lists the admissible commands at each step.
+        prompt: ``compact`` (plain text) or ``chat``.
+        step_cap: Steps after which an episode ends.
+    """
+
+    name: str = "alfworld"
+
+    def __init__(
+        self,
+        data: str | Path | None = None,
+        split: str = "valid_seen",
+        engine: str = "native",
+        dialect: str = "0.4",
+        show_admissible: bool = False,
+        prompt: str = "compact",
+        step_cap: int = 50,
+    ) -> None:
+        super().__init__(split, engine, dialect, show_admissible, prompt, step_cap)
+        self._instances = tuple(find_games(data_folder(data), split))
+
+    def instances(self) -> Sequence[Instance]:
+        """All games of the split, sorted by id."""
+        return self._instances
+
+
+class AlfworldGenTask(GameTask):
+    """Generated games in ALFWorld's world. Scores on them are never ALFWorld scores.
+
+    Args:
+        split: ``train`` (as many as wanted), ``dev`` (60 games) or ``test`` (120 games).
+        games: How many games; default all of ``dev`` or ``test``, and 600 of ``train``.
+        seed: Number of the first game; for ``train`` only.
+        engine: ``native``, or ``textworld`` for the original (the extra ``alfworld``).
+        dialect: ``0.4`` or ``0.3``.
+        show_admissible: Whether the prompt lists the admissible commands at each step.
+        prompt: ``compact`` (plain text) or ``chat``.
+        step_cap: Steps after which an episode ends.
+    """
+
+    name: str = "alfworld-gen"
+
+    def __init__(
+        self,
+        split: str = "test",
+        games: int | None = None,
+        seed: int = 0,
+        engine: str = "native",
+        dialect: str = "0.4",
+        show_admissible: bool = False,
+        prompt: str = "compact",
+        step_cap: int = 50,
+    ) -> None:
+        super().__init__(split, engine, dialect, show_admissible, prompt, step_cap)
+        found = [GeneratedGame(split, number) for number in games_of(split, games, seed)]
+        self._instances = tuple(Instance(game.id, game.kind, game) for game in found)
+
+    def instances(self) -> Sequence[Instance]:
+        """All games of the split, sorted by id."""
+        return self._instances
