@@ -102,7 +102,9 @@ class SuiteRunner:
             try:
                 stack.enter_context(lock.acquire(timeout=0))
             except Timeout:
-                raise MixrouteError(f"{self._out} is in use by another mixroute process: wait, or use another --out")
+                raise MixrouteError(
+                    f"{self._out} is in use by another mixroute process: wait, or use another --out"
+                ) from None
             deterministic = self._suite.mode == "deterministic"
             for name, spec in self._pool.models.items():
                 self._console.print(f"loading model '{name}'", style="dim", highlight=False)

@@ -1,0 +1,166 @@
+"""The command ``mixroute``. Errors of the user's input are one line on standard error and exit code 2."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Protocol, runtime_checkable
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+from harness import pool, registry, suite
+from harness.cache import cache_folder
+from harness.config import shipped_names
+from harness.errors import MixrouteError
+from harness.trace import find_runs
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Benchmark LLM routers on long-horizon agent tasks.",
+)
+out = Console()
+err = Console(stderr=True)
+
+Runs = Annotated[Path, typer.Argument(help="Folder of runs or published entries.")]
+
+
+@runtime_checkable
+class DataSource(Protocol):
+    """A task class whose data can be fetched or written by ``mixroute data``."""
+
+    @classmethod
+    def prepare_data(cls, folder: Path) -> Path:
+        """Put the data into ``folder``; returns what to give as the task's ``data``."""
+        ...
+
+
+@app.command()
+def run(
+    suite_name: Annotated[str, typer.Argument(metavar="SUITE", help="Name of a shipped suite, or a .yaml file.")],
+    to: Annotated[Path | None, typer.Option("--out", help="Folder of the runs; runs/SUITE if not given.")] = None,
+    router: Annotated[
+        list[str] | None,
+        typer.Option(help="Play this router instead of the suite's: NAME or file.py:Class, then ,key=value …"),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Play so many instances of each task.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Root seed instead of the suite's; may be repeated.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Episodes at once.")] = None,
+) -> None:
+    """Play a suite. The same command again plays only what is missing."""
+    from harness.run import SuiteRunner
+
+    chosen = suite.load_suite(suite_name)
+    changes: dict[str, object] = {}
+    if router:
+        changes["routers"] = [suite.parse_router(text) for text in router]
+    if limit:
+        changes["tasks"] = [task.model_copy(update={"limit": limit}) for task in chosen.tasks]
+    if seed:
+        changes["seeds"] = seed
+    if concurrency:
+        changes["concurrency"] = concurrency
+    folder = to or Path("runs") / chosen.name
+    SuiteRunner(chosen.model_copy(update=changes), folder, err).run()
+    out.print(f"runs are in {folder}; next: mixroute board {folder}", highlight=False, markup=False)
+
+
+@app.command()
+def board(
+    runs: Runs = Path("results/entries"),
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Where the board is written; RUNS/board if not given.")
+    ] = None,
+) -> None:
+    """Compute the leaderboard from traces and write it as Markdown, CSV, JSON, LaTeX and PNG."""
+    from harness.board import print_board, write_board
+
+    folder = to or runs / "board"
+    print_board(write_board(find_runs(runs), folder), out)
+    out.print(f"written to {folder}", highlight=False, markup=False)
+
+
+@app.command()
+def show(
+    episode: Annotated[str, typer.Argument(metavar="EPISODE", help="RUN/INSTANCE, or any unique part of it.")],
+    runs: Annotated[Path, typer.Option(help="Folder of runs or published entries.")] = Path("runs"),
+) -> None:
+    """Show an episode step by step, with the model that answered each."""
+    from harness.show import find_episode, show_episode
+
+    folder, instance = find_episode(runs, episode)
+    show_episode(folder, instance, out)
+
+
+@app.command()
+def pack(
+    runs: Runs,
+    to: Annotated[Path, typer.Option("--out", help="Folder of published entries.")] = Path("results/entries"),
+) -> None:
+    """Compress finished runs into entries that can be committed; the board reads both."""
+    from harness.entry import pack_run
+
+    for folder in find_runs(runs):
+        out.print(str(pack_run(folder, to)), highlight=False, markup=False)
+
+
+@app.command("list")
+def list_() -> None:
+    """List routers, tasks, backends, pools and suites."""
+    for kind in (registry.routers, registry.tasks, registry.backends):
+        rows = [(name, (inspect.getdoc(kind.get(name)) or "").partition("\n")[0]) for name in kind.names()]
+        _print_names(f"{kind.kind}s", rows)
+    pools = [(name, pool.load_pool(name).description) for name in shipped_names(pool.SHIPPED)]
+    suites = [(name, suite.load_suite(name).description) for name in shipped_names(suite.SHIPPED)]
+    _print_names("pools", pools)
+    _print_names("suites", suites)
+
+
+@app.command()
+def data(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Name of a task, such as alfworld.")],
+    to: Annotated[Path | None, typer.Option("--out", help="Folder; the cache if not given.")] = None,
+) -> None:
+    """Fetch or write a task's data."""
+    source = registry.tasks.get(task)
+    if not isinstance(source, DataSource):
+        raise MixrouteError(f"task '{task}' has no data to fetch")
+    out.print(str(source.prepare_data(to or cache_folder("data", task))), highlight=False, markup=False)
+
+
+def _print_names(title: str, rows: list[tuple[str, str]]) -> None:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+    for name, description in rows:
+        table.add_row(escape(name), escape(description))
+    out.print(table)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    # Weights and data come from where the pool and the user say, never from a hub by accident of a library.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    handler = RichHandler(console=err, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    for package in ("harness", "routers", "tasks"):
+        logging.getLogger(package).setLevel(logging.INFO)
+    try:
+        app()
+    except MixrouteError as error:
+        err.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("interrupted: finished episodes are kept; the same command goes on from here")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
