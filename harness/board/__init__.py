@@ -1,0 +1,35 @@
+"""The board: every published number, recomputed from run folders and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness.board.plot import accuracy_cost_png
+from harness.board.render import print_board, to_csv, to_json, to_latex, to_markdown
+from harness.board.rows import Row
+from harness.board.table import Board, build_board
+from harness.trace import write_atomically
+
+__all__ = ["Board", "Row", "build_board", "print_board", "write_board"]
+
+
+def write_board(folders: Iterable[Path], out: Path) -> Board:
+    """Compute the board of run and entry folders and write ``board.{json,md,csv,tex}`` and ``accuracy_cost.png``.
+
+    Each file is replaced whole, and none is touched unless the whole board could be computed and rendered.
+
+    Raises:
+        MixrouteError: as ``build_board``.
+    """
+    board = build_board(folders)
+    files = {
+        "board.json": to_json(board),
+        "board.md": to_markdown(board).encode(),
+        "board.csv": to_csv(board).encode(),
+        "board.tex": to_latex(board).encode(),
+        "accuracy_cost.png": accuracy_cost_png(board),
+    }
+    for name, content in files.items():
+        write_atomically(out / name, content)
+    return board

@@ -1,0 +1,53 @@
+"""Text that models, tasks and users wrote is data: here it is made harmless for each place where it is shown."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+}
+
+
+def clean(text: str, keep: str = "") -> str:
+    """``text`` on one line, without control, format (bidirectional overrides, zero-width) or unpaired characters.
+
+    White space becomes a space, anything else of these kinds the replacement character, so that no text can move a
+    terminal's cursor or hide. Characters in ``keep`` stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+
+    def safe(char: str) -> str:
+        if char in keep:
+            return char
+        if char.isspace():
+            return " "
+        return "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Cn", "Co") else char
+
+    return "".join(map(safe, text))
+
+
+def markdown(text: str) -> str:
+    """For a cell of a Markdown table or a line of prose: no markup, no HTML, no column break, no mathematics."""
+    text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", text)
+
+
+def latex(text: str) -> str:
+    """For LaTeX text: every special character as itself."""
+    return "".join(_LATEX.get(char, char) for char in clean(text))
+
+
+def spreadsheet(text: str) -> str:
+    """For a CSV cell: text that a spreadsheet would run as a formula gets an apostrophe before it (see OWASP)."""
+    text = clean(text)
+    return f"'{text}" if text.lstrip()[:1] in tuple("=+-@\uff1d\uff0b\uff0d\uff20") else text

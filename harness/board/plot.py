@@ -1,0 +1,111 @@
+"""The picture of a board: accuracy against cost, one panel a section."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.board.escape import clean
+from harness.board.render import title
+from harness.board.rows import Row
+from harness.board.table import Board, front_cost
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito (2008): distinct under the common colour blindnesses; black is kept for the front.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = "osD^vP"
+_LABEL_INCHES = 0.19
+_MOST_PIXELS = 60_000  # Agg refuses pictures of 2^16 and more
+
+
+def accuracy_cost_png(board: Board) -> bytes:
+    """Success with its 95% interval against the cost of ``front_cost``, and the Pareto front as a black step line.
+
+    Rows without a known cost or success are named under the panel. Each point's label stands in a column at the right,
+    in order of height and joined by a line, so that labels never cover each other. The bytes depend on the board and
+    the version of matplotlib alone.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    sections = board.sections()
+    heights = [max(3.4, 1.6 + _LABEL_INCHES * len(section)) for section in sections]
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a label in a script that the font lacks
+        figure = Figure(figsize=(9, sum(heights)), layout="constrained")
+        panels = figure.subplots(len(sections), 1, squeeze=False, height_ratios=heights)
+        for section, axes in zip(sections, panels[:, 0], strict=True):
+            _panel(axes, section)
+        picture = io.BytesIO()
+        dpi = min(150, int(_MOST_PIXELS / sum(heights)))
+        figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": None})
+    return picture.getvalue()
+
+
+def _panel(axes: Axes, section: Sequence[Row]) -> None:
+    normalised = any(row.cost.weight_bytes is not None for row in section)
+    unit = 1.0 if normalised else 1e9
+    points: list[tuple[float, float, Row]] = []
+    absent = []
+    for row in section:
+        cost = front_cost(row, section)
+        if cost is None or row.success.mean is None:
+            absent.append(clean(row.label))
+        else:
+            points.append((cost / unit, 100 * row.success.mean, row))
+    axis = "weight bytes, always-high = 1" if normalised else "weight bytes, GB an episode"
+    missing = f"\nnot drawn (cost or success unknown): {_short(', '.join(absent), 90)}" if absent else ""
+    axes.set_xlabel(axis + missing, parse_math=False)
+    axes.set_ylabel("success, %")
+    axes.set_title(_short(clean(title(section[0])), 100), parse_math=False, loc="left", fontsize=10)
+    axes.grid(alpha=0.25)
+    _front(axes, [(x, y) for x, y, row in points if row.pareto])
+    for index, (x, y, row) in enumerate(points):
+        low, high = row.success.low, row.success.high
+        bars = None if low is None or high is None else [[y - 100 * low], [100 * high - y]]
+        axes.errorbar(
+            x,
+            y,
+            yerr=bars,
+            fmt=_MARKERS[index // len(_COLOURS) % len(_MARKERS)],
+            color=_COLOURS[index % len(_COLOURS)],
+            mfc=None if row.complete else "white",
+            capsize=2,
+            elinewidth=1,
+            markersize=6,
+        )
+    axes.margins(x=0.08)
+    _labels(axes, points)
+
+
+def _front(axes: Axes, front: list[tuple[float, float]]) -> None:
+    if front:
+        xs, ys = zip(*sorted(front), strict=True)
+        axes.plot(xs, ys, color="black", linewidth=1.2, drawstyle="steps-post", label="Pareto front", zorder=1)
+        axes.legend(loc="lower right", fontsize=8, framealpha=0.8)
+
+
+def _labels(axes: Axes, points: list[tuple[float, float, Row]]) -> None:
+    """Labels in a column at the right of the panel, evenly spaced, highest point first."""
+    count = len(points)
+    for rank, index in enumerate(sorted(range(count), key=lambda i: (-points[i][1], points[i][0], i))):
+        x, y, row = points[index]
+        axes.annotate(
+            _short(clean(row.label), 40) + ("" if row.complete else " (incomplete)"),
+            (x, y),
+            xytext=(1.04, 1 - (rank + 0.5) / count),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=8,
+            parse_math=False,
+            arrowprops={"arrowstyle": "-", "color": _COLOURS[index % len(_COLOURS)], "alpha": 0.45, "linewidth": 0.8},
+        )
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

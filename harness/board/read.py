@@ -1,0 +1,139 @@
+"""From a run folder to the numbers of its episodes. Texts are dropped as each line is read, so memory stays small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from harness.contracts import ModelCard
+from harness.errors import MixrouteError
+from harness.ledger import Cost, episode_cost
+from harness.trace import (
+    EPISODES,
+    RUN,
+    SCHEMA,
+    TIMINGS,
+    Episode,
+    EpisodeTiming,
+    RunMeta,
+    read_episodes,
+    read_meta,
+    read_timings,
+)
+
+HIGH = "high"
+"""The pool's name for its high-precision model; the high share counts its steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """The numbers of one episode. ``seconds`` in ``cost`` is None where a call was not measured."""
+
+    instance: str
+    seed: int
+    kind: str
+    score: float
+    success: bool
+    error: bool
+    steps: int
+    invalid: int
+    judged: int
+    """Steps of a known ``valid``; the rest are of tasks that list no admissible actions."""
+    high: int
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run or entry folder: what was run, and the numbers of its finished episodes in order of instance."""
+
+    folder: Path
+    meta: RunMeta
+    played: tuple[Played, ...]
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder through ``harness.trace``.
+
+    Raises:
+        MixrouteError: a file is missing or corrupt, or its lines contradict ``run.json``; the message names the file.
+    """
+    meta = read_meta(folder)
+    if meta.schema != SCHEMA:
+        raise MixrouteError(
+            f"{folder / RUN} has schema {meta.schema}, not {SCHEMA}: read it with the mixroute it is of"
+        )
+    cards = _cards(folder, meta)
+    # The last line counts, as for TraceWriter: a killed run leaves timings of episodes that were then played again.
+    timings = {timing.instance: timing for timing in read_timings(folder)}
+    planned = frozenset(meta.instances)
+    played: dict[str, Played] = {}
+    for episode in read_episodes(folder):
+        _check(folder, meta, episode, planned)
+        if episode.instance in played:
+            raise MixrouteError(
+                f"{folder / EPISODES} holds instance {episode.instance!r} twice: delete one of the lines"
+            )
+        played[episode.instance] = _numbers(folder, episode, cards, timings.get(episode.instance))
+    return Run(folder, meta, tuple(played[instance] for instance in sorted(played)))
+
+
+def _cards(folder: Path, meta: RunMeta) -> dict[str, ModelCard]:
+    try:
+        return {name: msgspec.convert(card, ModelCard) for name, card in meta.models.items()}
+    except msgspec.ValidationError as error:
+        raise MixrouteError(
+            f"{folder / RUN}: a card under 'models' is not valid ({error}): restore the file"
+        ) from error
+
+
+def _check(folder: Path, meta: RunMeta, episode: Episode, planned: frozenset[str]) -> None:
+    for name, found, expected in (
+        ("schema", episode.schema, SCHEMA),
+        ("run", episode.run, meta.hash),
+        ("seed", episode.seed, meta.seed),
+    ):
+        if found != expected:
+            raise MixrouteError(
+                f"{folder / EPISODES}: instance {episode.instance!r} has {name} {found!r}, but {RUN} says "
+                f"{expected!r}: the two are of different runs; restore the one that was replaced, or delete the folder"
+            )
+    if episode.instance not in planned:
+        raise MixrouteError(
+            f"{folder / EPISODES}: instance {episode.instance!r} is not among the 'instances' of {RUN}: "
+            "restore the file that was changed, or delete the line"
+        )
+
+
+def _numbers(folder: Path, episode: Episode, cards: Mapping[str, ModelCard], timing: EpisodeTiming | None) -> Played:
+    if timing is not None:
+        shape = [len(step.calls) for step in episode.steps]
+        if timing.seed != episode.seed or [len(step.calls) for step in timing.steps] != shape:
+            raise MixrouteError(
+                f"{folder / TIMINGS}: instance {episode.instance!r} has other steps, calls or seed than {EPISODES}: "
+                f"restore the file, or delete it to do without measured seconds"
+            )
+    try:
+        cost = episode_cost(episode, cards, timing)
+    except KeyError as missing:
+        raise MixrouteError(
+            f"{folder / EPISODES}: instance {episode.instance!r} calls the model {missing}, which has no card under "
+            f"'models' in {RUN}: restore the file that was changed"
+        ) from missing
+    error = episode.end == "error"
+    return Played(
+        instance=episode.instance,
+        seed=episode.seed,
+        kind=episode.kind,
+        score=episode.score,
+        success=episode.success and not error,
+        error=error,
+        steps=len(episode.steps),
+        invalid=sum(step.valid is False for step in episode.steps),
+        judged=sum(step.valid is not None for step in episode.steps),
+        high=sum(step.model == HIGH for step in episode.steps),
+        cost=cost if timing is not None else Cost(cost.weight_bytes, cost.flops, None),
+    )

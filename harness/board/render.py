@@ -1,0 +1,193 @@
+"""A board as Markdown, CSV, LaTeX, JSON, and as a table in the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.board.escape import clean, latex, markdown, spreadsheet
+from harness.board.rows import Row
+from harness.board.table import Board
+from harness.metrics import Estimate
+
+SCHEMA = 1
+NONE = "-"
+"""What stands for a number that is not known."""
+
+COLUMNS: Mapping[str, Callable[[Row], str]] = {
+    "label": lambda row: row.label,
+    "router": lambda row: row.router,
+    "success %": lambda row: percent(row.success),
+    "score": lambda row: _interval(row.score, 1, 3),
+    "steps": lambda row: _number(row.steps, "{:.1f}"),
+    "invalid %": lambda row: _number(row.invalid_share, "{:.1%}").rstrip("%"),
+    "high %": lambda row: _number(row.high_share, "{:.1%}").rstrip("%"),
+    "bytes": lambda row: _number(row.cost.weight_bytes, "{:.3f}"),
+    "FLOPs": lambda row: _number(row.cost.flops, "{:.3f}"),
+    "seconds": lambda row: _number(row.cost.seconds, "{:.3f}"),
+    "GB/episode": lambda row: _number(row.cost_absolute.weight_bytes, "{:.2f}", 1e9),
+    "episodes": lambda row: f"{row.episodes}" if row.complete else f"{row.episodes} of {row.planned}",
+    "instances": lambda row: str(row.instances),
+    "seeds": lambda row: str(row.seeds),
+    "errors": lambda row: str(row.errors),
+    "front": lambda row: "yes" if row.pareto else "",
+}
+"""Heading -> cell, as plain text; the columns of every table that a person reads."""
+
+TEXTS = frozenset({"label", "router"})
+
+
+def to_json(board: Board) -> bytes:
+    """``{"schema": 1, "rows": [...]}`` with the fields of ``Row``; numbers in full, unknown ones null."""
+    # msgspec writes no NaN or infinity: they would be null.
+    return msgspec.json.format(msgspec.json.encode({"schema": SCHEMA, "rows": board.rows}), indent=1) + b"\n"
+
+
+def to_csv(board: Board) -> str:
+    """One line a row, numbers in full; success by kind, sources and protocol are in the JSON alone."""
+    lines = [_flat(row) for row in board.rows]
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()
+
+
+def to_markdown(board: Board) -> str:
+    """One heading, table, breakdown by kind and list of notes a section."""
+    parts = [
+        "# Board",
+        "Columns and formulas: docs/board.md. Brackets hold 95% intervals; costs are relative to always-high.",
+    ]
+    for section in board.sections():
+        parts.append(f"## {markdown(title(section[0]))}")
+        parts.append("\n".join(f"- {markdown(line)}" for line in facts(section[0])))
+        parts.append(_markdown_table(list(COLUMNS), [[cell(row) for cell in COLUMNS.values()] for row in section]))
+        kinds = sorted({kind for row in section for kind in row.by_kind})
+        if kinds:
+            parts.append("Success % by kind (instances):")
+            parts.append(_markdown_table(["label", *kinds], [[row.label, *_by_kind(row, kinds)] for row in section]))
+        parts.extend(["\n".join(f"- {markdown(note)}" for note in notes(section))] if notes(section) else [])
+    return "\n\n".join(parts) + "\n"
+
+
+def to_latex(board: Board) -> str:
+    """One ``table`` a section, in booktabs style."""
+    parts = [r"% Needs \usepackage{booktabs} and \usepackage[T1]{fontenc}."]
+    for section in board.sections():
+        caption = "; ".join([title(section[0]), *facts(section[0]), *notes(section)])
+        aligned = "".join("l" if heading in TEXTS else "r" for heading in COLUMNS)
+        lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex(caption)}}}", rf"\begin{{tabular}}{{{aligned}}}"]
+        lines += [r"\toprule", " & ".join(map(latex, COLUMNS)) + r" \\", r"\midrule"]
+        # A cell that begins with a bracket would be read as the optional argument of the \\ before it.
+        lines += [" & ".join("{}" + latex(cell(row)) for cell in COLUMNS.values()) + r" \\" for row in section]
+        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def print_board(board: Board, console: Console) -> None:
+    """Print one table a section to the terminal."""
+    for section in board.sections():
+        table = Table(title=Text(clean(title(section[0]))), title_justify="left")
+        for heading in COLUMNS:
+            table.add_column(heading, justify="left" if heading in TEXTS else "right")
+        for row in section:
+            table.add_row(*(Text(clean(cell(row))) for cell in COLUMNS.values()), style="bold" if row.pareto else "")
+        console.print(table)
+        for line in [*facts(section[0]), *notes(section)]:
+            console.print(Text(f"  {clean(line)}", style="dim"))
+
+
+def title(row: Row) -> str:
+    """The heading of the section that ``row`` is in."""
+    return f"{row.task}, {row.split}, pool {row.pool} (group {row.group[:12]})"
+
+
+def facts(row: Row) -> list[str]:
+    """The section's conditions, one line for protocol and mode and one a model."""
+    protocol = [f"{key} {_plain(value)}" for key, value in _flatten(row.protocol["task"])]
+    mode = row.protocol["mode"]
+    if mode is not None:
+        protocol.append(f"mode {_plain(mode)}")
+    lines = ["protocol: " + ", ".join(protocol)] if protocol else []
+    for name, card in row.protocol["models"].items():
+        size = (
+            f"{card['weight_bytes'] / 1e6:,.1f} MB, {card['bits']:g} bits, {card['parameters'] / 1e6:,.1f} M parameters"
+        )
+        lines.append(f"model {name}: {size}, fingerprint {card['fingerprint'][:12]}")
+    return lines
+
+
+def notes(section: Sequence[Row]) -> list[str]:
+    """All notes of a section, each with the label of its row; a note that all rows share is said once."""
+    shared = [note for note in section[0].notes if len(section) > 1 and all(note in row.notes for row in section)]
+    own = [f"{row.label}: {note}" for row in section for note in row.notes if note not in shared]
+    return [f"all rows: {note}" for note in shared] + own
+
+
+def percent(estimate: Estimate) -> str:
+    """``88.8 [83.1, 93.5]``, in percent."""
+    return _interval(estimate, 100, 1)
+
+
+def _interval(estimate: Estimate, scale: float, digits: int) -> str:
+    if estimate.mean is None:
+        return NONE
+    mean = f"{estimate.mean * scale:.{digits}f}"
+    if estimate.low is None or estimate.high is None:
+        return mean
+    return f"{mean} [{estimate.low * scale:.{digits}f}, {estimate.high * scale:.{digits}f}]"
+
+
+def _number(value: float | None, form: str, unit: float = 1.0) -> str:
+    return NONE if value is None else form.format(value / unit)
+
+
+def _by_kind(row: Row, kinds: Sequence[str]) -> list[str]:
+    found = [row.by_kind.get(kind) for kind in kinds]
+    return [NONE if kind is None else f"{percent(kind.success)} ({kind.n})" for kind in found]
+
+
+def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(
+        f"| {' | '.join(markdown(cell) if line is not lines[1] else cell for cell in line)} |" for line in lines
+    )
+
+
+def _flat(row: Row) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for field in msgspec.structs.fields(row):
+        value = getattr(row, field.name)
+        if isinstance(value, msgspec.Struct):
+            flat |= {f"{field.name}_{key}": number for key, number in msgspec.structs.asdict(value).items()}
+        elif field.name == "notes":
+            flat["notes"] = spreadsheet("; ".join(value))
+        elif field.name not in ("by_kind", "entry", "protocol"):
+            flat[field.name] = spreadsheet(value) if isinstance(value, str) else value
+    return flat
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key in sorted(value):
+        inner = value[key]
+        pairs += _flatten(inner, f"{prefix}{key}.") if isinstance(inner, dict) else [(f"{prefix}{key}", inner)]
+    return pairs
+
+
+def _plain(value: object) -> str:
+    """A protocol value on one line; a hash is cut to 12 digits."""
+    if isinstance(value, str):
+        is_hash = len(value) >= 32 and set(value) <= set("0123456789abcdef")
+        return value[:12] if is_hash else value
+    return json.dumps(value)

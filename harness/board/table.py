@@ -1,0 +1,127 @@
+"""The board: runs sorted into sections and rows, computed from traces and from nothing else."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from harness.board.read import Played, Run, read_run
+from harness.board.rows import Pile, Row, held_equal, make_row
+from harness.errors import MixrouteError
+from harness.metrics import pareto_front
+from harness.trace import EPISODES, RUN, RunMeta, content_hash
+
+REFERENCE = "always-high"
+"""The router whose normalised cost is 1.0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """All rows, ordered by task, split, pool and group; within these the best success first."""
+
+    rows: tuple[Row, ...]
+
+    def sections(self) -> list[tuple[Row, ...]]:
+        """The rows of each (task, split, pool, group), in order; only rows of one section may be compared."""
+        found: defaultdict[tuple[str, ...], list[Row]] = defaultdict(list)
+        for row in self.rows:
+            found[row.task, row.split, row.pool, row.group].append(row)
+        return [tuple(rows) for rows in found.values()]
+
+
+def build_board(folders: Iterable[Path]) -> Board:
+    """Compute the board of run and entry folders; the result does not depend on their order.
+
+    Runs of one group that differ only in their seed become one row. An episode that ended in an error is a failure. A
+    run that has not played all its instances appears with a note, and stays off the Pareto front.
+
+    Raises:
+        MixrouteError: no folders, a folder without a readable run, or runs that contradict each other (the same episode
+            twice, or one group with two protocols). The message names the file and the mend.
+    """
+    runs = [read_run(folder) for folder in sorted({folder.resolve() for folder in folders})]
+    if not runs:
+        raise MixrouteError("no run folders to build a board from: run a suite first, or check the results folder")
+    sections: defaultdict[tuple[str, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        sections[run.meta.task, run.meta.split, run.meta.pool, run.meta.group].append(run)
+    return Board(tuple(row for key in sorted(sections) for row in _section(sections[key])))
+
+
+def _section(runs: Sequence[Run]) -> list[Row]:
+    expected = held_equal(runs[0].meta)
+    names = {"task": "protocol", "mode": "mode", "models": "models"}
+    for run in runs[1:]:
+        for what, held in held_equal(run.meta).items():
+            if held != expected[what]:
+                raise MixrouteError(
+                    f"{run.folder / RUN} has the group of {runs[0].folder / RUN} but not its {names[what]}: "
+                    "one of the two files was changed; restore it, or leave its folder out"
+                )
+    runs_of: defaultdict[tuple[str, str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        runs_of[_key(run.meta)].append(run)
+    piles = [_pile(runs_of[key]) for key in sorted(runs_of)]
+    # The plainly labelled one first; make_row says so where there is a choice.
+    references = sorted((p for p in piles if p.meta.router == REFERENCE), key=lambda p: p.meta.label != REFERENCE)
+    return _ranked(_with_fronts(_with_namesakes([make_row(pile, references) for pile in piles])))
+
+
+def _key(meta: RunMeta) -> tuple[str, str, str]:
+    """Equal for runs of one group that differ only in seed."""
+    return meta.router, meta.label, content_hash({key: meta.config[key] for key in meta.config if key != "seed"})
+
+
+def _pile(runs: Sequence[Run]) -> Pile:
+    runs = sorted(runs, key=lambda run: (run.meta.seed, run.meta.hash, run.meta.id, run.folder.name))
+    episodes: dict[tuple[str, int], tuple[Played, Run]] = {}
+    for run in runs:
+        for played in run.played:
+            _, other = episodes.setdefault((played.instance, played.seed), (played, run))
+            if other is not run:
+                raise MixrouteError(
+                    f"{other.folder / EPISODES} and {run.folder / EPISODES} both hold instance {played.instance!r} "
+                    f"with seed {played.seed} for '{run.meta.label}': leave one of the two folders out"
+                )
+    planned = {(instance, run.meta.seed) for run in runs for instance in run.meta.instances}
+    return Pile(tuple(runs), tuple(episodes[key][0] for key in sorted(episodes)), len(planned))
+
+
+def _with_namesakes(rows: Sequence[Row]) -> list[Row]:
+    labels = [row.label for row in rows]
+    note = "another row of this section has the same label but another router or configuration"
+    return [
+        msgspec.structs.replace(row, notes=[*row.notes, note]) if labels.count(row.label) > 1 else row for row in rows
+    ]
+
+
+def front_cost(row: Row, section: Sequence[Row]) -> float | None:
+    """The cost axis of a section's plot and Pareto front: weight bytes, normalised where the section has always-high,
+    else per episode. None where the row's is unknown (a cost of 0 is: every action takes a call).
+    """
+    normalised = any(other.cost.weight_bytes is not None for other in section)
+    return (row.cost if normalised else row.cost_absolute).weight_bytes or None
+
+
+def _with_fronts(rows: Sequence[Row]) -> list[Row]:
+    points: dict[int, tuple[float, float]] = {}
+    for index, row in enumerate(rows):
+        cost = front_cost(row, rows)
+        if row.complete and cost is not None and row.success.mean is not None:
+            points[index] = (cost, row.success.mean)
+    on_front = dict(zip(points, pareto_front(list(points.values())), strict=True))
+    return [msgspec.structs.replace(row, pareto=on_front.get(index, False)) for index, row in enumerate(rows)]
+
+
+def _ranked(rows: Sequence[Row]) -> list[Row]:
+    """Best success first, then cheapest; rows without episodes last. Python's sort keeps equal rows in key order."""
+
+    def rank(row: Row) -> tuple[bool, float, float]:
+        cost = front_cost(row, rows)
+        return row.success.mean is None, -(row.success.mean or 0.0), float("inf") if cost is None else cost
+
+    return sorted(rows, key=rank)

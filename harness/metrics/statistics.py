@@ -1,0 +1,122 @@
+"""Means with intervals that respect clusters: episodes of one instance are not independent of each other.
+
+The interval is the 95% percentile bootstrap over clusters: whole clusters are drawn with replacement, as many as there
+are, 10,000 times, from a fixed seed; the mean of each draw is the sum of all its values over their number; the interval
+runs from the 2.5% to the 97.5% quantile (linear interpolation) of these means. Its coverage falls short of 95% with few
+clusters (below about 20), as for every percentile bootstrap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 10_000
+SEED = 20_260_202
+_Z = 1.959963984540054  # the 97.5% quantile of the standard normal
+_CHUNK = 1 << 20  # random draws held at once: 8 MB
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """A mean and its 95% interval; ``None`` where the data cannot give one."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Values divided into clusters; every clustered statistic takes its clusters from here.
+
+    ``keys`` are the distinct labels, sorted; ``index[i]`` is the cluster of value ``i``; ``sizes`` counts the values.
+    """
+
+    keys: tuple[str, ...]
+    index: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+
+
+def partition(labels: Sequence[str]) -> Partition:
+    """The partition of values into clusters of equal label (for episodes: the instance)."""
+    keys = tuple(sorted(set(labels)))
+    number = {key: i for i, key in enumerate(keys)}
+    index = np.fromiter((number[label] for label in labels), dtype=np.intp, count=len(labels))
+    return Partition(keys, index, np.bincount(index, minlength=len(keys)))
+
+
+def clustered_mean(values: Sequence[float] | Sequence[bool], labels: Sequence[str]) -> Estimate:
+    """Mean of all values and its 95% bootstrap interval clustered on ``labels``; see the module for the method.
+
+    Edge cases:
+
+    - No values: mean, low and high are ``None``.
+    - All cluster means equal (one cluster included): every bootstrap mean is the same and the interval would have no
+      width, which claims certainty that is not there. A proportion (all values are ``bool``) then gets the Wilson score
+      interval with the number of clusters as its sample size: conservative, since the values of a cluster count as one.
+      Other values have no such bound, so low and high are ``None``.
+
+    The result does not depend on the order of the values.
+
+    Args:
+        values: One a value; ``bool`` makes it a proportion.
+        labels: The cluster of each value.
+
+    Raises:
+        ValueError: the lengths differ, or a value is not finite.
+    """
+    if len(values) != len(labels):
+        raise ValueError(f"{len(values)} values but {len(labels)} labels")
+    if not values:
+        return Estimate(None, None, None)
+    if not all(map(math.isfinite, values)):
+        raise ValueError("a mean needs finite values")
+    clusters = partition(labels)
+    sums = _sums(values, clusters)
+    mean = math.fsum(values) / len(values)
+    if np.ptp(sums / clusters.sizes) <= 1e-12 * max(1.0, abs(mean)):
+        if not all(isinstance(value, bool | np.bool_) for value in values):
+            return Estimate(mean, None, None)
+        low, high = wilson(mean, len(clusters.keys))
+        return Estimate(mean, low, high)
+    low, high = np.quantile(_bootstrap_means(sums, clusters.sizes), (0.025, 0.975)).tolist()
+    # Interpolated quantiles of rounded sums may miss the mean by an ulp.
+    return Estimate(mean, min(low, mean), max(high, mean))
+
+
+def wilson(proportion: float, n: int) -> tuple[float, float]:
+    """Wilson score interval (95%) of a proportion observed in ``n`` independent trials.
+
+    ``(p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)`` with z = 1.96 (E. B. Wilson, 1927). It ends exactly at
+    0 for p = 0 and at 1 for p = 1.
+    """
+    square = _Z * _Z / n
+    middle = (proportion + square / 2) / (1 + square)
+    half = _Z / (1 + square) * math.sqrt(proportion * (1 - proportion) / n + square / (4 * n))
+    return (0.0 if proportion == 0 else middle - half), (1.0 if proportion == 1 else middle + half)
+
+
+def _sums(values: Sequence[float] | Sequence[bool], clusters: Partition) -> NDArray[np.float64]:
+    """Sum of each cluster, added in order of size so that the order of the values does not change the rounding."""
+    array = np.asarray(values, dtype=np.float64)
+    order = np.argsort(array, kind="stable")
+    sums: NDArray[np.float64] = np.zeros(len(clusters.keys))
+    np.add.at(sums, clusters.index[order], array[order])
+    return sums
+
+
+def _bootstrap_means(sums: NDArray[np.float64], sizes: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Means of ``RESAMPLES`` draws of clusters with replacement, in chunks that bound the memory."""
+    rng = np.random.default_rng(SEED)
+    count = len(sums)
+    rows = max(1, _CHUNK // count)
+    parts: list[NDArray[np.float64]] = []
+    for start in range(0, RESAMPLES, rows):
+        drawn = rng.integers(0, count, size=(min(rows, RESAMPLES - start), count))
+        parts.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+    return np.concatenate(parts)
