@@ -145,9 +145,10 @@ def _print_names(title: str, rows: list[tuple[str, str]]) -> None:
 
 def main() -> None:
     """Entry point of the command."""
-    # Weights and data come from where the pool and the user say, never from a hub by accident of a library.
+    # Libraries read these when they are imported, which happens only in commands that load a model.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     handler = RichHandler(console=err, show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     for package in ("harness", "routers", "tasks"):

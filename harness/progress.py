@@ -7,7 +7,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class RunProgress:
@@ -20,7 +20,6 @@ class RunProgress:
             MofNCompleteColumn(),
             TextColumn("{task.fields[won]} won"),
             TextColumn("{task.fields[rate]} tok/s"),
-            TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
         )

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from harness.backends.continuous import Call, ContinuousBatching
 from harness.backends.encoding import Encoder
@@ -25,6 +26,7 @@ from harness.errors import MixrouteError
 from harness.pool import ModelSpec, PackageWeights
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports an optional kernel, to be fetched from a hub
+disable_progress_bar()
 
 
 class TransformersOptions(Strict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from collections.abc import Callable
@@ -33,8 +34,11 @@ class DeviceWorker:
     def __init__(self, device: str) -> None:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._engines: list[Engine] = []
+        self._over = False
         self._thread = threading.Thread(target=self._loop, name=f"mixroute-{device}", daemon=True)
         self._thread.start()
+        # A thread that is inside torch when the interpreter goes down aborts the process.
+        atexit.register(self.stop)
 
     @classmethod
     def of(cls, device: str) -> DeviceWorker:
@@ -64,8 +68,17 @@ class DeviceWorker:
         self.do(take_out)
         done.wait()
 
+    def stop(self) -> None:
+        """End the thread after the pass that it is in."""
+
+        def end() -> None:
+            self._over = True
+
+        self.do(end)
+        self._thread.join()
+
     def _loop(self) -> None:
-        while True:
+        while not self._over:
             busy = [engine for engine in self._engines if engine.busy()]
             self._take_in(wait=not busy)
             for engine in busy:

@@ -1,0 +1,39 @@
+# The README's two commands: `make bench` and `make test`. Both set up what they need and may be run again at once.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RUNS ?= runs/default
+
+.PHONY: bench test lint setup alfworld-env benchmark
+
+bench: $(READY) ## Play the default suite, then compute and print the board.
+	$(BIN)/mixroute run default --out $(RUNS)
+	$(BIN)/mixroute board $(RUNS)
+
+test: $(READY) ## Run the test suite.
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(READY) ## Style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(READY) ## Timings; none of them is asserted.
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,stddev,rounds
+
+setup: $(READY) ## Only set up.
+
+# torch first and by its pinned version, so that nothing asks for a build with CUDA where a CPU build is at hand.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+# The original engine has GPL parts and needs a C++ compiler; it lives apart and is used only to verify ours.
+alfworld-env: .venv-alfworld/.ready ## Install the original ALFWorld engine for the conformance tests.
+.venv-alfworld/.ready: constraints-alfworld.txt
+	$(PYTHON) -m venv .venv-alfworld
+	.venv-alfworld/bin/python -m pip install --quiet --requirement constraints-alfworld.txt
+	touch $@
