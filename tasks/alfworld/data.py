@@ -93,6 +93,7 @@ class PackedLine:
     id: str
     where: str
     """File and line number, for messages."""
+    folder: Path
     compressed: bytes = field(repr=False)
 
     def load(self) -> GameData:
@@ -107,6 +108,8 @@ class PackedLine:
             task=_text(record, "task", self.where),
             problem=_text(record, "pddl_problem", self.where),
             walkthrough=tuple(record.get("walkthrough") or ()),
+            domain=_beside(self.folder / "alfred_2.1.2.pddl"),
+            grammar=_beside(self.folder / "alfred_2.1.2.twl2"),
         )
 
 
@@ -186,7 +189,7 @@ def _packed(path: Path, split: str) -> Iterator[Instance]:
             identifier = _text(record, "id", where)
             if identifier.startswith(f"{split}/"):
                 kind = str(record.get("task_type") or identifier.split("/")[1].split("-", 1)[0])
-                yield Instance(identifier, kind, PackedLine(identifier, where, zlib.compress(line, 1)))
+                yield Instance(identifier, kind, PackedLine(identifier, where, path.parent, zlib.compress(line, 1)))
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise MixrouteError(f"{path} cannot be read ({error}): the file is cut off or damaged; {MEND}") from error
 
@@ -194,6 +197,11 @@ def _packed(path: Path, split: str) -> Iterator[Instance]:
 def _lines(path: Path) -> Iterator[bytes]:
     with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as stream:
         yield from stream
+
+
+def _beside(path: Path) -> str:
+    """A file that all packed games share; only the original engine needs it, and has one of its own."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _parse(content: bytes, where: str) -> dict[str, Any]:

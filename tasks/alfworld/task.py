@@ -15,6 +15,8 @@ from tasks.alfworld.data import MEND, GameData, data_folder, find_games, fingerp
 from tasks.alfworld.dialect import get_dialect
 from tasks.alfworld.game import Game
 from tasks.alfworld.generate import GeneratedGame, games_of
+from tasks.alfworld.official import OFFICIAL
+from tasks.alfworld.original import OriginalEnvironment, check_installed
 from tasks.alfworld.pddl import PddlError
 
 ENGINES = ("native", "textworld")
@@ -69,6 +71,8 @@ class GameTask(ABC):
             raise MixrouteError(f"unknown ALFWorld engine '{engine}': use one of {', '.join(ENGINES)}")
         if step_cap < 1:
             raise MixrouteError(f"step_cap = {step_cap}: an episode needs at least one step")
+        if engine == "textworld":
+            check_installed()
         self.split = split
         self.engine = engine
         self.dialect = get_dialect(dialect).name
@@ -91,9 +95,7 @@ class GameTask(ABC):
         data: GameData = instance.data.load()
         if self.engine == "native":
             return NativeEnvironment(data, self.dialect)
-        from tasks.alfworld.textworld import TextWorldEnvironment
-
-        return TextWorldEnvironment(data, self.dialect)
+        return OriginalEnvironment(data, self.dialect)
 
     def prompt(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
         """The prompt for the step after ``turns``; it extends the prompt of the step before."""
@@ -163,6 +165,10 @@ class AlfworldTask(GameTask):
     def instances(self) -> Sequence[Instance]:
         """All games of the split, sorted by id."""
         return self._instances
+
+    def protocol(self) -> Mapping[str, Any]:
+        """Everything that may change a score; ``official_data`` tells whether the games are the released ones."""
+        return {**super().protocol(), "official_data": self.data_fingerprint == OFFICIAL[self.split].fingerprint}
 
 
 class AlfworldGenTask(GameTask):

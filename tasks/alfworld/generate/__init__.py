@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from harness.errors import MixrouteError
 from tasks.alfworld.data import TASK_TYPES, GameData
 from tasks.alfworld.game import Game
-from tasks.alfworld.generate.layout import draw
+from tasks.alfworld.generate.layout import Layout, draw
 from tasks.alfworld.generate.plan import walkthrough
 from tasks.alfworld.generate.problem import problem, sentence
 
@@ -42,13 +42,19 @@ class GeneratedGame:
         """Unique within ``alfworld-gen``; sorts by number."""
         return f"{self.split}/{self.number:07d}-{self.kind}"
 
+    def layout(self) -> Layout:
+        """The room and the goal."""
+        return draw(self.kind, self._rng("layout"))
+
+    def _rng(self, purpose: str) -> random.Random:
+        # Splits are seeded apart, so no train seed can reach a dev or test game.
+        return random.Random(f"alfworld-gen {VERSION} {self.split} {self.number} {purpose}")  # noqa: S311 - no secret
+
     def load(self) -> GameData:
         """Draw the game and prove that it can be won and is not won yet."""
-        # Splits are seeded apart, so no train seed can reach a dev or test game.
-        rng = random.Random(f"alfworld-gen {VERSION} {self.split} {self.number}")  # noqa: S311 - must be reproducible
-        layout = draw(self.kind, rng)
+        layout = self.layout()
         text = problem(layout, f"{self.split}_{self.number}")
-        task = sentence(layout, rng)
+        task = sentence(layout, self._rng("sentence"))
         game = Game(text, task)
         if game.won:
             raise RuntimeError(f"the generated game {self.id} is won before it starts")
