@@ -1,0 +1,1 @@
+"""Tests mirror the packages; behaviour is tested through the public interface."""

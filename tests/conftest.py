@@ -1,0 +1,34 @@
+"""Shared fixtures. Nothing may reach a model hub."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.tiny_model import save_tiny_model
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of two layers with random weights and a byte-level tokenizer, as a folder that transformers reads."""
+    folder = tmp_path_factory.mktemp("weights") / "tiny"
+    save_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_pool(tiny_weights: Path) -> Path:
+    """A pool file: the tiny model as it is and packed to four bits."""
+    models = {
+        "high": {"weights": str(tiny_weights)},
+        "low": {"weights": str(tiny_weights), "options": {"quantization": "nf4"}},
+    }
+    path = tiny_weights.parent / "pool.yaml"
+    path.write_text(yaml.safe_dump({"schema": 1, "name": "tiny", "models": models}))
+    return path

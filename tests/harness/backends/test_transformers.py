@@ -1,0 +1,214 @@
+"""The transformers backend on a tiny real model: same answers as plain generation, whatever the batch."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from harness import Completion, Message, MixrouteError, Prompt, Request
+from harness.backends.transformers import TransformersBackend
+from harness.pool import ModelSpec
+
+WORDS = st.text(alphabet="abc \n", min_size=1, max_size=60)
+
+
+@pytest.fixture(scope="module", params=["none", "nf4"])
+def backend(tiny_weights: Path, request: pytest.FixtureRequest) -> Iterator[TransformersBackend]:
+    opened = open_model(tiny_weights, quantization=request.param)
+    yield opened
+    opened.close()
+
+
+def open_model(folder: Path, deterministic: bool = True, **options: Any) -> TransformersBackend:
+    return TransformersBackend("high", ModelSpec(weights=str(folder), options=options), deterministic=deterministic)
+
+
+def ask(backend: TransformersBackend, *requests: Request) -> list[Completion]:
+    async def together() -> list[Completion]:
+        return await asyncio.gather(*(backend.generate(request) for request in requests))
+
+    answers = asyncio.run(together())
+    for request in requests:
+        backend.release(request.session)
+    return answers
+
+
+def plain(text: str, session: str = "s", **changes: Any) -> Request:
+    return Request(session, Prompt((Message("user", text),), "plain"), **{"max_tokens": 8, **changes})
+
+
+def test_greedy_equals_plain_generation(tiny_weights: Path) -> None:
+    backend = open_model(tiny_weights)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_weights)
+    reference = AutoModelForCausalLM.from_pretrained(tiny_weights, dtype=torch.float32)
+    for text in ("abc", "go to desk 1\n>", "x" * 300):
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            output = reference.generate(
+                ids, max_new_tokens=8, do_sample=False, output_logits=True, return_dict_in_generate=True
+            )
+        (answer,) = ask(backend, plain(text))
+        assert [token.id for token in answer.tokens] == output.sequences[0, ids.shape[1] :].tolist()
+        for token, logits in zip(answer.tokens, output.logits, strict=True):
+            logprobs = torch.log_softmax(logits[0].double(), -1)
+            top = logprobs.exp().topk(2).values
+            assert token.logprob == pytest.approx(float(logprobs[token.id]), abs=1e-4)
+            assert token.entropy == pytest.approx(float(-(logprobs.exp() * logprobs).sum()), abs=1e-4)
+            assert token.margin == pytest.approx(float(top[0] - top[1]), abs=1e-4)
+    backend.close()
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(WORDS, min_size=2, max_size=24, unique=True), temperature=st.sampled_from([0.0, 0.8]))
+def test_an_answer_does_not_depend_on_its_batch(
+    backend: TransformersBackend, texts: list[str], temperature: float
+) -> None:
+    requests = [plain(text, f"s{i}", temperature=temperature, seed=i) for i, text in enumerate(texts)]
+    alone = [ask(backend, request)[0] for request in requests]
+    assert ask(backend, *requests) == alone  # log-probabilities too, to the last bit
+
+
+def test_a_grown_prompt_costs_only_its_new_tokens(backend: TransformersBackend) -> None:
+    async def talk() -> list[Completion]:
+        messages: tuple[Message, ...] = (Message("user", "You are in a room.\n>"),)
+        answers = []
+        for turn in range(4):
+            request = Request("talk", Prompt(messages, "plain"), max_tokens=5)
+            answers.append(await backend.generate(request))
+            messages += (Message("assistant", answers[-1].text), Message("user", f"You see desk {turn}.\n>"))
+        return answers
+
+    answers = asyncio.run(talk())
+    backend.release("talk")
+    assert answers[0].cached_tokens == 0
+    for before, after in itertools.pairwise(answers):
+        # All of the prompt before; what was generated, but for its last token, which no pass has read.
+        assert after.cached_tokens >= before.prompt_tokens
+
+
+def test_a_cached_prefix_gives_the_answer_of_a_fresh_start(backend: TransformersBackend) -> None:
+    long = "the quick brown fox " * 10
+
+    async def twice() -> Completion:
+        await backend.generate(plain(long + "jumps", "warm"))
+        return await backend.generate(plain(long + "sleeps", "warm"))
+
+    warm = asyncio.run(twice())
+    backend.release("warm")
+    (cold,) = ask(backend, plain(long + "sleeps", "cold"))
+    assert warm.cached_tokens == len(long)
+    assert (warm.text, [token.id for token in warm.tokens]) == (cold.text, [token.id for token in cold.tokens])
+
+
+def test_stop_strings_end_the_text_and_are_charged(backend: TransformersBackend) -> None:
+    (whole,) = ask(backend, plain("hello", max_tokens=12))
+    letter = next(c for c in whole.text if c.isprintable())
+    (cut,) = ask(backend, plain("hello", max_tokens=12, stop=(letter,)))
+    place = whole.text.index(letter)
+    assert cut.text == whole.text[:place]
+    assert (cut.finish, whole.finish) == ("stop", "length")
+    assert len(cut.tokens) > cut.content_tokens
+    assert cut.tokens == whole.tokens[: len(cut.tokens)]
+
+
+def test_continuing_an_answer_equals_never_having_stopped(tiny_weights: Path) -> None:
+    backend = open_model(tiny_weights)
+    for text in ("hello", "abc", "zz"):
+        (whole,) = ask(backend, plain(text, max_tokens=10))
+        if not whole.text.isascii() or len(whole.text) < 4:
+            continue
+        (rest,) = ask(backend, plain(text, max_tokens=10 - 3, continue_from=whole.text[:3]))
+        assert whole.text[:3] + rest.text == whole.text
+    backend.close()
+
+
+def test_sampling_follows_its_seed(backend: TransformersBackend) -> None:
+    requests = [plain("hello", f"s{i}", temperature=1.5, seed=i % 3) for i in range(6)]
+    texts = [answer.text for answer in ask(backend, *requests)]
+    assert texts[:3] == texts[3:]
+    assert len(set(texts)) > 1
+
+
+def test_chat_prompts_go_through_the_template(backend: TransformersBackend) -> None:
+    prompt = Prompt((Message("system", "Be brief."), Message("user", "Hi")), "chat")
+    text = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    (chat,) = ask(backend, Request("chat", prompt, max_tokens=4))
+    (same,) = ask(backend, plain(text, max_tokens=4))
+    assert replace(chat, timing=same.timing) == same
+
+
+def test_the_card_counts_what_is_stored(tiny_weights: Path) -> None:
+    high, low = open_model(tiny_weights), open_model(tiny_weights, quantization="nf4")
+    per_layer = 64 * 64 * 2 + 64 * 32 * 2 + 64 * 128 * 3
+    linear, other = 2 * per_layer, 259 * 64 + 5 * 64
+    assert high.card().parameters == low.card().parameters == linear + other
+    assert high.card().weight_bytes == 4 * (linear + other)
+    assert low.card().weight_bytes == linear // 2 + 4 * (linear // 64) + 4 * other
+    assert high.card().fingerprint != low.card().fingerprint
+    high.close()
+    low.close()
+
+
+def test_memory_running_out_halves_the_batch_and_changes_nothing(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = open_model(tiny_weights)
+    requests = [plain(f"text {i}", f"s{i}") for i in range(12)]
+    expected = ask(backend, *requests)
+    forward = backend._engine._model.forward
+
+    def scarce(chunks: list[Any]) -> torch.Tensor:
+        if len(chunks) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(chunks)
+
+    monkeypatch.setattr(backend._engine._model, "forward", scarce)
+    assert ask(backend, *requests) == expected
+    assert len([r for r in caplog.records if "ran out of memory" in r.message]) == 1
+    backend.close()
+
+
+def test_idle_caches_are_dropped_in_throughput_mode(tiny_weights: Path) -> None:
+    backend = open_model(tiny_weights, deterministic=False, kv_cache_mb=1)
+
+    async def crowd() -> tuple[Completion, Completion]:
+        for i in range(40):  # each cache holds 128 tokens or more: 128 KiB
+            await backend.generate(plain("x" * 100, f"s{i}"))
+        return await backend.generate(plain("x" * 101, "s0")), await backend.generate(plain("x" * 101, "s39"))
+
+    oldest, newest = asyncio.run(crowd())
+    assert (oldest.cached_tokens, newest.cached_tokens) == (0, 100)
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quantisation": "nf4"}, "options of model 'high': unknown key 'quantisation': did you mean 'quantization'?"),
+        ({"quantization": "nf3"}, "key 'quantization' = 'nf3'"),
+        ({"dtype": "bfloat16"}, "dtype bfloat16 needs mode 'throughput'"),
+    ],
+)
+def test_wrong_options_are_named(tiny_weights: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MixrouteError) as raised:
+        open_model(tiny_weights, **options)
+    assert message in str(raised.value)
+
+
+def test_unreadable_weights_are_named(tmp_path: Path, tiny_weights: Path) -> None:
+    (tmp_path / "config.json").write_text((tiny_weights / "config.json").read_text())
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((tiny_weights / name).read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(MixrouteError, match="weights of model 'high'.*cannot be read"):
+        open_model(tmp_path)

@@ -1,0 +1,219 @@
+"""The engine on scripted models: what is recorded, what is charged, and what ends an episode or a run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import pytest
+
+from harness import Completion, Request, Step, StepRouter, join
+from harness.rollout import Play, play_all
+from harness.supervision import RouterStopped
+from harness.trace import Episode, EpisodeTiming
+from tests.scripted import Corridor, ScriptedModel
+
+
+class Alternate(StepRouter):
+    def choose(self, step: Step) -> str:
+        return step.models[step.index % 2]
+
+
+class Seen:
+    """Keeps what the engine reports."""
+
+    def __init__(self) -> None:
+        self.episodes: dict[str, Episode] = {}
+        self.timings: dict[str, EpisodeTiming] = {}
+        self.order: list[str] = []
+
+    def call_finished(self, tokens: int) -> None:
+        pass
+
+    def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
+        self.episodes[episode.instance] = episode
+        self.timings[timing.instance] = timing
+        self.order.append(episode.instance)
+
+
+def play(
+    router: object,
+    models: Mapping[str, ScriptedModel] | None = None,
+    task: Corridor | None = None,
+    concurrency: int = 4,
+    timeout: float = 30.0,
+) -> Seen:
+    seen = Seen()
+    task = task or Corridor()
+    pool = models or {"high": ScriptedModel("high"), "low": ScriptedModel("low")}
+    plan = Play("hash", 7, 0.0, task, router, pool, timeout)  # type: ignore[arg-type]
+    asyncio.run(play_all(plan, task.instances(), concurrency, seen))
+    return seen
+
+
+def test_an_episode_records_what_was_seen_asked_and_done() -> None:
+    episode = play(Alternate()).episodes["test/000"]
+    assert (episode.success, episode.score, episode.end, episode.error) == (True, 1.0, "done", None)
+    assert [step.model for step in episode.steps] == ["high", "low", "high"]
+    assert [step.calls[0].switch for step in episode.steps] == [False, True, True]
+    first = episode.steps[0]
+    assert (first.observation, first.action, first.text, first.valid) == ("You are at 0.", "right", " right", True)
+    call = first.calls[0]
+    assert (call.prompt_tokens, call.cached_tokens, call.decoded_tokens, call.content_tokens) == (10, 4, 7, 6)
+    assert episode.final_observation == "You are at 3."
+
+
+def test_an_invalid_action_is_recorded_and_charged_and_never_repaired() -> None:
+    low = ScriptedModel("low", lambda request: " Right!")
+    episode = play(Alternate(), {"low": low, "high": low}).episodes["test/000"]
+    assert {(step.action, step.valid) for step in episode.steps} == {("Right!", False)}
+    assert (episode.end, episode.success, len(episode.steps)) == ("step_cap", False, 10)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 8])
+def test_randomness_depends_on_the_instance_and_not_on_the_order(concurrency: int) -> None:
+    class Draw(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "high" if step.rng.random() < 0.5 else "low"
+
+    models = {name: ScriptedModel(name, seconds=0.003) for name in ("high", "low")}
+    task = Corridor(length=8, count=6)
+    assert play(Draw(), models, task, concurrency).episodes == play(Draw(), task=task, concurrency=6).episodes
+
+
+def test_fast_episodes_do_not_wait_for_a_slow_one() -> None:
+    def answer(request: Request) -> str:
+        return " left" if request.session == "test/000" else " right"
+
+    models = {name: ScriptedModel(name, answer, 0.002) for name in ("high", "low")}
+    slow_first = play(Alternate(), models, Corridor(step_cap=60), concurrency=2)
+    assert slow_first.order[-1] == "test/000"
+
+
+def test_errors_of_model_and_environment_end_their_episode_only() -> None:
+    def answer(request: Request) -> str:
+        if request.session == "test/001":
+            raise RuntimeError("the device fell off the bus")
+        return " explode" if request.session == "test/002" else " right"
+
+    seen = play(Alternate(), {name: ScriptedModel(name, answer) for name in ("high", "low")})
+    assert {name: episode.error for name, episode in seen.episodes.items()} == {
+        "test/000": None,
+        "test/001": "RuntimeError: the device fell off the bus",
+        "test/002": "RuntimeError: the corridor caved in",
+        "test/003": None,
+    }
+    assert seen.episodes["test/001"].end == "error"
+
+
+def test_sessions_are_released_whatever_happens() -> None:
+    def answer(request: Request) -> str:
+        raise RuntimeError("no")
+
+    model = ScriptedModel("high", answer)
+    play(Alternate(), {"high": model, "low": model})
+    assert set(model.released) == {"test/000", "test/001", "test/002", "test/003"}
+
+
+def test_an_unknown_model_stops_the_run_with_the_known_ones() -> None:
+    class Typo(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "hihg"
+
+    with pytest.raises(RouterStopped, match="'hihg': the pool has high, low"):
+        play(Typo())
+
+
+def test_a_router_that_waits_for_ever_is_stopped() -> None:
+    class Sleeper(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "high"
+
+        async def act(self, step: Step) -> Completion:
+            await asyncio.sleep(3600)
+            return await super().act(step)
+
+    with pytest.raises(RouterStopped, match="neither returned nor called a model for 0.2 s"):
+        play(Sleeper(), timeout=0.2)
+
+
+def test_a_router_that_loops_for_ever_is_stopped() -> None:
+    class Busy(StepRouter):
+        def choose(self, step: Step) -> str:
+            while True:
+                pass
+
+    with pytest.raises(RouterStopped, match="kept the event loop busy"):
+        play(Busy(), timeout=0.2)
+
+
+def test_a_slow_model_is_not_the_routers_fault() -> None:
+    slow = ScriptedModel("high", seconds=1.5)
+    seen = play(Alternate(), {"high": slow, "low": slow}, Corridor(length=1, count=2), timeout=0.2)
+    assert all(episode.success for episode in seen.episodes.values())
+
+
+def test_a_routers_own_exception_is_recorded() -> None:
+    class Broken(StepRouter):
+        def choose(self, step: Step) -> str:
+            raise KeyError("weights")
+
+    assert play(Broken()).episodes["test/000"].error == "KeyError: 'weights'"
+
+
+def test_calls_that_the_router_did_not_wait_for_are_charged() -> None:
+    class Hasty(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "low"
+
+        async def act(self, step: Step) -> Completion:
+            background = asyncio.ensure_future(step.ask("high"))
+            answer = await step.ask("low")
+            background.cancel()
+            return answer
+
+    models = {"high": ScriptedModel("high", seconds=0.05), "low": ScriptedModel("low")}
+    episode = play(Hasty(), models).episodes["test/000"]
+    assert [sorted(call.model for call in step.calls) for step in episode.steps] == [["high", "low"]] * 3
+
+
+def test_an_answer_that_no_model_gave_ends_the_episode() -> None:
+    class Cheat(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "low"
+
+        async def act(self, step: Step) -> Completion:
+            answer = await step.ask("low")
+            return Completion("low", " right", answer.tokens, 6, "stop", 0, 0)
+
+    low = ScriptedModel("low", lambda request: " left")
+    error = play(Cheat(), {"low": low}).episodes["test/000"].error
+    assert error == "EpisodeError: the router returned text that no model of this step wrote"
+
+
+def test_a_step_may_be_made_of_several_models() -> None:
+    class Halves(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "low"
+
+        async def act(self, step: Step) -> Completion:
+            start = await step.ask("low", max_tokens=1)
+            return join([start, await step.ask("high", continue_from=start.text)])
+
+    models = {"low": ScriptedModel("low", lambda r: " ri"), "high": ScriptedModel("high", lambda r: "ght")}
+    episode = play(Halves(), models).episodes["test/000"]
+    assert episode.success
+    assert {step.model for step in episode.steps} == {"mixed"}
+    assert {request.continue_from for request in models["high"].requests} == {" ri"}
+
+
+def test_router_time_is_its_own_and_not_the_models() -> None:
+    class Thinker(StepRouter):
+        def choose(self, step: Step) -> str:
+            time.sleep(0.02)
+            return "high"
+
+    slow = ScriptedModel("high", seconds=0.2)
+    timing = play(Thinker(), {"high": slow}, Corridor(length=1, count=1)).timings["test/000"]
+    assert 0.02 <= timing.steps[0].router < 0.02 + 0.2 * 0.9
