@@ -57,18 +57,18 @@ def fetch(folder: Path, url: str = URL, expected: Mapping[str, SplitContent] = O
     # The archive's own hash is not published; its content is checked instead, split by split.
     pooch.get_logger().setLevel("WARNING")
     archive = Path(pooch.retrieve(url, known_hash=None, fname=name, path=folder, downloader=ResumingDownloader(folder)))
-    with tempfile.TemporaryDirectory(dir=folder) as unpacked:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as unpacked:
             _unpack(archive, Path(unpacked))
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
-            archive.unlink()
-            raise MixrouteError(f"the archive from {url} is damaged ({error}) and was removed: run again") from error
-        differences = _differences(Path(unpacked), expected)
-        if differences:
-            archive.unlink()
-            raise MixrouteError(f"{url} does not hold the official games: {'; '.join(differences)}")
-        _merge(Path(unpacked), folder)
-    archive.unlink()
+            differences = _differences(Path(unpacked), expected)
+            if not differences:
+                _merge(Path(unpacked), folder)
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise MixrouteError(f"the archive from {url} is damaged ({error}) and was removed: run again") from error
+    finally:
+        archive.unlink()
+    if differences:
+        raise MixrouteError(f"{url} does not hold the official games: {'; '.join(differences)}")
     return folder
 
 
