@@ -66,7 +66,7 @@ def read_run(folder: Path) -> Run:
         raise MixrouteError(
             f"{folder / RUN} has schema {meta.schema}, not {SCHEMA}: read it with the mixroute it is of"
         )
-    cards = _cards(folder, meta)
+    cards = model_cards(folder, meta)
     # The last line counts, as for TraceWriter: a killed run leaves timings of episodes that were then played again.
     timings = {timing.instance: timing for timing in read_timings(folder)}
     planned = frozenset(meta.instances)
@@ -77,11 +77,16 @@ def read_run(folder: Path) -> Run:
             raise MixrouteError(
                 f"{folder / EPISODES} holds instance {episode.instance!r} twice: delete one of the lines"
             )
-        played[episode.instance] = _numbers(folder, episode, cards, timings.get(episode.instance))
+        played[episode.instance] = episode_numbers(folder, episode, cards, timings.get(episode.instance))
     return Run(folder, meta, tuple(played[instance] for instance in sorted(played)))
 
 
-def _cards(folder: Path, meta: RunMeta) -> dict[str, ModelCard]:
+def model_cards(folder: Path, meta: RunMeta) -> dict[str, ModelCard]:
+    """The cards of ``run.json``.
+
+    Raises:
+        MixrouteError: one is not valid.
+    """
     try:
         return {name: msgspec.convert(card, ModelCard) for name, card in meta.models.items()}
     except msgspec.ValidationError as error:
@@ -108,7 +113,14 @@ def _check(folder: Path, meta: RunMeta, episode: Episode, planned: frozenset[str
         )
 
 
-def _numbers(folder: Path, episode: Episode, cards: Mapping[str, ModelCard], timing: EpisodeTiming | None) -> Played:
+def episode_numbers(
+    folder: Path, episode: Episode, cards: Mapping[str, ModelCard], timing: EpisodeTiming | None
+) -> Played:
+    """Reduce an episode to its numbers.
+
+    Raises:
+        MixrouteError: its measured times have another shape, or it calls a model without a card.
+    """
     if timing is not None:
         shape = [len(step.calls) for step in episode.steps]
         if timing.seed != episode.seed or [len(step.calls) for step in timing.steps] != shape:

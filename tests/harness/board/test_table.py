@@ -1,0 +1,216 @@
+"""Every column against numbers worked out by hand from the costs in ``builders``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.board import Board, Row, build_board
+from harness.board.rows import Costs
+from harness.errors import MixrouteError
+from harness.metrics import Estimate, clustered_mean, wilson
+from tests.harness.board.builders import CARDS, PROTOCOL, Play, Run, pack, write_run
+
+HIGH = Run("always-high", {"a": Play("hhhh"), "b": Play("hh", success=False, kind="clean")})
+MIX = Run("every-k", {"a": Play("hl"), "b": Play("llxl", success=False, kind="clean")})
+
+
+def board_of(root: Path, *runs: Run) -> Board:
+    return build_board([write_run(root / str(index), run) for index, run in enumerate(runs)])
+
+
+def row_of(board: Board, label: str) -> Row:
+    (row,) = [row for row in board.rows if row.label == label]
+    return row
+
+
+def test_columns_by_hand(tmp_path: Path) -> None:
+    row = row_of(board_of(tmp_path, HIGH, MIX), "every-k")
+    assert (row.task, row.split, row.pool, row.router) == ("alfworld", "valid_unseen", "toy", "every-k")
+    assert (row.instances, row.episodes, row.planned, row.errors, row.seeds) == (2, 2, 2, 0, 1)
+    assert row.success == Estimate(0.5, 0.0, 1.0)
+    assert row.score.mean == 0.5
+    assert row.steps == 2.5
+    assert row.invalid_share == pytest.approx(1 / 5)
+    assert row.high_share == pytest.approx(1 / 5)
+    # One high and four low steps, against six high steps.
+    assert row.cost == Costs((4_000 + 4 * 1_000) / 24_000, 5 / 6, (0.5 + 4 * 0.25) / 3.0)
+    assert row.cost_absolute == Costs(8_000 / 2, 5 * 1_800 / 2, 1.5 / 2)
+    assert row.notes == []
+    assert {kind: (found.n, found.success.mean) for kind, found in row.by_kind.items()} == {
+        "clean": (1, 0.0),
+        "pick": (1, 1.0),
+    }
+    assert [(source.folder, source.seed) for source in row.entry] == [("1", 0)]
+
+
+def test_always_high_costs_one(tmp_path: Path) -> None:
+    assert row_of(board_of(tmp_path, HIGH, MIX), "always-high").cost == Costs(1.0, 1.0, 1.0)
+
+
+def test_without_always_high_cost_is_null_with_a_reason(tmp_path: Path) -> None:
+    (row,) = board_of(tmp_path, MIX).rows
+    assert row.cost == Costs(None, None, None)
+    assert row.cost_absolute.weight_bytes == 4_000
+    assert "no always-high run in this group" in row.notes[0]
+    assert row.pareto
+
+
+def test_cost_is_compared_on_the_same_episodes_alone(tmp_path: Path) -> None:
+    second = replace(MIX, seed=1, plays={"a": Play("l" * 30), "b": Play("l" * 30)})
+    row = row_of(board_of(tmp_path, HIGH, MIX, second), "every-k")
+    assert row.episodes == 4
+    assert row.cost.weight_bytes == pytest.approx(8_000 / 24_000)  # seed 1 would make it far dearer
+    assert "over the 2 of 4 episodes" in row.notes[0]
+
+
+def test_always_high_of_another_seed_alone_does_not_normalise(tmp_path: Path) -> None:
+    row = row_of(board_of(tmp_path, HIGH, replace(MIX, seed=1)), "every-k")
+    assert row.cost == Costs()
+    assert "played none of these episodes" in row.notes[0]
+
+
+def test_an_error_is_a_failure_whatever_the_line_says(tmp_path: Path) -> None:
+    failed = replace(MIX, plays={"a": Play("hl", success=True, score=0.75, error="boom"), "b": Play("l")})
+    row = row_of(board_of(tmp_path, failed), "every-k")
+    assert row.errors == 1
+    assert row.success.mean == 0.5
+    assert row.score.mean == pytest.approx((0.75 + 1.0) / 2)
+
+
+def test_two_seeds_are_one_row_clustered_on_the_instance(tmp_path: Path) -> None:
+    second = replace(MIX, seed=1, plays={"a": Play("l"), "b": Play("l", kind="clean"), "c": Play("l", success=False)})
+    row = row_of(board_of(tmp_path, MIX, second), "every-k")
+    assert (row.seeds, row.instances, row.episodes, row.planned) == (2, 3, 5, 5)
+    assert row.success == clustered_mean([True, True, False, True, False], ["a", "a", "b", "b", "c"])
+    assert [source.seed for source in row.entry] == [0, 1]
+
+
+def test_other_arguments_are_another_row_and_fitted_ones_are_not(tmp_path: Path) -> None:
+    twice = replace(MIX, args={"k": 2})
+    fitted = replace(MIX, seed=1, fitted={"threshold": 0.5})
+    rows = board_of(tmp_path, MIX, twice, fitted).rows
+    assert sorted((row.seeds, len(row.entry)) for row in rows) == [(1, 1), (2, 2)]
+    assert all(any("same label" in note for note in row.notes) for row in rows)
+    assert any("fitted for each seed" in note for row in rows for note in row.notes)
+
+
+def test_groups_are_never_mixed(tmp_path: Path) -> None:
+    other = replace(MIX, protocol={**PROTOCOL, "step_cap": 30})
+    board = board_of(tmp_path, HIGH, MIX, other)
+    assert sorted(len(section) for section in board.sections()) == [1, 2]
+    (alone,) = next(section for section in board.sections() if len(section) == 1)
+    assert alone.cost == Costs()
+    assert alone.protocol["task"]["step_cap"] == 30
+
+
+def test_incomplete_runs_show_their_coverage_and_stay_off_the_front(tmp_path: Path) -> None:
+    partial = Run("lucky", {"a": Play("l")}, planned=["a", "b"])
+    row = row_of(board_of(tmp_path, HIGH, MIX, partial), "lucky")
+    assert (row.episodes, row.planned, row.success.mean) == (1, 2, 1.0)
+    assert not row.pareto
+    assert row_of(board_of(tmp_path / "again", HIGH, MIX, partial), "every-k").pareto
+    assert "incomplete: 1 of 2 planned episodes (50.0%)" in row.notes[0]
+
+
+def test_a_run_without_an_episode_yet_appears_without_numbers(tmp_path: Path) -> None:
+    row = row_of(board_of(tmp_path, HIGH, Run("new", {}, planned=["a"])), "new")
+    assert row.success == Estimate(None, None, None)
+    assert (row.steps, row.high_share, row.invalid_share) == (None, None, None)
+    assert row.cost_absolute == Costs()
+
+
+def test_pareto_front(tmp_path: Path) -> None:
+    good = {"a": Play("hhhh"), "b": Play("hh")}
+    cheap = {"a": Play("l", success=False), "b": Play("l", success=False)}
+    wasteful = {"a": Play("hhhhh"), "b": Play("hh", success=False)}
+    board = board_of(tmp_path, Run("always-high", good), Run("low", cheap), MIX, Run("wasteful", wasteful))
+    assert {row.label: row.pareto for row in board.rows} == {
+        "always-high": True,
+        "low": True,
+        "every-k": True,
+        "wasteful": False,
+    }
+    assert [row.label for row in board.rows] == ["always-high", "every-k", "wasteful", "low"]
+
+
+def test_all_right_has_a_wilson_interval(tmp_path: Path) -> None:
+    (row,) = board_of(tmp_path, Run("perfect", {key: Play("l") for key in "abcde"})).rows
+    assert row.success == Estimate(1.0, *wilson(1.0, 5))
+
+
+def test_without_times_seconds_are_null_and_the_rest_stands(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / "high", HIGH), write_run(tmp_path / "mix", MIX)]
+    (folders[1] / "timings.jsonl").unlink()
+    row = row_of(build_board(folders), "every-k")
+    assert (row.cost.seconds, row.cost_absolute.seconds) == (None, None)
+    assert row.cost.weight_bytes == pytest.approx(1 / 3)
+    assert "2 of 2 episodes have no measured times" in row.notes[0]
+
+
+def test_packed_entries_give_the_same_rows(tmp_path: Path) -> None:
+    plain = board_of(tmp_path, HIGH, MIX)
+    packed = build_board([pack(tmp_path / "0"), pack(tmp_path / "1")])
+    assert packed == plain
+
+
+def test_the_same_folder_twice_counts_once(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", MIX)
+    assert build_board([folder, tmp_path / "." / "run"]).rows[0].episodes == 2
+
+
+def test_a_pool_without_high_has_no_high_share(tmp_path: Path) -> None:
+    (row,) = board_of(tmp_path, Run("low", {"a": Play("l")}, cards={"low": CARDS["low"]})).rows
+    assert row.high_share is None
+
+
+def test_no_folders() -> None:
+    with pytest.raises(MixrouteError, match="no run folders"):
+        build_board([])
+
+
+def test_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(MixrouteError, match=r"run\.json cannot be read"):
+        build_board([tmp_path])
+
+
+def test_the_same_episode_in_two_folders(tmp_path: Path) -> None:
+    with pytest.raises(MixrouteError, match=r"1/episodes\.jsonl both hold instance 'a' with seed 0"):
+        board_of(tmp_path, MIX, MIX)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("episodes.jsonl", '"run":"', '"run":"0', "has run '0"),
+        ("episodes.jsonl", '"seed":0', '"seed":5', "has seed 5"),
+        ("episodes.jsonl", '"schema":1', '"schema":9', "has schema 9"),
+        ("episodes.jsonl", '"instance":"a"', '"instance":"zz"', "'zz' is not among the 'instances'"),
+        ("episodes.jsonl", '"instance":"b"', '"instance":"a"', "holds instance 'a' twice"),
+        ("episodes.jsonl", '"calls":[{"model":"low"', '"calls":[{"model":"gone"', "'gone', which has no card"),
+        ("episodes.jsonl", '"kind"', '"kinds"', "is corrupt"),
+        ("timings.jsonl", '"calls":[{', '"calls":[{"queue":1,"prefill":1,"decode":1,"latency":1},{', "other steps"),
+        ("timings.jsonl", '"seed":0', '"seed":5', "other steps, calls or seed"),
+        ("run.json", '"schema": 1', '"schema": 9', "has schema 9"),
+        ("run.json", '"parameters": 100', '"parameters": "many"', "a card under 'models' is not valid"),
+    ],
+)
+def test_contradictions_name_the_file(tmp_path: Path, file: str, old: str, new: str, message: str) -> None:
+    folder = write_run(tmp_path, MIX)
+    path = folder / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(MixrouteError, match=message) as caught:
+        build_board([folder])
+    assert file in str(caught.value)
+
+
+def test_one_group_with_two_protocols(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / "high", HIGH), write_run(tmp_path / "mix", MIX)]
+    path = folders[1] / "run.json"
+    path.write_text(path.read_text().replace('"step_cap": 50', '"step_cap": 30'))
+    with pytest.raises(MixrouteError, match=r"mix/run\.json has the group of .*high/run\.json but not its protocol"):
+        build_board(folders)
