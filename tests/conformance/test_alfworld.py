@@ -60,7 +60,7 @@ def differences(original: Task, own: Task, instance: Instance, seed: str) -> int
 
 
 def compare(name: str, dialect: str, **arguments: object) -> int:
-    """Play one game of each task type in both engines, of every other type in dialect 0.3; returns the steps compared."""
+    """Play a game of each task type in both engines, of every other type in 0.3; returns the steps compared."""
     original = open_task(name, engine="textworld", dialect=dialect, **arguments)
     own = open_task(name, dialect=dialect, **arguments)
     # Other games each day would find more, but a failing test must fail again.
