@@ -42,8 +42,6 @@ def find_episode(root: Path, text: str) -> tuple[Path, str]:
         MixrouteError: no run, no match, or several (some are listed).
     """
     runs = [(folder, read_meta(folder)) for folder in find_runs(root)]
-    if not runs:
-        raise MixrouteError(f"no runs at or below {root}: run a suite first, or name the folder of the runs")
     every = [(f"{meta.id}/{instance}", folder, instance) for folder, meta in runs for instance in meta.instances]
     found = [one for one in every if text in (one[0], one[2])] or [one for one in every if text in one[0]]
     if not found:
@@ -145,4 +143,4 @@ def _line(text: str, style: str = "", indent: int = 0) -> Text:
 
 
 def _paragraph(text: str, style: str = "", indent: int = 4) -> Padding:
-    return Padding(Text(clean(text, keep="\n"), style=style), (0, 0, 0, indent))
+    return Padding(Text(clean(text, keep="\n"), style=style), (0, 0, 0, indent), expand=False)

@@ -95,6 +95,7 @@ def _labels(axes: Axes, points: list[tuple[float, float, Row]]) -> None:
     count = len(points)
     for rank, index in enumerate(sorted(range(count), key=lambda i: (-points[i][1], points[i][0], i))):
         x, y, row = points[index]
+        line = {"arrowstyle": "-", "color": _COLOURS[index % len(_COLOURS)], "linestyle": ":", "linewidth": 0.9}
         axes.annotate(
             _short(clean(row.label), 40) + ("" if row.complete else " (incomplete)"),
             (x, y),
@@ -103,7 +104,7 @@ def _labels(axes: Axes, points: list[tuple[float, float, Row]]) -> None:
             va="center",
             fontsize=8,
             parse_math=False,
-            arrowprops={"arrowstyle": "-", "color": _COLOURS[index % len(_COLOURS)], "alpha": 0.45, "linewidth": 0.8},
+            arrowprops=line,
         )
 
 

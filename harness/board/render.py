@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -40,7 +41,10 @@ COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "errors": lambda row: str(row.errors),
     "front": lambda row: "yes" if row.pareto else "",
 }
-"""Heading -> cell, as plain text; the columns of every table that a person reads."""
+"""Heading -> cell as plain text: the columns of the tables that are written."""
+
+BRIEF = ("label", "success %", "steps", "invalid %", "high %", "bytes", "seconds", "episodes", "errors", "front")
+"""The columns that fit a terminal."""
 
 TEXTS = frozenset({"label", "router"})
 
@@ -70,11 +74,13 @@ def to_markdown(board: Board) -> str:
     for section in board.sections():
         parts.append(f"## {markdown(title(section[0]))}")
         parts.append("\n".join(f"- {markdown(line)}" for line in facts(section[0])))
-        parts.append(_markdown_table(list(COLUMNS), [[cell(row) for cell in COLUMNS.values()] for row in section]))
+        parts.append(_markdown_table(COLUMNS, [_markdown_cells(row) for row in section]))
         kinds = sorted({kind for row in section for kind in row.by_kind})
         if kinds:
             parts.append("Success % by kind (instances):")
-            parts.append(_markdown_table(["label", *kinds], [[row.label, *_by_kind(row, kinds)] for row in section]))
+            parts.append(
+                _markdown_table(["label", *kinds], [[markdown(row.label), *_by_kind(row, kinds)] for row in section])
+            )
         parts.extend(["\n".join(f"- {markdown(note)}" for note in notes(section))] if notes(section) else [])
     return "\n\n".join(parts) + "\n"
 
@@ -95,13 +101,20 @@ def to_latex(board: Board) -> str:
 
 
 def print_board(board: Board, console: Console) -> None:
-    """Print one table a section to the terminal."""
+    """Print one table a section to the terminal, with fewer columns than the files."""
     for section in board.sections():
-        table = Table(title=Text(clean(title(section[0]))), title_justify="left")
-        for heading in COLUMNS:
-            table.add_column(heading, justify="left" if heading in TEXTS else "right")
+        table = Table(
+            title=Text(clean(title(section[0]))), title_justify="left", box=SIMPLE_HEAD, collapse_padding=True
+        )
+        for heading in BRIEF:
+            if heading in TEXTS:
+                table.add_column(heading, overflow="fold")
+            else:
+                table.add_column(heading, justify="right", no_wrap=True)
         for row in section:
-            table.add_row(*(Text(clean(cell(row))) for cell in COLUMNS.values()), style="bold" if row.pareto else "")
+            table.add_row(
+                *(Text(clean(COLUMNS[heading](row))) for heading in BRIEF), style="bold" if row.pareto else ""
+            )
         console.print(table)
         for line in [*facts(section[0]), *notes(section)]:
             console.print(Text(f"  {clean(line)}", style="dim"))
@@ -157,11 +170,13 @@ def _by_kind(row: Row, kinds: Sequence[str]) -> list[str]:
     return [NONE if kind is None else f"{percent(kind.success)} ({kind.n})" for kind in found]
 
 
-def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(
-        f"| {' | '.join(markdown(cell) if line is not lines[1] else cell for cell in line)} |" for line in lines
-    )
+def _markdown_cells(row: Row) -> list[str]:
+    return [markdown(cell(row)) if heading in TEXTS else cell(row) for heading, cell in COLUMNS.items()]
+
+
+def _markdown_table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    names = [markdown(heading) for heading in headings]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [names, ["---"] * len(names), *rows])
 
 
 def _flat(row: Row) -> dict[str, object]:
