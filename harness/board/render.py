@@ -43,8 +43,8 @@ COLUMNS: Mapping[str, Callable[[Row], str]] = {
 }
 """Heading -> cell as plain text: the columns of the tables that are written."""
 
-BRIEF = ("label", "success %", "steps", "invalid %", "high %", "bytes", "seconds", "episodes", "errors", "front")
-"""The columns that fit a terminal."""
+BRIEF = ("label", "success %", "invalid %", "high %", "bytes", "seconds", "errors", "front")
+"""The columns that fit a terminal of 80 characters."""
 
 TEXTS = frozenset({"label", "router"})
 
@@ -103,9 +103,8 @@ def to_latex(board: Board) -> str:
 def print_board(board: Board, console: Console) -> None:
     """Print one table a section to the terminal, with fewer columns than the files."""
     for section in board.sections():
-        table = Table(
-            title=Text(clean(title(section[0]))), title_justify="left", box=SIMPLE_HEAD, collapse_padding=True
-        )
+        name = Text(clean(title(section[0])))
+        table = Table(title=name, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
         for heading in BRIEF:
             if heading in TEXTS:
                 table.add_column(heading, overflow="fold")
