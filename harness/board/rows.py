@@ -81,7 +81,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Pile:
-    """Runs that differ only in seed, in order of seed, and their episodes in order of (instance, seed)."""
+    """Runs that differ only in seed, in order of seed, and their episodes in order of (seed, instance)."""
 
     runs: tuple[Run, ...]
     played: tuple[Played, ...]

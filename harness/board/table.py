@@ -88,7 +88,7 @@ def _pile(runs: Sequence[Run]) -> Pile:
                     f"with seed {played.seed} for '{run.meta.label}': leave one of the two folders out"
                 )
     planned = {(instance, run.meta.seed) for run in runs for instance in run.meta.instances}
-    return Pile(tuple(runs), tuple(episodes[key][0] for key in sorted(episodes)), len(planned))
+    return Pile(tuple(runs), tuple(played for played, _ in episodes.values()), len(planned))
 
 
 def _with_namesakes(rows: Sequence[Row]) -> list[Row]:

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from harness.contracts import ModelCard
 from harness.trace import (
     SCHEMA,
@@ -36,7 +38,9 @@ PROTOCOL = {"step_cap": 50, "dialect": "0.4", "engine": "native", "show_admissib
 
 @dataclass(frozen=True)
 class Play:
-    """One episode: the model that acted in each step, by first letter (``"hhl"``); ``x`` after it marks it invalid."""
+    """One episode: the model that acted in each step, by first letter (``"hhl"``); ``x`` after it marks it invalid,
+    ``?`` as of a task that lists no admissible actions.
+    """
 
     steps: str = "h"
     success: bool = True
@@ -107,8 +111,8 @@ def pack(folder: Path) -> Path:
 def _episode(meta: RunMeta, instance: str, play: Play) -> tuple[Episode, EpisodeTiming]:
     steps: list[StepRecord] = []
     for letter in play.steps:
-        if letter == "x":
-            steps[-1] = StepRecord(**{**_fields(steps[-1]), "valid": False})
+        if letter in "x?":
+            steps[-1] = structs.replace(steps[-1], valid=False if letter == "x" else None)
         else:
             steps.append(_step({"h": "high", "l": "low"}[letter], play.text))
     score = float(play.success) if play.score is None else play.score
@@ -118,10 +122,6 @@ def _episode(meta: RunMeta, instance: str, play: Play) -> tuple[Episode, Episode
         SCHEMA, meta.hash, instance, play.kind, meta.seed, score, play.success, end, play.error, steps, play.text
     )
     return episode, EpisodeTiming(instance, meta.seed, 0.1, timings)
-
-
-def _fields(step: StepRecord) -> dict[str, Any]:
-    return {name: getattr(step, name) for name in step.__struct_fields__}
 
 
 def _step(model: str, text: str) -> StepRecord:

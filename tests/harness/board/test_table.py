@@ -66,6 +66,43 @@ def test_cost_is_compared_on_the_same_episodes_alone(tmp_path: Path) -> None:
     assert "over the 2 of 4 episodes" in row.notes[0]
 
 
+def test_each_seed_is_compared_with_always_high_of_that_seed(tmp_path: Path) -> None:
+    long = Run("always-high", {"a": Play("h" * 8), "b": Play("h" * 8)}, seed=1)
+    row = row_of(board_of(tmp_path, HIGH, long, replace(MIX, seed=1)), "every-k")
+    assert row.cost.weight_bytes == pytest.approx(8_000 / (16 * 4_000))
+
+
+def test_several_always_high_rows_are_said_and_the_plain_one_counts(tmp_path: Path) -> None:
+    longer = Run("always-high", {"a": Play("h" * 8), "b": Play("h" * 8)}, label="a-high", args={"x": 1})
+    row = row_of(board_of(tmp_path, longer, HIGH, MIX), "every-k")
+    assert row.cost.weight_bytes == pytest.approx(8_000 / 24_000)
+    assert "by the one labelled 'always-high'" in row.notes[0]
+
+
+def test_always_high_that_costs_nothing_does_not_normalise(tmp_path: Path) -> None:
+    free = {name: replace(card, weight_bytes=0) for name, card in CARDS.items()}
+    row = row_of(board_of(tmp_path, replace(HIGH, cards=free), replace(MIX, cards=free)), "every-k")
+    assert row.cost.weight_bytes is None
+    assert row.cost.flops == pytest.approx(5 / 6)
+    assert "that of always-high is 0" in row.notes[0]
+    assert not row.pareto
+
+
+def test_steps_that_nobody_judged_are_not_invalid(tmp_path: Path) -> None:
+    some = row_of(board_of(tmp_path / "some", Run("r", {"a": Play("lxl?ll")})), "r")
+    none = row_of(board_of(tmp_path / "none", Run("r", {"a": Play("l?l?")})), "r")
+    assert (some.invalid_share, none.invalid_share) == (0.25, None)
+
+
+def test_an_episode_that_failed_before_its_first_step(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, Run("r", {"a": Play("", success=False, error="no game")}))
+    (row,) = build_board([folder]).rows
+    assert (row.steps, row.high_share, row.errors) == (0.0, None, 1)
+    assert row.cost_absolute == Costs(0.0, 0.0, 0.0)
+    (folder / "timings.jsonl").unlink()
+    assert build_board([folder]).rows[0].cost_absolute == Costs(0.0, 0.0, None)
+
+
 def test_always_high_of_another_seed_alone_does_not_normalise(tmp_path: Path) -> None:
     row = row_of(board_of(tmp_path, HIGH, replace(MIX, seed=1)), "every-k")
     assert row.cost == Costs()
