@@ -69,7 +69,11 @@ def run(
     if concurrency:
         changes["concurrency"] = concurrency
     folder = to or Path("runs") / chosen.name
-    SuiteRunner(chosen.model_copy(update=changes), folder, err).run()
+    try:
+        SuiteRunner(chosen.model_copy(update=changes), folder, err).run()
+    except KeyboardInterrupt:
+        err.print("interrupted: finished episodes are kept; the same command goes on from here")
+        raise typer.Exit(130) from None
     out.print(f"runs are in {folder}; next: mixroute board {folder}", highlight=False, markup=False)
 
 
@@ -133,7 +137,7 @@ def data(
     source = registry.tasks.get(task)
     if not isinstance(source, DataSource):
         raise MixrouteError(f"task '{task}' has no data to fetch")
-    out.print(str(source.prepare_data(to or cache_folder("data", task))), highlight=False, markup=False)
+    out.print(str(source.prepare_data(to or cache_folder(task))), highlight=False, markup=False)
 
 
 def _print_names(title: str, rows: list[tuple[str, str]]) -> None:
@@ -158,9 +162,6 @@ def main() -> None:
     except MixrouteError as error:
         err.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("interrupted: finished episodes are kept; the same command goes on from here")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

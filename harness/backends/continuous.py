@@ -11,7 +11,10 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -103,16 +106,14 @@ class ContinuousBatching:
         batch = list(self._running)
         if not batch:
             return
-        began = time.perf_counter()
         try:
+            began = time.perf_counter()
             logits = self._model.forward([Chunk(_held(call), call.pending) for call in batch])
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            self._recover(batch, error)
-            return
-        seconds = time.perf_counter() - began
-        self._charge(batch, seconds)
-        for call, row in zip(batch, logits, strict=True):
-            self._advance(call, row)
+            self._charge(batch, time.perf_counter() - began)
+            for call, row in zip(batch, logits, strict=True):
+                self._advance(call, row)
+        except Exception as error:  # it must not end the thread that all models run on
+            self._recover([call for call in batch if call in self._running], error)
 
     def _admit(self) -> None:
         busy = {call.request.session for call in self._running}
@@ -189,7 +190,7 @@ class ContinuousBatching:
             cached_tokens=call.cached,
             timing=Timing(call.started - call.submitted, call.prefill, call.decode, now - call.submitted),
         )
-        call.loop.call_soon_threadsafe(_answer, call.future, completion)
+        _deliver(call, lambda: call.future.set_result(completion))
 
     def _recover(self, batch: list[Call], error: Exception) -> None:
         """Out of memory: half the batch, again. Anything else, or a batch of one, is the calls' error."""
@@ -205,7 +206,7 @@ class ContinuousBatching:
         for call in batch:
             self._running.remove(call)
             failure = EpisodeError(f"model '{self._name}' failed: {' '.join(str(error).split())[:300]}")
-            call.loop.call_soon_threadsafe(_fail, call.future, failure)
+            _deliver(call, partial(call.future.set_exception, failure))
 
     def _requeue(self, call: Call) -> None:
         """Start a call over: what it decoded is decoded again, and comes out the same."""
@@ -234,11 +235,12 @@ def _common_prefix(held: list[int], wanted: list[int]) -> int:
     return min(len(held), len(wanted))
 
 
-def _answer(future: asyncio.Future[Completion], completion: Completion) -> None:
-    if not future.done():
-        future.set_result(completion)
+def _deliver(call: Call, settle: Callable[[], None]) -> None:
+    """Settle the call's future on its own loop, if anybody still waits."""
 
+    def settle_if_open() -> None:
+        if not call.future.done():
+            settle()
 
-def _fail(future: asyncio.Future[Completion], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+    with suppress(RuntimeError):  # the loop is closed: its run was interrupted
+        call.loop.call_soon_threadsafe(settle_if_open)

@@ -27,7 +27,7 @@ from harness.errors import MixrouteError
 from harness.pool import ModelSpec, PackageWeights
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports an optional kernel, to be fetched from a hub
-disable_progress_bar()
+disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 class TransformersOptions(Strict):

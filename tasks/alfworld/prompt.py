@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from harness.contracts import Message, Observation, Prompt, Turn
 from harness.errors import MixrouteError
-from tasks.alfworld.dialect import Dialect
+from tasks.alfworld.dialect import Dialect, translate
+from tasks.alfworld.game import Game
+from tasks.alfworld.generate import GeneratedGame
 from tasks.alfworld.texts import BANNER
 
 
@@ -26,21 +28,27 @@ class Template:
     after_observation: str
     after_completion: str
     """Completes what the model wrote to what the next turn's prompt holds: the stop string in plain text."""
+    examples: tuple[int, ...] = ()
+    """Generated train games whose walkthroughs are shown after the instruction."""
 
+
+_COMPACT = Template(
+    format="plain",
+    instruction=(
+        "You act in a house, one command a line: look, inventory, go to R, open R, close R, examine X, use O, "
+        "take O from R, {put}, clean O with R, heat O with R, cool O with R, slice O with O.\n"
+    ),
+    admissible="\nAdmissible: {commands}",
+    after_observation="\n>",
+    after_completion="\n",
+)
 
 TEMPLATES = {
     # Observation and command alternate as in a text adventure. The observation's turn ends with ">", so the model's
     # text begins with a space and token boundaries are the same in training and in play.
-    "compact": Template(
-        format="plain",
-        instruction=(
-            "You act in a house, one command a line: look, inventory, go to R, open R, close R, examine X, use O, "
-            "take O from R, {put}, clean O with R, heat O with R, cool O with R, slice O with O.\n"
-        ),
-        admissible="\nAdmissible: {commands}",
-        after_observation="\n>",
-        after_completion="\n",
-    ),
+    "compact": _COMPACT,
+    # For models that were never trained on the task: without an example they answer with an empty line.
+    "few-shot": replace(_COMPACT, examples=(2,)),
     "chat": Template(
         format="chat",
         instruction=(
@@ -62,7 +70,7 @@ class Prompter:
     """Renders episodes into prompts.
 
     Args:
-        name: ``compact`` or ``chat``.
+        name: ``compact``, ``few-shot`` (the same after one example episode) or ``chat``.
         dialect: Wording of the commands.
         show_admissible: Whether each observation is followed by the list of admissible commands.
 
@@ -74,8 +82,9 @@ class Prompter:
         if name not in TEMPLATES:
             raise MixrouteError(f"unknown ALFWorld prompt '{name}': use one of {', '.join(TEMPLATES)}")
         self._template = TEMPLATES[name]
-        self._instruction = self._template.instruction.format(put=dialect.put_command.format(o="O", r="R"))
         self._show_admissible = show_admissible
+        instruction = self._template.instruction.format(put=dialect.put_command.format(o="O", r="R"))
+        self._instruction = instruction + "".join(self._example(n, dialect) for n in self._template.examples)
 
     @property
     def hash(self) -> str:
@@ -95,11 +104,26 @@ class Prompter:
         messages.append(Message("user", opening + self._shown(observation)))
         return Prompt(tuple(messages), template.format)
 
+    def _example(self, number: int, dialect: Dialect) -> str:
+        """A generated train game won by its walkthrough, as text; lists of admissible commands are left out."""
+        data = GeneratedGame("train", number).load()
+        game = Game(data.problem, data.task, dialect.name)
+        text = _plain(game.reset())
+        for command in data.walkthrough:
+            words = translate(command, dialect.name)
+            text += f"\n> {words}\n{_plain(game.step(words))}"
+        return text + "\n\n"
+
     def _shown(self, observation: Observation) -> str:
-        text = observation.text.removeprefix(BANNER).strip().replace("\n\n", "\n")
+        text = _plain(observation.text)
         if self._show_admissible:
             text += self._template.admissible.format(commands=", ".join(observation.admissible))
         return text + self._template.after_observation
+
+
+def _plain(observation: str) -> str:
+    """An observation without the banner and without empty lines."""
+    return observation.removeprefix(BANNER).strip().replace("\n\n", "\n")
 
 
 def parse_action(text: str) -> str:

@@ -143,7 +143,7 @@ class AlfworldTask(GameTask):
         engine: ``native``, or ``textworld`` for the original (the extra ``alfworld``).
         dialect: ``0.4``, or ``0.3`` for the wording of papers before 2025.
         show_admissible: Whether the prompt lists the admissible commands at each step.
-        prompt: ``compact`` (plain text) or ``chat``.
+        prompt: ``compact`` (plain text), ``few-shot`` (the same after one example episode) or ``chat``.
         step_cap: Steps after which an episode ends.
     """
 
@@ -161,6 +161,13 @@ class AlfworldTask(GameTask):
     ) -> None:
         super().__init__(split, engine, dialect, show_admissible, prompt, step_cap)
         self._instances = tuple(find_games(data_folder(data), split))
+
+    @classmethod
+    def prepare_data(cls, folder: Path) -> Path:
+        """Fetch the official games (36.5 MB) into ``folder``; see ``download.fetch``."""
+        from tasks.alfworld.download import fetch
+
+        return fetch(folder)
 
     def instances(self) -> Sequence[Instance]:
         """All games of the split, sorted by id."""
@@ -181,7 +188,7 @@ class AlfworldGenTask(GameTask):
         engine: ``native``, or ``textworld`` for the original (the extra ``alfworld``).
         dialect: ``0.4`` or ``0.3``.
         show_admissible: Whether the prompt lists the admissible commands at each step.
-        prompt: ``compact`` (plain text) or ``chat``.
+        prompt: ``compact`` (plain text), ``few-shot`` (the same after one example episode) or ``chat``.
         step_cap: Steps after which an episode ends.
     """
 
@@ -201,6 +208,15 @@ class AlfworldGenTask(GameTask):
         super().__init__(split, engine, dialect, show_admissible, prompt, step_cap)
         found = [GeneratedGame(split, number) for number in games_of(split, games, seed)]
         self._instances = tuple(Instance(game.id, game.kind, game) for game in found)
+
+    @classmethod
+    def prepare_data(cls, folder: Path) -> Path:
+        """Write the dev and test games into ``folder`` as files that the original engine plays."""
+        from tasks.alfworld.generate.export import write_games
+
+        for split in ("dev", "test"):
+            write_games(folder, split)
+        return folder
 
     def instances(self) -> Sequence[Instance]:
         """All games of the split, sorted by id."""

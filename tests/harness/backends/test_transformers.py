@@ -50,7 +50,7 @@ def plain(text: str, session: str = "s", **changes: Any) -> Request:
 def test_greedy_equals_plain_generation(tiny_weights: Path) -> None:
     backend = open_model(tiny_weights)
     tokenizer = AutoTokenizer.from_pretrained(tiny_weights)
-    reference = AutoModelForCausalLM.from_pretrained(tiny_weights, dtype=torch.float32)
+    reference: Any = AutoModelForCausalLM.from_pretrained(tiny_weights, dtype=torch.float32)
     for text in ("abc", "go to desk 1\n>", "x" * 300):
         ids = tokenizer(text, return_tensors="pt")["input_ids"]
         with torch.inference_mode():

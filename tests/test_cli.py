@@ -1,0 +1,206 @@
+"""From the command line, end to end, on generated ALFWorld games and the tiny model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.trace import find_runs, read_episodes, read_meta
+from tests.command import mixroute, start
+
+SUITE: dict[str, Any] = {
+    "schema": 1,
+    "name": "small",
+    "concurrency": 4,
+    "tasks": [
+        {
+            "task": "alfworld-gen",
+            "split": "test",
+            "limit": 6,
+            "args": {"step_cap": 3},
+            "calibration": {"split": "dev", "limit": 2},
+        }
+    ],
+    "routers": ["always-high", "always-low", "stuck", {"router": "uncertainty", "args": {"target_share": 0.5}}],
+}
+
+
+def write_suite(folder: Path, pool_file: Path, **changes: object) -> Path:
+    path = folder / "suite.yaml"
+    path.write_text(yaml.safe_dump({**SUITE, "pool": str(pool_file)} | changes))
+    return path
+
+
+def traces(root: Path) -> dict[str, bytes]:
+    """The traces by run, calibration included."""
+    return {path.parent.name: path.read_bytes() for path in root.rglob("episodes.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_pool: Path) -> Path:
+    """A folder with ``suite.yaml`` and its finished runs in ``runs``."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_suite(folder, tiny_pool)
+    mixroute("run", "suite.yaml", "--out", "runs", cwd=folder)
+    return folder
+
+
+def test_run_then_board_then_show(finished: Path) -> None:
+    board = mixroute("board", "runs", "--out", "board", cwd=finished)
+    rows = {row["router"]: row for row in json.loads((finished / "board/board.json").read_text())["rows"]}
+    assert set(rows) == {"always-high", "always-low", "stuck", "uncertainty"}
+    assert all(router in board.stdout for router in rows)
+    high, low, cascade = rows["always-high"], rows["always-low"], rows["uncertainty"]
+    assert (high["task"], high["split"], high["pool"]) == ("alfworld-gen", "test", "tiny")
+    assert (high["instances"], high["episodes"], high["high_share"]) == (6, 6, 1.0)
+    assert high["cost"] == {"weight_bytes": 1.0, "flops": 1.0, "seconds": 1.0}
+    assert 0 < low["cost"]["weight_bytes"] < 1
+    assert cascade["cost"]["weight_bytes"] > low["cost"]["weight_bytes"]  # low is charged beside high
+    for name in ("board.md", "board.csv", "board.tex", "accuracy_cost.png"):
+        assert (finished / "board" / name).stat().st_size > 0
+    instance = next(iter(read_episodes(find_runs(finished / "runs")[0]))).instance
+    run = read_meta(find_runs(finished / "runs")[0]).id
+    shown = mixroute("show", f"{run}/{instance}", "--runs", "runs", cwd=finished).stdout
+    assert "Your task is to" in shown
+    assert "high" in shown
+
+
+def test_the_threshold_was_chosen_on_development_games(finished: Path) -> None:
+    (run,) = [m for m in map(read_meta, find_runs(finished / "runs")) if m.router == "uncertainty"]
+    (probe,) = find_runs(finished / "runs/calibration")
+    steps = [step for episode in read_episodes(probe) for step in episode.steps]
+    values = [
+        sum(call.entropies[: max(1, call.content_tokens)]) / max(1, call.content_tokens)
+        for step in steps
+        for call in step.calls
+    ]
+    assert sum(value > run.fitted["threshold"] for value in values) <= 0.5 * len(values)
+    assert any(value == pytest.approx(run.fitted["threshold"]) for value in values)
+    assert not set(run.instances) & set(read_meta(probe).instances)
+
+
+@pytest.mark.parametrize("concurrency", [1, 6])
+def test_the_same_bytes_whatever_the_concurrency(finished: Path, concurrency: int, tmp_path: Path) -> None:
+    args = ("--out", tmp_path / "again", "--concurrency", str(concurrency))
+    mixroute("run", "suite.yaml", *args, cwd=finished)
+    assert traces(tmp_path / "again") == traces(finished / "runs")
+
+
+def test_a_finished_run_plays_nothing_again(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (finished / "runs").rglob("run.json")}
+    content = traces(finished / "runs")
+    mixroute("run", "suite.yaml", "--out", "runs", cwd=finished)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert traces(finished / "runs") == content
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_goes_on_where_it_was(
+    finished: Path, tmp_path: Path, tiny_pool: Path, how: signal.Signals
+) -> None:
+    write_suite(tmp_path, tiny_pool, concurrency=1)
+    process = start("run", "suite.yaml", "--out", "runs", cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while sum(content.count(b"\n") for content in traces(tmp_path / "runs").values()) < 3:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    kept = traces(tmp_path / "runs")
+    assert sum(content.count(b"\n") for content in kept.values()) >= 3
+    if how is signal.SIGINT:
+        assert process.returncode == 130
+        assert err.strip().endswith("interrupted: finished episodes are kept; the same command goes on from here")
+    mixroute("run", "suite.yaml", "--out", "runs", cwd=tmp_path)
+    assert traces(tmp_path / "runs") == traces(finished / "runs")
+
+
+def test_a_second_process_on_the_same_folder_is_refused(tmp_path: Path, tiny_pool: Path) -> None:
+    write_suite(tmp_path, tiny_pool)
+    first = start("run", "suite.yaml", "--out", "runs", cwd=tmp_path)
+    while not (tmp_path / "runs/.lock").exists():
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.005)
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        second = mixroute("run", "suite.yaml", "--out", "runs", cwd=tmp_path, code=2)
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    assert second.stderr == "error: runs is in use by another mixroute process: wait, or use another --out\n"
+    first.communicate(timeout=120)
+    assert first.returncode == 0
+
+
+def with_task(**changes: object) -> dict[str, Any]:
+    return {"tasks": [{**SUITE["tasks"][0], **changes}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rooters": []}, "suite.yaml: unknown key 'rooters': did you mean 'routers'?"),
+        ({"routers": ["allways-low"]}, "unknown router 'allways-low': did you mean 'always-low'?"),
+        ({"routers": ["stuck", "stuck"]}, "two routers share the label 'stuck'"),
+        ({"pool": "smolm2"}, "unknown pool 'smolm2': did you mean 'smollm2'?"),
+        ({"mode": "fast"}, "suite.yaml: key 'mode' = 'fast'"),
+        (with_task(task="alfwrld"), "unknown task 'alfwrld': did you mean 'alfworld'?"),
+        (with_task(split="tset"), "tset"),
+        (with_task(args={"stepcap": 3}), "takes no argument 'stepcap': did you mean 'step_cap'?"),
+        (with_task(calibration={"split": "test"}), "calibration split 'test' of task 'alfworld-gen' is the split"),
+        (with_task(task="alfworld", split="valid_seen", args={"data": "nowhere"}), "nowhere"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    tmp_path: Path, tiny_pool: Path, changes: dict[str, Any], message: str
+) -> None:
+    write_suite(tmp_path, tiny_pool, **changes)
+    result = mixroute("run", "suite.yaml", "--out", "runs", cwd=tmp_path, code=2)
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_unreadable_weights_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "pool.yaml").write_text(
+        yaml.safe_dump({"schema": 1, "name": "p", "models": {"high": {"weights": "weights"}}})
+    )
+    write_suite(tmp_path, tmp_path / "pool.yaml", routers=["always-high"])
+    result = mixroute("run", "suite.yaml", "--out", "runs", cwd=tmp_path, code=2)
+    assert "error: weights of model 'high'" in result.stderr
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_a_router_in_a_file_is_run(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from harness import StepRouter\n"
+        "class Mine(StepRouter):\n"
+        "    def __init__(self, k=1):\n"
+        "        self.k = k\n"
+        "    def choose(self, step):\n"
+        "        return 'high' if step.index == self.k else 'low'\n"
+    )
+    suite = finished / "suite.yaml"
+    mixroute("run", suite, "--out", "runs", "--router", "mine.py:Mine,k=2", "--limit", "2", cwd=tmp_path)
+    (run,) = find_runs(tmp_path / "runs")
+    assert [[step.model for step in e.steps] for e in read_episodes(run)] == [["low", "low", "high"]] * 2
+
+
+def test_a_board_of_nothing_says_so(tmp_path: Path) -> None:
+    assert "holds no run" in mixroute("board", "empty", cwd=tmp_path, code=2).stderr
+
+
+def test_an_entry_gives_the_same_board_as_its_run(finished: Path) -> None:
+    mixroute("pack", "runs", "--out", "entries", cwd=finished)
+    mixroute("board", "runs", "--out", "from-runs", cwd=finished)
+    mixroute("board", "entries", "--out", "from-entries", cwd=finished)
+    assert (finished / "from-entries/board.md").read_text() == (finished / "from-runs/board.md").read_text()
