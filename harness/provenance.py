@@ -17,8 +17,8 @@ from typing import Any
 _PACKAGES = ("mixroute", "torch", "transformers", "bitsandbytes", "numpy")
 
 
-def provenance(router: type[Any]) -> dict[str, Any]:
-    """JSON-ready record of the machine, the software and the router's source."""
+def provenance(router: type[Any], concurrency: int) -> dict[str, Any]:
+    """JSON-ready record of the machine, the software, the router's source and how many episodes ran at once."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -26,6 +26,7 @@ def provenance(router: type[Any]) -> dict[str, Any]:
         "packages": _versions(),
         "git": _git(),
         "hardware": _hardware(),
+        "concurrency": concurrency,
         "router": {"class": f"{router.__module__}.{router.__qualname__}", "sha256": _source_hash(router)},
     }
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from harness.contracts import Backend, Environment, Instance, Observation, Request, Router, Task, Turn
+from harness.contracts import Backend, Completion, Environment, Instance, Observation, Request, Router, Task, Turn
 from harness.ledger import record_call
 from harness.seeding import seed_for
 from harness.step import CallDesk, LiveStep, check_answer
@@ -17,6 +17,9 @@ from harness.supervision import RouterStopped, Supervised, Watchdog
 from harness.trace import SCHEMA, CallTiming, Episode, EpisodeTiming, StepRecord, StepTiming
 
 T = TypeVar("T")
+
+NO_MODEL = "none"
+"""Stands for the model of a step that ended in an error before its action was known."""
 
 
 class Observer(Protocol):
@@ -145,16 +148,41 @@ async def _step(
         _desk=desk,
     )
     supervised = desk.supervised = Supervised(play.router.act(step))
+    text = action = ""
+    model, reward, seconds = NO_MODEL, 0.0, 0.0
     try:
-        answer = await watchdog.run(supervised)
-        calls = await desk.calls()
+        answer = check_answer(await watchdog.run(supervised), await desk.calls())
+        text, model, action = answer.text, answer.model, task.parse_action(answer.text)
+        began = time.perf_counter()
+        live.observation, reward, live.done = await _call(task, lambda: environment.step(action))
+        seconds = time.perf_counter() - began
     finally:
+        # A step that fails has cost what it asked for, and is recorded so.
+        calls = desk.finished()
         desk.abandon()
-    answer = check_answer(answer, calls)
-    action = task.parse_action(answer.text)
-    began = time.perf_counter()
-    live.observation, reward, live.done = await _call(task, lambda: environment.step(action))
-    seconds = time.perf_counter() - began
+        _record(live, seen, calls, StepEnd(text, action, model, float(reward)), seconds, supervised.own_seconds)
+    live.turns.append(Turn(seen, text, action))
+    observer.call_finished(sum(len(call.tokens) for call in calls))
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnd:
+    """What came of a step."""
+
+    text: str
+    action: str
+    model: str
+    reward: float
+
+
+def _record(
+    live: _Live,
+    seen: Observation,
+    calls: Sequence[Completion],
+    end: StepEnd,
+    environment_seconds: float,
+    router_seconds: float,
+) -> None:
     records = []
     for call in calls:
         records.append(record_call(call, switch=live.last_call not in (None, call.model)))
@@ -164,17 +192,15 @@ async def _step(
             observation=seen.text,
             admissible=list(seen.admissible),
             calls=records,
-            text=answer.text,
-            action=action,
-            valid=action in seen.admissible if seen.admissible else None,
-            reward=float(reward),
-            model=answer.model,
+            text=end.text,
+            action=end.action,
+            valid=end.action in seen.admissible if seen.admissible else None,
+            reward=end.reward,
+            model=end.model,
         )
     )
     measured = [CallTiming(c.timing.queue, c.timing.prefill, c.timing.decode, c.timing.latency) for c in calls]
-    live.timings.append(StepTiming(seconds, supervised.own_seconds, measured))
-    live.turns.append(Turn(seen, answer.text, action))
-    observer.call_finished(sum(len(call.tokens) for call in calls))
+    live.timings.append(StepTiming(environment_seconds, router_seconds, measured))
 
 
 async def _call(task: Task, function: Callable[[], T]) -> T:

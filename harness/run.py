@@ -201,7 +201,7 @@ class SuiteRunner:
             models=cards,
             fitted=dict(fitted),
             instances=[one.id for one in opened.instances],
-            provenance=provenance(type(router)),
+            provenance=provenance(type(router), self._suite.concurrency),
         )
 
 

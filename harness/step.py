@@ -43,6 +43,10 @@ class CallDesk:
         """All calls of the step in the order in which they were begun, once the last has ended."""
         return [await call for call in self._begun]
 
+    def finished(self) -> list[Completion]:
+        """The calls that have ended well so far."""
+        return [call.result() for call in self._begun if call.done() and not (call.cancelled() or call.exception())]
+
     def abandon(self) -> None:
         """Cancel what still runs."""
         for call in self._begun:

@@ -60,7 +60,7 @@ class StepRecord(_Record, frozen=True):
     """Whether the action was admissible; null where the task lists none."""
     reward: float
     model: str
-    """The model whose completion became the action; ``mixed`` where several made it."""
+    """The model whose completion became the action; ``mixed`` where several made it, ``none`` after an error."""
 
 
 class Episode(_Record, frozen=True):

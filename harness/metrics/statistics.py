@@ -57,14 +57,14 @@ def clustered_mean(values: Sequence[float] | Sequence[bool], labels: Sequence[st
 
     - No values: mean, low and high are ``None``.
     - All cluster means equal (one cluster included): every bootstrap mean is the same and the interval would have no
-      width, which claims certainty that is not there. A proportion (all values are ``bool``) then gets the Wilson score
+      width, which claims certainty that is not there. A proportion (all values are 0 or 1) then gets the Wilson score
       interval with the number of clusters as its sample size: conservative, since the values of a cluster count as one.
       Other values have no such bound, so low and high are ``None``.
 
     The result does not depend on the order of the values.
 
     Args:
-        values: One a value; ``bool`` makes it a proportion.
+        values: What is averaged; values that are all 0 or 1 make a proportion.
         labels: The cluster of each value.
 
     Raises:
@@ -80,7 +80,7 @@ def clustered_mean(values: Sequence[float] | Sequence[bool], labels: Sequence[st
     sums = _sums(values, clusters)
     mean = math.fsum(values) / len(values)
     if np.ptp(sums / clusters.sizes) <= 1e-12 * max(1.0, abs(mean)):
-        if not all(isinstance(value, bool | np.bool_) for value in values):
+        if any(value not in (0, 1) for value in values):
             return Estimate(mean, None, None)
         low, high = wilson(mean, len(clusters.keys))
         return Estimate(mean, low, high)

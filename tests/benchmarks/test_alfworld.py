@@ -43,7 +43,7 @@ def source(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, obje
 
 def play(environments: list[Environment], steps: int) -> None:
     """Random play; the cost of drawing the action is part of the measure for both engines."""
-    rng = random.Random(0)  # noqa: S311 - reproducible play
+    rng = random.Random(0)
     for env in environments:
         observation = env.reset()
         for _ in range(steps):

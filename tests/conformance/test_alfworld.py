@@ -36,7 +36,7 @@ def differences(original: Task, own: Task, instance: Instance, seed: str) -> int
 
     Verbs are drawn before commands, since most commands are ``go to``; one action in ten is no command at all.
     """
-    rng = random.Random(seed)  # noqa: S311 - reproducible play
+    rng = random.Random(seed)
     ours = next(one for one in own.instances() if one.id == instance.id)
     left, right = original.open(instance), own.open(ours)
     try:
@@ -64,7 +64,7 @@ def compare(name: str, dialect: str, **arguments: object) -> int:
     original = open_task(name, engine="textworld", dialect=dialect, **arguments)
     own = open_task(name, dialect=dialect, **arguments)
     # Other games each day would find more, but a failing test must fail again.
-    rng = random.Random(f"{name} {dialect}")  # noqa: S311 - reproducible play
+    rng = random.Random(f"{name} {dialect}")
     kinds = TASK_TYPES if dialect == "0.4" else TASK_TYPES[::2]
     chosen = [rng.choice([one for one in original.instances() if one.kind == kind]) for kind in kinds]
     with ThreadPoolExecutor(WORKERS) as pool:

@@ -107,6 +107,25 @@ def test_errors_of_model_and_environment_end_their_episode_only() -> None:
     assert seen.episodes["test/001"].end == "error"
 
 
+def test_a_step_that_fails_is_charged_for_its_calls() -> None:
+    low = ScriptedModel("low", lambda request: " explode")
+
+    class Low(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "low"
+
+    class Raises(Low):
+        async def act(self, step: Step) -> Completion:
+            await super().act(step)
+            raise ValueError("lost my head")
+
+    for router, model in ((Low(), "low"), (Raises(), "none")):
+        episode = play(router, {"low": low}).episodes["test/000"]
+        assert episode.end == "error"
+        (step,) = episode.steps
+        assert (step.model, step.reward, [call.decoded_tokens for call in step.calls]) == (model, 0.0, [9])
+
+
 def test_sessions_are_released_whatever_happens() -> None:
     def answer(request: Request) -> str:
         raise RuntimeError("no")

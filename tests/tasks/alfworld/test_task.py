@@ -15,7 +15,7 @@ from tests.tasks.alfworld.games import KIND, NAMES, game_file, place, write_pack
 from tests.tasks.alfworld.small import TASK, WINNING, problem
 
 
-def open_task(data: Path, **arguments: Any) -> Task:  # noqa: ANN401 - as the function it stands for
+def open_task(data: Path, **arguments: Any) -> Task:
     return plugins.open_task("alfworld", data=str(data), **arguments)
 
 
