@@ -20,7 +20,7 @@ lint: $(READY) ## Style and types.
 	$(BIN)/mypy
 
 benchmark: $(READY) ## Timings; none of them is asserted.
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,stddev,rounds
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/benchmarks -o addopts= --benchmark-only --benchmark-columns=min,median,stddev,rounds
 
 setup: $(READY) ## Only set up.
 

@@ -1,20 +1,14 @@
 """mixroute: benchmark harness and leaderboard for LLM routing on long-horizon agent tasks."""
 
-from harness.contracts import (
-    Backend,
-    Calibrated,
+from harness.contracts import Backend, Calibrated, Environment, Router, Step, StepRouter, Task
+from harness.data import (
     Completion,
-    Environment,
     Instance,
     Message,
     ModelCard,
     Observation,
     Prompt,
     Request,
-    Router,
-    Step,
-    StepRouter,
-    Task,
     Timing,
     Token,
     Turn,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.contracts import Completion, ModelCard
+from harness.data import Completion, ModelCard
 from harness.trace import CallRecord, CallTiming, Episode, EpisodeTiming
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from harness.contracts import Backend, Completion, Environment, Instance, Observation, Request, Router, Task, Turn
+from harness.contracts import Backend, Environment, Router, Task
+from harness.data import Completion, Instance, Observation, Request, Turn
 from harness.ledger import record_call
 from harness.seeding import seed_for
 from harness.step import CallDesk, LiveStep, check_answer

@@ -13,7 +13,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from harness.contracts import Backend, Calibrated, Instance, Router, Task
+from harness.contracts import Backend, Calibrated, Router, Task
+from harness.data import Instance
 from harness.errors import MixrouteError
 from harness.plugins import open_router, open_task
 from harness.pool import Pool, load_pool, open_backend

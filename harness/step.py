@@ -7,7 +7,8 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.contracts import Backend, Completion, Observation, Prompt, Request, Turn
+from harness.contracts import Backend
+from harness.data import Completion, Observation, Prompt, Request, Turn
 from harness.errors import EpisodeError
 from harness.seeding import seed_for
 from harness.supervision import RouterStopped, Supervised

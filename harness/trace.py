@@ -80,7 +80,7 @@ class Episode(_Record, frozen=True):
 
 
 class CallTiming(_Record, frozen=True):
-    """Seconds of one call; see ``harness.contracts.Timing``."""
+    """Seconds of one call; see ``harness.data.Timing``."""
 
     queue: float
     prefill: float

@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from harness.backends.decoding import content_length, cut_at_stop, decode, pick_token
 from harness.backends.packed import Chunk, KVCache, PackedModel
-from harness.contracts import Completion, Request, Timing, Token
+from harness.data import Completion, Request, Timing, Token
 from harness.errors import EpisodeError
 
 log = logging.getLogger(__name__)

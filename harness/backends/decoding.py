@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from harness.contracts import Token
+from harness.data import Token
 
 
 def pick_token(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator | None) -> Token:

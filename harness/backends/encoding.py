@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from transformers import PreTrainedTokenizerBase
 
-from harness.contracts import Message, Prompt
+from harness.data import Message, Prompt
 from harness.errors import MixrouteError
 
 _REMEMBERED = 4096

@@ -22,7 +22,7 @@ from harness.backends.packed import ATTENTION, PackedModel
 from harness.backends.weights import package_weights
 from harness.backends.worker import DeviceWorker
 from harness.config import Strict, check
-from harness.contracts import Completion, ModelCard, Request
+from harness.data import Completion, ModelCard, Request
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec, PackageWeights
 

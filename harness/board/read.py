@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.contracts import ModelCard
+from harness.data import ModelCard
 from harness.errors import MixrouteError
 from harness.ledger import Cost, episode_cost
 from harness.trace import (

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.cache import cache_folder
-from harness.contracts import Instance
+from harness.data import Instance
 from harness.errors import MixrouteError
 
 SPLITS = {"train": "alfworld_train", "valid_seen": "alfworld_eval", "valid_unseen": "alfworld_eval"}

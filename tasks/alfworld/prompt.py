@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from harness.contracts import Message, Observation, Prompt, Turn
+from harness.data import Message, Observation, Prompt, Turn
 from harness.errors import MixrouteError
 from tasks.alfworld.dialect import Dialect, translate
 from tasks.alfworld.game import Game

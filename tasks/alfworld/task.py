@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.contracts import Environment, Instance, Observation, Prompt, Turn
+from harness.contracts import Environment
+from harness.data import Instance, Observation, Prompt, Turn
 from harness.errors import MixrouteError
 from tasks.alfworld import prompt as prompts
 from tasks.alfworld.data import MEND, GameData, data_folder, find_games, fingerprint

@@ -1,30 +1,19 @@
 """How fast ALFWorld is played: own engine and, where installed, the original; run with ``pytest --benchmark-only``."""
 
 import random
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator
 
 import pytest
 
 from harness.contracts import Environment, Task
 from harness.errors import MixrouteError
 from harness.plugins import open_task
+from tests.benchmarks.fixture import Benchmark
 from tests.conformance.original import original_engine
 from tests.shared_data import shared
 
 STEPS = 50
 GAMES = 20
-
-
-class Benchmark(Protocol):
-    """The part of pytest-benchmark's fixture that is used here; ``stats`` is None where benchmarks are switched off."""
-
-    stats: Any
-    extra_info: dict[str, float]
-
-    def pedantic(
-        self, target: Callable[..., object], args: tuple[object, ...] = (), *, rounds: int = 1, warmup_rounds: int = 0
-    ) -> object: ...
 
 
 def note(benchmark: Benchmark, what: str, count: int, unit: float) -> None:

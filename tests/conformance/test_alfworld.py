@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.contracts import Instance, Task
+from harness.contracts import Task
+from harness.data import Instance
 from harness.errors import EpisodeError, MixrouteError
 from harness.plugins import open_task
 from tasks.alfworld.data import TASK_TYPES, GameData, GameFile

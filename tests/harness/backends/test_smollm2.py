@@ -10,7 +10,7 @@ import pytest
 
 from harness import Backend, Completion, MixrouteError, Request, open_task
 from harness.backends.weights import package_weights
-from harness.contracts import Turn
+from harness.data import Turn
 from harness.pool import PackageWeights, load_pool, open_backend
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import structs
 
-from harness.contracts import ModelCard
+from harness.data import ModelCard
 from harness.trace import (
     SCHEMA,
     CallRecord,

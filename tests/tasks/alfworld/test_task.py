@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import plugins
-from harness.contracts import Message, Observation, Task, Turn
+from harness.contracts import Task
+from harness.data import Message, Observation, Turn
 from harness.errors import MixrouteError
 from tasks.alfworld.texts import BANNER
 from tests.tasks.alfworld.games import KIND, NAMES, game_file, place, write_packed, write_unpacked
