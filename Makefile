@@ -12,7 +12,7 @@ bench: $(READY) ## Play the default suite, then compute and print the board.
 	$(BIN)/mixroute board $(RUNS)
 
 test: $(READY) ## Run the test suite.
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY) ## Style and types.
 	$(BIN)/ruff check .
@@ -20,7 +20,7 @@ lint: $(READY) ## Style and types.
 	$(BIN)/mypy
 
 benchmark: $(READY) ## Timings; none of them is asserted.
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/benchmarks -o addopts= --benchmark-only --benchmark-columns=min,median,stddev,rounds
+	$(BIN)/python -m pytest tests/benchmarks -o addopts= --benchmark-only --benchmark-columns=min,median,stddev,rounds
 
 setup: $(READY) ## Only set up.
 

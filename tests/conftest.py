@@ -6,11 +6,14 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from harness import Backend
+from harness.pool import load_pool, open_backend
 from tests.tiny_model import save_tiny_model
 
 
@@ -32,3 +35,14 @@ def tiny_pool(tiny_weights: Path) -> Path:
     path = tiny_weights.parent / "pool.yaml"
     path.write_text(yaml.safe_dump({"schema": 1, "name": "tiny", "models": models}))
     return path
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> Iterator[dict[str, Backend]]:
+    """The models of the shipped pool, loaded."""
+    models = {}
+    for name, spec in load_pool("smollm2").models.items():
+        models[name] = open_backend(name, spec, deterministic=True)
+    yield models
+    for model in models.values():
+        model.close()

@@ -6,13 +6,11 @@ make benchmark
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from harness import Backend, open_router, open_task
-from harness.pool import load_pool, open_backend
 from harness.rollout import Play, play_all
 from harness.run import sample
 from harness.trace import Episode, EpisodeTiming
@@ -21,15 +19,6 @@ from tests.benchmarks.fixture import Benchmark
 pytestmark = pytest.mark.model
 
 GAMES, STEPS, CONCURRENCY = 12, 6, 12
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[dict[str, Backend]]:
-    specs = load_pool("smollm2").models
-    models = {name: open_backend(name, spec, deterministic=True) for name, spec in specs.items()}
-    yield models
-    for model in models.values():
-        model.close()
 
 
 @dataclass
@@ -48,10 +37,12 @@ class Played:
 
 
 @pytest.mark.parametrize("router", ["always-high", "random"])
-def test_play(benchmark: Benchmark, capsys: pytest.CaptureFixture[str], pool: dict[str, Backend], router: str) -> None:
+def test_play(
+    benchmark: Benchmark, capsys: pytest.CaptureFixture[str], smollm2: dict[str, Backend], router: str
+) -> None:
     task = open_task("alfworld-gen", split="test", prompt="few-shot", step_cap=STEPS)
     instances = sample(task.instances(), GAMES)
-    play = Play("benchmark", 0, 0.0, task, open_router(router), pool, 60.0)
+    play = Play("benchmark", 0, 0.0, task, open_router(router), smollm2, 60.0)
 
     def run() -> Played:
         played = Played([], [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,7 @@ import pytest
 from harness import Backend, Completion, MixrouteError, Request, open_task
 from harness.backends.weights import package_weights
 from harness.data import Turn
-from harness.pool import PackageWeights, load_pool, open_backend
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[dict[str, Backend]]:
-    specs = load_pool("smollm2").models
-    models = {name: open_backend(name, spec, deterministic=True) for name, spec in specs.items()}
-    yield models
-    for model in models.values():
-        model.close()
+from harness.pool import PackageWeights, load_pool
 
 
 def weights() -> PackageWeights:
@@ -48,8 +38,8 @@ def test_the_tokenizer_gives_the_ids_of_the_original() -> None:
 
 
 @pytest.mark.model
-def test_low_is_stored_in_few_bits(pool: dict[str, Backend]) -> None:
-    high, low = pool["high"].card(), pool["low"].card()
+def test_low_is_stored_in_few_bits(smollm2: dict[str, Backend]) -> None:
+    high, low = smollm2["high"].card(), smollm2["low"].card()
     assert high.parameters == low.parameters == 134_515_008
     assert high.weight_bytes == 2 * high.parameters
     # Linear layers at 4 bits and a 32-bit scale per 64 weights; the embedding and the norms stay at 16 bits.
@@ -58,7 +48,7 @@ def test_low_is_stored_in_few_bits(pool: dict[str, Backend]) -> None:
 
 
 @pytest.mark.model
-def test_both_play_and_differ_and_cached_steps_are_cheap(pool: dict[str, Backend]) -> None:
+def test_both_play_and_differ_and_cached_steps_are_cheap(smollm2: dict[str, Backend]) -> None:
     task = open_task("alfworld-gen", split="dev", prompt="few-shot")
 
     async def play(model: Backend, number: int) -> list[Completion]:
@@ -80,7 +70,7 @@ def test_both_play_and_differ_and_cached_steps_are_cheap(pool: dict[str, Backend
         return await asyncio.gather(*(play(model, number) for number in range(5)))
 
     answers = {}
-    for name, model in pool.items():
+    for name, model in smollm2.items():
         answers[name] = asyncio.run(together(model))
         assert asyncio.run(play(model, 3)) == answers[name][3]  # alone as among others, to the last bit
         for episode in answers[name]:
