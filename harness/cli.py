@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, NoReturn, Protocol, runtime_checkable
 
 import typer
 from rich.console import Console
@@ -160,8 +160,14 @@ def main() -> None:
     try:
         app()
     except MixrouteError as error:
-        err.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(2)
+        _end(str(error))
+    except OSError as error:  # a folder that cannot be written, a disk that is full
+        _end(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
+
+
+def _end(message: str) -> NoReturn:
+    err.print(f"error: {message}", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,17 @@ class Strict(BaseModel):
 S = TypeVar("S", bound=Strict)
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML lets a repeated key replace the first in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if key.value != "<<"]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def load_yaml(path: Path, model: type[S]) -> S:
     """Read ``path`` and check it against ``model``.
 
@@ -28,7 +39,7 @@ def load_yaml(path: Path, model: type[S]) -> S:
         MixrouteError: the file is missing, is no YAML mapping, or has a wrong key or value.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise MixrouteError(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -139,7 +139,6 @@ class Request:
     stop: tuple[str, ...] = ()
     max_tokens: int = 64
     temperature: float = 0.0
-    top_p: float = 1.0
     seed: int = 0
 
 

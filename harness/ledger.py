@@ -10,7 +10,7 @@ Costs of one call (specification: docs/cost.md):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.data import Completion, ModelCard
@@ -64,9 +64,3 @@ def episode_cost(episode: Episode, cards: Mapping[str, ModelCard], timing: Episo
             measured = None if timing is None else timing.steps[index].calls[number]
             total += call_cost(call, cards[call.model], measured)
     return total
-
-
-def high_share(episodes: Iterable[Episode], high: str = "high") -> float | None:
-    """Share of steps whose action came from the model ``high``; None without steps."""
-    steps = [step.model == high for episode in episodes for step in episode.steps]
-    return sum(steps) / len(steps) if steps else None

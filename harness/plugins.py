@@ -5,7 +5,10 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from harness import registry
 from harness.contracts import Router, Task
@@ -33,13 +36,36 @@ def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> A
     ]  # fmt: skip
     if missing:
         raise MixrouteError(f"{kind.kind} '{name}' needs the argument '{missing[0]}'")
+    _check_types(kind, name, cls, arguments)
     try:
         return cls(**arguments)
-    except (TypeError, ValueError) as error:
-        raise MixrouteError(f"{kind.kind} '{name}' refuses its arguments {dict(arguments)}: {error}") from error
+    except MixrouteError:
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, TypeError | ValueError) else repr(error)
+        raise MixrouteError(f"{kind.kind} '{name}' refuses its arguments {dict(arguments)}: {reason}") from error
 
 
-def open_task(name: str, **arguments: Any) -> Task:  # noqa: ANN401 - each task declares its own arguments
+def _check_types(kind: registry.Registry, name: str, cls: type[Any], arguments: Mapping[str, Any]) -> None:
+    """YAML's idea of a value may not be the constructor's: 0.4 is no string, and "no" is true."""
+    try:
+        hints = get_type_hints(cls.__init__)
+    except (NameError, TypeError):  # annotations that cannot be resolved are not ours to judge
+        return
+    for key, value in arguments.items():
+        if key not in hints:
+            continue
+        try:
+            TypeAdapter(hints[key], config=ConfigDict(strict=True, arbitrary_types_allowed=True)).validate_python(value)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].lower()
+            hint = " (put it in quotes)" if "string" in message else ""
+            raise MixrouteError(f"{kind.kind} '{name}': {key} = {value!r}: {message}{hint}") from error
+        except PydanticUserError:
+            continue
+
+
+def open_task(name: str, /, **arguments: Any) -> Task:  # noqa: ANN401 - each task declares its own arguments
     """Open a task, such as ``open_task("alfworld", data="…", split="valid_unseen")``.
 
     Args:
@@ -52,7 +78,7 @@ def open_task(name: str, **arguments: Any) -> Task:  # noqa: ANN401 - each task 
     return cast("Task", build(registry.tasks, name, arguments))
 
 
-def open_router(name: str, **arguments: Any) -> Router:  # noqa: ANN401 - each router declares its own arguments
+def open_router(name: str, /, **arguments: Any) -> Router:  # noqa: ANN401 - each router declares its own arguments
     """Construct a router from its registered name, entry point or ``path/to/file.py:Name``.
 
     Raises:

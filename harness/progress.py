@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class RunProgress:
     """One bar for one run; a context manager."""
 
-    def __init__(self, console: Console, label: str, done: int, total: int) -> None:
+    def __init__(self, console: Console, label: str, done: int, won: int, total: int) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -23,8 +23,8 @@ class RunProgress:
             TimeRemainingColumn(),
             console=console,
         )
-        self._bar = self._progress.add_task(escape(label), total=total, completed=done, won=0, rate="-")
-        self._won = 0
+        self._bar = self._progress.add_task(escape(label), total=total, completed=done, won=won, rate="-")
+        self._won = won
         self._tokens = 0
 
     def __enter__(self) -> Self:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from harness.contracts import Backend, Environment, Router, Task
 from harness.data import Completion, Instance, Observation, Request, Turn
+from harness.errors import EpisodeError, RunStopped
 from harness.ledger import record_call
 from harness.seeding import seed_for
 from harness.step import CallDesk, LiveStep, check_answer
-from harness.supervision import RouterStopped, Supervised, Watchdog
+from harness.supervision import RouterStopped, Stuck, Supervised, Watchdog, measuring_tasks
 from harness.trace import SCHEMA, CallTiming, Episode, EpisodeTiming, StepRecord, StepTiming
 
 T = TypeVar("T")
@@ -47,6 +50,10 @@ class Play:
     pool: Mapping[str, Backend]
     router_timeout: float
 
+    def session(self, instance: Instance) -> str:
+        """Names the episode's caches; says nothing of the instance, since routers can come by it."""
+        return f"{seed_for(self.run, instance.id):016x}"
+
 
 @dataclass(slots=True)
 class _Live:
@@ -60,6 +67,11 @@ class _Live:
     reset: float = 0.0
     done: bool = False
 
+    @property
+    def score(self) -> float:
+        """Sum of the rewards so far."""
+        return sum(step.reward for step in self.steps)
+
 
 async def play_all(play: Play, instances: Sequence[Instance], concurrency: int, observer: Observer) -> None:
     """Play the instances, ``concurrency`` at a time; each finished episode goes to ``observer`` at once.
@@ -69,6 +81,7 @@ async def play_all(play: Play, instances: Sequence[Instance], concurrency: int, 
             they end their episode, which records them.
     """
     waiting = iter(instances)
+    asyncio.get_running_loop().set_task_factory(measuring_tasks)
     watchdog = Watchdog(play.router_timeout)
 
     async def worker() -> None:
@@ -79,10 +92,17 @@ async def play_all(play: Play, instances: Sequence[Instance], concurrency: int, 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(concurrency, len(instances))):
                 group.create_task(worker())
-    except* RouterStopped as stopped:
-        raise stopped.exceptions[0] from None
+    except* RunStopped as stopped:
+        raise _first(stopped) from None
+    except* Stuck:
+        raise RouterStopped("the router kept the event loop busy: mend it, or raise router_timeout") from None
     finally:
         watchdog.close()
+
+
+def _first(group: BaseExceptionGroup[RunStopped]) -> RunStopped:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 async def _play_one(
@@ -94,28 +114,30 @@ async def _play_one(
     try:
         environment = await _call(play.task, lambda: play.task.open(instance))
         began = time.perf_counter()
-        live.observation = await _call(play.task, environment.reset)
+        live.observation = _checked(await _call(play.task, environment.reset))
         live.reset = time.perf_counter() - began
         while not live.done and len(live.steps) < play.task.step_cap:
             await _step(play, instance, environment, live, watchdog, observer)
-    except RouterStopped:
+        success = play.task.is_success(live.score)
+        await _call(play.task, environment.close)
+    except RunStopped:
         raise
     except Exception as failure:  # whatever a plug-in raises ends its episode, never the run
-        error = f"{type(failure).__name__}: {failure}"
+        success, error = False, _printable(f"{type(failure).__name__}: {failure}")
+        if environment is not None:
+            with suppress(Exception):
+                await _call(play.task, environment.close)
     finally:
         for model in play.pool.values():
-            model.release(instance.id)
-        if environment is not None:
-            await _call(play.task, environment.close)
-    score = sum(step.reward for step in live.steps)
+            model.release(play.session(instance))
     episode = Episode(
         schema=SCHEMA,
         run=play.run,
         instance=instance.id,
         kind=instance.kind,
         seed=play.seed,
-        score=score,
-        success=error is None and play.task.is_success(score),
+        score=live.score,
+        success=success,
         end="error" if error else "done" if live.done else "step_cap",
         error=error,
         steps=live.steps,
@@ -130,7 +152,7 @@ async def _step(
     task, seen = play.task, live.observation
     index = len(live.steps)
     request = Request(
-        session=instance.id,
+        session=play.session(instance),
         prompt=task.prompt(live.turns, seen),
         stop=task.stop,
         max_tokens=task.max_tokens,
@@ -146,22 +168,33 @@ async def _step(
         models_used=tuple(record.model for record in live.steps),
         models=tuple(play.pool),
         rng=random.Random(seed_for(play.seed, instance.id, index, "router")),  # noqa: S311 - reproducible on purpose
-        _desk=desk,
+        _ask=lambda model, changes: desk.ask(model, changes),  # not the bound method, which would lead to the desk
     )
     supervised = desk.supervised = Supervised(play.router.act(step))
     text = action = ""
     model, reward, seconds = NO_MODEL, 0.0, 0.0
+    failure: Exception | None = None
     try:
-        answer = check_answer(await watchdog.run(supervised), await desk.calls())
-        text, model, action = answer.text, answer.model, task.parse_action(answer.text)
+        answer = await watchdog.run(supervised)
+        if desk.violation:
+            raise desk.violation
+        answer = check_answer(answer, await desk.calls())
+        text, model, action = answer.text, answer.model, _text(task.parse_action(answer.text))
         began = time.perf_counter()
-        live.observation, reward, live.done = await _call(task, lambda: environment.step(action))
+        observation, earned, done = await _call(task, lambda: environment.step(action))
         seconds = time.perf_counter() - began
-    finally:
-        # A step that fails has cost what it asked for, and is recorded so.
-        calls = desk.finished()
-        desk.abandon()
-        _record(live, seen, calls, StepEnd(text, action, model, float(reward)), seconds, supervised.own_seconds)
+        live.observation, reward, live.done = _checked(observation), _finite(earned), done
+    except (RunStopped, asyncio.CancelledError, Stuck):
+        desk.close()
+        raise
+    except Exception as error:
+        failure = error
+    # A step that fails has cost what it asked for, and is recorded so.
+    calls = await desk.calls()
+    desk.close()
+    _record(live, seen, calls, StepEnd(text, action, model, reward), seconds, supervised.own_seconds)
+    if failure is not None:
+        raise failure
     live.turns.append(Turn(seen, text, action))
     observer.call_finished(sum(len(call.tokens) for call in calls))
 
@@ -202,6 +235,29 @@ def _record(
     )
     measured = [CallTiming(c.timing.queue, c.timing.prefill, c.timing.decode, c.timing.latency) for c in calls]
     live.timings.append(StepTiming(environment_seconds, router_seconds, measured))
+
+
+def _text(text: str) -> str:
+    """``text`` if it can be written as UTF-8."""
+    if _printable(text) != text:
+        raise EpisodeError(f"text that is not Unicode: {text!r}")
+    return text
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _checked(observation: Observation) -> Observation:
+    for text in (observation.text, *observation.admissible):
+        _text(text)
+    return observation
+
+
+def _finite(reward: float) -> float:
+    if not math.isfinite(reward):
+        raise EpisodeError(f"the environment gave the reward {reward}")
+    return float(reward)
 
 
 async def _call(task: Task, function: Callable[[], T]) -> T:

@@ -23,7 +23,7 @@ from harness.provenance import provenance
 from harness.rollout import Play, play_all
 from harness.seeding import seed_for
 from harness.suite import RouterEntry, RunConfig, Suite, TaskEntry, run_config
-from harness.trace import SCHEMA, Episode, EpisodeTiming, RunMeta, TraceWriter, content_hash
+from harness.trace import SCHEMA, Episode, EpisodeTiming, RunMeta, TraceWriter, content_hash, read_meta
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,10 @@ def open_instances(entry: TaskEntry) -> OpenTask:
     instances = sample(task.instances(), entry.limit)
     if not instances:
         raise MixrouteError(f"task '{entry.task}' has no instance in split '{entry.split}'")
+    ids = [one.id for one in instances]
+    for one in ids:
+        if ids.count(one) > 1:
+            raise MixrouteError(f"task '{entry.task}' has two instances with the id {one}: make the data's ids unique")
     if not task.blocking:
         for instance in instances:
             task.open(instance).close()
@@ -94,24 +98,25 @@ class SuiteRunner:
             router = open_router(entry.router, **entry.args)
             if isinstance(router, Calibrated):
                 open_router(router.probe)
+                if None in self._development:
+                    router.fit(())  # says now what is missing, not after other routers have played
 
     def run(self) -> None:
         """Play everything that is not on disk yet."""
-        self._out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._out / ".lock")
         with ExitStack() as stack:
-            try:
-                stack.enter_context(lock.acquire(timeout=0))
-            except Timeout:
-                raise MixrouteError(
-                    f"{self._out} is in use by another mixroute process: wait, or use another --out"
-                ) from None
             deterministic = self._suite.mode == "deterministic"
             for name, spec in self._pool.models.items():
                 self._console.print(f"loading model '{name}'", style="dim", highlight=False)
                 backend = open_backend(name, spec, deterministic=deterministic)
                 stack.callback(backend.close)
                 self._models[name] = backend
+            self._out.mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(FileLock(self._out / ".lock").acquire(timeout=0))
+            except Timeout:
+                raise MixrouteError(
+                    f"{self._out} is in use by another mixroute process: wait, or use another --out"
+                ) from None
             for opened, development in zip(self._reported, self._development, strict=True):
                 for seed in self._suite.seeds:
                     for entry in self._suite.routers:
@@ -149,6 +154,7 @@ class SuiteRunner:
         config = run_config(self._suite, opened.entry, entry, seed)
         meta = self._meta(config, opened, entry.name, router, fitted)
         writer = TraceWriter(out / meta.id, meta)
+        won = sum(episode.success for episode in writer.episodes.values())
         missing = [one for one in opened.instances if one.id not in writer.episodes]
         done = len(opened.instances) - len(missing)
         play = Play(
@@ -162,9 +168,10 @@ class SuiteRunner:
         )
         title = f"{config.task}/{config.split} {entry.name} seed {seed}"
         try:
-            with RunProgress(self._console, title, done, len(opened.instances)) as progress:
+            with RunProgress(self._console, title, done, won, len(opened.instances)) as progress:
                 observer = _Recorder(writer, progress)
                 if missing:
+                    _check_source(out / meta.id, meta)
                     asyncio.run(play_all(play, missing, self._suite.concurrency, observer))
         finally:
             writer.close()
@@ -185,7 +192,7 @@ class SuiteRunner:
         }
         own = {"router": config.router, "router_args": config.router_args, "seed": config.seed, "fitted": dict(fitted)}
         run_hash = content_hash({**shared, **own})
-        slug = "".join(c if c.isalnum() or c in ".=-" else "-" for c in label).strip("-")
+        slug = "".join(c if c.isalnum() or c in ".=-" else "-" for c in label).strip("-")[:80]
         return RunMeta(
             schema=SCHEMA,
             id=f"{config.task}_{config.split}_{self._pool.name}_{slug}_s{config.seed}_{run_hash[:8]}".replace("/", "-"),
@@ -203,6 +210,16 @@ class SuiteRunner:
             fitted=dict(fitted),
             instances=[one.id for one in opened.instances],
             provenance=provenance(type(router), self._suite.concurrency),
+        )
+
+
+def _check_source(folder: Path, meta: RunMeta) -> None:
+    """One run is one router: an edited one may not finish what another began."""
+    begun = read_meta(folder).provenance["router"]["sha256"]
+    if begun != meta.provenance["router"]["sha256"]:
+        raise MixrouteError(
+            f"the source of router '{meta.router}' has changed since {folder} was begun: delete that folder, or use "
+            "another --out"
         )
 
 

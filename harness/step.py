@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.contracts import Backend
-from harness.data import Completion, Observation, Prompt, Request, Turn
+from harness.data import Completion, Observation, Prompt, Request, Turn, join
 from harness.errors import EpisodeError
 from harness.seeding import seed_for
-from harness.supervision import RouterStopped, Supervised
+from harness.supervision import RouterStopped, Supervised, unmeasured
 
 
 @dataclass(slots=True)
@@ -22,17 +23,26 @@ class CallDesk:
     request: Request
     """The step's request with its defaults; ``ask`` varies it."""
     supervised: Supervised | None = None
+    violation: RouterStopped | None = None
+    """What the router did that stops its run, kept here in case it swallows the exception."""
+    closed: bool = False
     _begun: list[asyncio.Task[Completion]] = field(default_factory=list)
 
-    async def ask(self, model: str, changes: Mapping[str, object]) -> Completion:
+    async def ask(self, model: str, changes: Mapping[str, Any]) -> Completion:
         """Call ``model``; see ``harness.contracts.Step.ask``."""
         if model not in self.pool:
-            raise RouterStopped(f"the router asks for model '{model}': the pool has {', '.join(self.pool)}")
+            self.violation = RouterStopped(f"the router asks for model '{model}': the pool has {', '.join(self.pool)}")
+        if self.closed:
+            self.violation = RouterStopped("the router asks for a model in a step that is over")
+        if self.violation:
+            raise self.violation
         fields = {name: getattr(self.request, name) for name in Request.__slots__}
         fields |= {name: value for name, value in changes.items() if value is not None}
         fields["seed"] = seed_for(self.request.seed, len(self._begun))
+        if fields["temperature"] < 0 or fields["max_tokens"] < 1:
+            raise EpisodeError(f"the router asks with {dict(changes)}: temperature is 0 or more, max_tokens 1 or more")
         # A task of its own: its time is the model's, not the router's, and it is charged even if nobody waits for it.
-        call = asyncio.ensure_future(self.pool[model].generate(Request(**fields)))
+        call = unmeasured(self.pool[model].generate(Request(**fields)))
         self._begun.append(call)
         supervised = self.supervised
         if supervised is not None:
@@ -41,15 +51,13 @@ class CallDesk:
         return await asyncio.shield(call)
 
     async def calls(self) -> list[Completion]:
-        """All calls of the step in the order in which they were begun, once the last has ended."""
-        return [await call for call in self._begun]
+        """All calls that were answered, in the order in which they were begun, once the last has ended."""
+        answers = await asyncio.gather(*self._begun, return_exceptions=True)
+        return [answer for answer in answers if isinstance(answer, Completion)]
 
-    def finished(self) -> list[Completion]:
-        """The calls that have ended well so far."""
-        return [call.result() for call in self._begun if call.done() and not (call.cancelled() or call.exception())]
-
-    def abandon(self) -> None:
-        """Cancel what still runs."""
+    def close(self) -> None:
+        """Take no more calls and cancel what still runs."""
+        self.closed = True
         for call in self._begun:
             call.cancel()
 
@@ -65,7 +73,7 @@ class LiveStep:
     models_used: tuple[str, ...]
     models: tuple[str, ...]
     rng: random.Random
-    _desk: CallDesk = field(repr=False)
+    _ask: Callable[[str, Mapping[str, Any]], Awaitable[Completion]] = field(repr=False)
 
     async def ask(
         self,
@@ -78,18 +86,22 @@ class LiveStep:
     ) -> Completion:
         """Call a model of the pool; see ``harness.contracts.Step.ask``."""
         changes = {"continue_from": continue_from, "stop": stop, "max_tokens": max_tokens, "temperature": temperature}
-        return await self._desk.ask(model, changes)
+        return await self._ask(model, changes)
 
 
 def check_answer(answer: object, calls: list[Completion]) -> Completion:
-    """The router's answer, if it is made of completions that this step's models gave.
+    """The router's answer, if it is made of completions that this step's models gave, each once and in order.
+
+    What is returned is built from the calls themselves, so that the router cannot name another model.
 
     Raises:
         EpisodeError: it is not.
     """
     if not isinstance(answer, Completion):
         raise EpisodeError(f"the router returned {type(answer).__name__}, not a Completion of step.ask")
-    parts = answer.parts or (answer,)
-    if any(part not in calls for part in parts) or "".join(part.text for part in parts) != answer.text:
+    rest = iter(calls)
+    found = [next((call for call in rest if call == part), None) for part in answer.parts or (answer,)]
+    parts = [part for part in found if part is not None]
+    if len(parts) < len(found) or "".join(part.text for part in parts) != answer.text:
         raise EpisodeError("the router returned text that no model of this step wrote")
-    return answer
+    return join(parts) if answer.parts else parts[0]

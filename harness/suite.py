@@ -34,6 +34,8 @@ class TaskEntry(Strict):
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
+        if "split" in self.args:
+            raise ValueError(f"args of task '{self.task}': 'split' is a key of the task itself")
         if self.calibration and self.calibration.split == self.split:
             raise ValueError(
                 f"calibration split '{self.calibration.split}' of task '{self.task}' is the split that is reported: "
@@ -84,6 +86,8 @@ class Suite(Strict):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two routers share the label '{name}': give each its own 'label'")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} repeat one: list each once")
         return self
 
 
@@ -135,7 +139,7 @@ def parse_router(text: str) -> RouterEntry:
     """A router from the command line: ``NAME`` or ``NAME,key=value,…``; NAME may be ``path/to/file.py:Class``.
 
     Raises:
-        MixrouteError: an argument without ``=``.
+        MixrouteError: an argument without ``=`` or with an unreadable value.
     """
     name, *pairs = text.split(",")
     arguments: dict[str, Any] = {}
@@ -143,5 +147,8 @@ def parse_router(text: str) -> RouterEntry:
         key, equals, value = pair.partition("=")
         if not equals:
             raise MixrouteError(f"--router {text}: '{pair}' is not key=value")
-        arguments[key.strip()] = yaml.safe_load(value)
+        try:
+            arguments[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise MixrouteError(f"--router {text}: '{value}' is not a value: quote it") from error
     return RouterEntry(router=name, args=arguments)

@@ -7,23 +7,30 @@ import ctypes
 import threading
 import time
 from collections.abc import Coroutine, Generator
-from typing import Any
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar
 
-from harness.errors import MixrouteError
+from harness.errors import RunStopped
+
+T = TypeVar("T")
 
 
-class RouterStopped(MixrouteError):
-    """A router broke its contract; its run is stopped, finished episodes stay."""
+class RouterStopped(RunStopped):
+    """A router broke its contract."""
 
 
-class _Stuck(BaseException):
+class Stuck(BaseException):
     """Raised inside a router that does not give the event loop back. Not an ``Exception``: it must not be caught."""
+
+
+_current: ContextVar[Supervised | None] = ContextVar("supervised", default=None)
 
 
 class Supervised:
     """Awaitable around a router's coroutine that measures the time spent in the router's own code.
 
-    ``own_seconds`` leaves out everything that the router awaits: calls to models run as tasks of their own.
+    ``own_seconds`` leaves out everything that the router awaits, but for tasks that it started itself: with
+    ``measuring_tasks`` as the loop's task factory they are measured too. Calls to models run as ``unmeasured`` tasks.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -40,12 +47,17 @@ class Supervised:
         self.left = time.perf_counter()
 
     def __await__(self) -> Generator[Any, Any, Any]:
+        _current.set(self)
+        return self.measure(self._coroutine)
+
+    def measure(self, coroutine: Coroutine[Any, Any, Any] | Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Drive ``coroutine``, adding the time between its awaits to ``own_seconds``."""
         value: Any = None
         error: BaseException | None = None
         while True:
             self.entered = time.perf_counter()
             try:
-                yielded = self._coroutine.send(value) if error is None else self._coroutine.throw(error)
+                yielded = coroutine.send(value) if error is None else coroutine.throw(error)
             except StopIteration as stop:
                 return stop.value
             finally:
@@ -57,6 +69,36 @@ class Supervised:
                 value = yield yielded
             except BaseException as raised:
                 error = raised
+
+
+class _Measured:
+    """Awaitable that drives a coroutine on a router's clock."""
+
+    def __init__(self, supervised: Supervised, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._supervised = supervised
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._supervised.measure(self._coroutine)
+
+
+def measuring_tasks(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:  # noqa: ANN401
+    """Task factory: tasks that a router starts are measured on its clock."""
+    supervised = (options.get("context") or copy_context()).get(_current)
+    if supervised is not None and asyncio.iscoroutine(coroutine):
+
+        async def measured() -> Any:  # noqa: ANN401
+            return await _Measured(supervised, coroutine)
+
+        return asyncio.Task(measured(), loop=loop, **options)
+    return asyncio.Task(coroutine, loop=loop, **options)
+
+
+def unmeasured(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task whose time is not the router's."""
+    context = copy_context()
+    context.run(_current.set, None)
+    return asyncio.get_running_loop().create_task(coroutine, context=context)
 
 
 class Watchdog:
@@ -85,7 +127,7 @@ class Watchdog:
         async def wait() -> Any:  # noqa: ANN401
             try:
                 return await supervised
-            except _Stuck:
+            except Stuck:
                 raise self._verdict("kept the event loop busy") from None
 
         task = asyncio.ensure_future(wait())
@@ -103,21 +145,30 @@ class Watchdog:
     def close(self) -> None:
         """Stop watching."""
         self._over.set()
+        self._thread.join()
 
     def _verdict(self, what: str) -> RouterStopped:
         return RouterStopped(f"the router {what} for {self._limit:g} s: mend it, or raise router_timeout in the suite")
 
     def _watch(self) -> None:
+        last_tick = time.perf_counter()
+
+        def tick() -> None:
+            nonlocal last_tick
+            last_tick = time.perf_counter()
+
         while not self._over.wait(min(1.0, self._limit / 4)):
             now = time.perf_counter()
+            # The heartbeat also sees a router that blocks in a task of its own.
+            if self._watched and now - last_tick > self._limit:
+                stuck = ctypes.py_object(Stuck)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._loop_thread), stuck)
+                last_tick = now
             for supervised, task in list(self._watched.items()):
-                entered = supervised.entered
-                if entered is not None and now - entered > self._limit:
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                        ctypes.c_ulong(self._loop_thread), ctypes.py_object(_Stuck)
-                    )
-                elif entered is None and not supervised.waits_for_model and now - supervised.left > self._limit:
+                idle = supervised.entered is None and not supervised.waits_for_model
+                if idle and now - supervised.left > self._limit:
                     self._loop.call_soon_threadsafe(_time_out, supervised, task)
+            self._loop.call_soon_threadsafe(tick)
 
 
 def _time_out(supervised: Supervised, task: asyncio.Task[Any]) -> None:

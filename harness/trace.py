@@ -108,8 +108,8 @@ class EpisodeTiming(_Record, frozen=True):
 class RunMeta(_Record, frozen=True):
     """What was run.
 
-    ``hash`` covers ``config``, ``protocol``, the model fingerprints and ``fitted``; ``group`` the same without router,
-    label and seed: two runs may be compared if and only if their groups are equal.
+    ``hash`` covers ``config``, ``protocol``, the model fingerprints and ``fitted``; ``group`` the same without router
+    and seed: two runs may be compared if and only if their groups are equal. The label is in neither.
     """
 
     schema: int
@@ -127,7 +127,7 @@ class RunMeta(_Record, frozen=True):
     models: dict[str, dict[str, Any]]
     """Per model of the pool, the fields of its ``ModelCard``."""
     fitted: dict[str, Any]
-    """Router arguments chosen on development episodes, with where they came from."""
+    """Router arguments chosen on development episodes; the run they were chosen on lies in ``calibration``."""
     instances: list[str]
     provenance: dict[str, Any]
 
@@ -164,7 +164,11 @@ class TraceWriter:
         for name in (TIMINGS, EPISODES):
             _repair(folder / name)
         for episode in _read_lines(folder / EPISODES, Episode):
-            self.episodes[episode.instance] = episode
+            if episode.run != meta.hash:
+                raise MixrouteError(f"{folder / EPISODES} holds episodes of another run: choose another --out folder")
+            if episode.end != "error":  # what went wrong is tried again
+                self.episodes[episode.instance] = episode
+        self._write_sorted()
         if not existing.exists():
             write_atomically(existing, msgspec.json.format(msgspec.json.encode(meta), indent=1) + b"\n")
         self._timings = (folder / TIMINGS).open("ab")
@@ -182,8 +186,13 @@ class TraceWriter:
         """Close the files and put their lines in order of instance, so that the bytes do not depend on timing."""
         self._timings.close()
         self._lines.close()
+        self._write_sorted()
+
+    def _write_sorted(self) -> None:
         timings = {t.instance: t for t in _read_lines(self._folder / TIMINGS, EpisodeTiming)}
         for name, records in ((TIMINGS, timings), (EPISODES, self.episodes)):
+            if not (self._folder / name).exists():
+                continue
             body = b"".join(msgspec.json.encode(records[i]) + b"\n" for i in sorted(records) if i in self.episodes)
             write_atomically(self._folder / name, body)
 
@@ -237,14 +246,20 @@ def _plain_or_xz(path: Path) -> Path:
 def _read_lines(path: Path, kind: type[R]) -> Iterator[R]:
     if not path.exists():
         return
-    decoder = msgspec.json.Decoder(kind)
+    try:
+        yield from _decode_lines(path, msgspec.json.Decoder(kind))
+    except (EOFError, lzma.LZMAError) as error:
+        raise MixrouteError(f"{path} is cut off or no xz file ({error}): fetch or pack it again") from error
+
+
+def _decode_lines(path: Path, decoder: msgspec.json.Decoder[R]) -> Iterator[R]:
     with lzma.open(path, "rb") if path.suffix == ".xz" else path.open("rb") as handle:
         for number, line in enumerate(handle, 1):
             if not line.endswith(b"\n"):
                 return
             try:
                 yield decoder.decode(line)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise MixrouteError(f"{path}:{number} is corrupt ({error}): delete the line to replay it") from error
 
 

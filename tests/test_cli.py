@@ -153,6 +153,11 @@ def with_task(**changes: object) -> dict[str, Any]:
         ({"mode": "fast"}, "suite.yaml: key 'mode' = 'fast'"),
         (with_task(task="alfwrld"), "unknown task 'alfwrld': did you mean 'alfworld'?"),
         (with_task(split="tset"), "tset"),
+        (with_task(args={"step_cap": 2.5}), "task 'alfworld-gen': step_cap = 2.5: input should be a valid integer"),
+        (with_task(args={"dialect": 0.4}), "dialect = 0.4: input should be a valid string (put it in quotes)"),
+        (with_task(args={"split": "dev"}), "'split' is a key of the task itself"),
+        (with_task(calibration=None), "give the suite's task a calibration"),
+        ({"seeds": [0, 0]}, "seeds [0, 0] repeat one"),
         (with_task(args={"stepcap": 3}), "takes no argument 'stepcap': did you mean 'step_cap'?"),
         (with_task(calibration={"split": "test"}), "calibration split 'test' of task 'alfworld-gen' is the split"),
         (with_task(task="alfworld", split="valid_seen", args={"data": "nowhere"}), "nowhere"),
@@ -167,6 +172,41 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_repeated_key_is_refused(tmp_path: Path, tiny_pool: Path) -> None:
+    path = write_suite(tmp_path, tiny_pool)
+    path.write_text(path.read_text() + "\nrouters: [always-low]\n")
+    assert "key 'routers' stands twice" in mixroute("run", "suite.yaml", cwd=tmp_path, code=2).stderr
+
+
+def test_an_edited_router_may_not_finish_what_another_began(tmp_path: Path, tiny_pool: Path) -> None:
+    write_suite(tmp_path, tiny_pool)
+    router = tmp_path / "mine.py"
+    source = "from harness import StepRouter\nclass Mine(StepRouter):\n    def choose(self, step): return 'low'\n"
+    router.write_text(source)
+    command = ("run", "suite.yaml", "--out", "runs", "--router", "mine.py:Mine", "--limit", "2")
+    mixroute(*command, cwd=tmp_path)
+    (run,) = find_runs(tmp_path / "runs")
+    trace = run / "episodes.jsonl"
+    trace.write_bytes(trace.read_bytes().splitlines(keepends=True)[0])
+    router.write_text(source.replace("low", "high"))
+    assert "the source of router 'mine.py:Mine' has changed" in mixroute(*command, cwd=tmp_path, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--router", "random,p=[1"), "error: --router random,p=[1: '[1' is not a value"),
+        (("--router", "random,p"), "error: --router random,p: 'p' is not key=value"),
+        (("--out", "suite.yaml"), "error: suite.yaml: File exists"),
+    ],
+)
+def test_bad_options_are_one_line(tmp_path: Path, tiny_pool: Path, arguments: tuple[str, str], message: str) -> None:
+    write_suite(tmp_path, tiny_pool)
+    err = mixroute("run", "suite.yaml", *arguments, cwd=tmp_path, code=2).stderr
+    assert message in err
+    assert "Traceback" not in err
 
 
 def test_unreadable_weights_are_one_line(tmp_path: Path) -> None:

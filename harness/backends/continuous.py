@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ from harness.data import Completion, Request, Timing, Token
 from harness.errors import EpisodeError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False, slots=True)
@@ -49,6 +52,13 @@ class Call:
     def pending(self) -> list[int]:
         """Tokens that the next pass must run: the unseen prompt, then each new token."""
         return [self.tokens[-1].id] if self.tokens else self.ids[self.cached :]
+
+    def charge(self, seconds: float) -> None:
+        """Add the call's share of a pass, by the rows that it had in it."""
+        if self.tokens:
+            self.decode += seconds
+        else:
+            self.prefill += seconds
 
 
 class ContinuousBatching:
@@ -106,14 +116,30 @@ class ContinuousBatching:
         batch = list(self._running)
         if not batch:
             return
+        began = time.perf_counter()
+        shares = [len(call.pending) for call in batch]
         try:
-            began = time.perf_counter()
             logits = self._model.forward([Chunk(_held(call), call.pending) for call in batch])
-            self._charge(batch, time.perf_counter() - began)
-            for call, row in zip(batch, logits, strict=True):
-                self._advance(call, row)
         except Exception as error:  # it must not end the thread that all models run on
-            self._recover([call for call in batch if call in self._running], error)
+            self._recover(batch, error)
+            return
+        picked = [
+            (call, self._guarded(call, partial(_next_token, call, row)))
+            for call, row in zip(batch, logits, strict=True)
+        ]
+        seconds = (time.perf_counter() - began) / sum(shares)
+        for (call, token), share in zip(picked, shares, strict=True):
+            if token is not None:
+                call.charge(seconds * share)
+                self._guarded(call, partial(self._advance, call, token))
+
+    def _guarded(self, call: Call, work: Callable[[], T]) -> T | None:
+        """Do ``work`` for a call; a failure is that call's alone."""
+        try:
+            return work()
+        except Exception as error:
+            self._fail(call, error)
+            return None
 
     def _admit(self) -> None:
         busy = {call.request.session for call in self._running}
@@ -129,7 +155,7 @@ class ContinuousBatching:
             call.cached = min(common, len(call.ids) - 1)
             unseen = len(call.ids) - call.cached
             if self._running and rows + unseen > self._max_rows:
-                continue
+                return  # what came later waits too, or a long prompt would never find room
             cache.crop(call.cached)
             call.cache = self._caches[session] = cache
             self._caches.move_to_end(session)
@@ -156,28 +182,15 @@ class ContinuousBatching:
                 break
         return held < self._kv_cache_bytes or not self._running
 
-    def _charge(self, batch: list[Call], seconds: float) -> None:
-        """Share the pass's time among its calls by the rows that each had in it."""
-        rows = sum(len(call.pending) for call in batch)
-        for call in batch:
-            share = seconds * len(call.pending) / rows
-            if call.tokens:
-                call.decode += share
-            else:
-                call.prefill += share
-
-    def _advance(self, call: Call, logits: Tensor) -> None:
+    def _advance(self, call: Call, token: Token) -> None:
         request = call.request
-        if request.temperature > 0 and call.generator is None:
-            call.generator = torch.Generator().manual_seed(request.seed)
-        call.tokens.append(pick_token(logits, request.temperature, request.top_p, call.generator))
+        call.tokens.append(token)
         ids = [token.id for token in call.tokens]
         ended = ids[-1] in self._ends
         text = decode(self._tokenizer, ids[:-1] if ended else ids)
         cut = cut_at_stop(text, request.stop)
         if cut is None and not ended and len(ids) < request.max_tokens:
             return
-        self._running.remove(call)
         final = text if cut is None else cut
         now = time.perf_counter()
         completion = Completion(
@@ -190,13 +203,14 @@ class ContinuousBatching:
             cached_tokens=call.cached,
             timing=Timing(call.started - call.submitted, call.prefill, call.decode, now - call.submitted),
         )
+        self._running.remove(call)
         _deliver(call, lambda: call.future.set_result(completion))
 
     def _recover(self, batch: list[Call], error: Exception) -> None:
         """Out of memory: half the batch, again. Anything else, or a batch of one, is the calls' error."""
-        message = str(error).lower()
-        memory = isinstance(error, torch.OutOfMemoryError) or "memory" in message
-        if memory and len(batch) > 1:
+        if _out_of_memory(error) and len(batch) > 1:
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
             self._max_batch = len(batch) // 2
             for call in reversed(batch[self._max_batch :]):
                 self._running.remove(call)
@@ -204,9 +218,12 @@ class ContinuousBatching:
             self._warn(f"it ran out of memory: batch cut to {self._max_batch}")
             return
         for call in batch:
-            self._running.remove(call)
-            failure = EpisodeError(f"model '{self._name}' failed: {' '.join(str(error).split())[:300]}")
-            _deliver(call, partial(call.future.set_exception, failure))
+            self._fail(call, error)
+
+    def _fail(self, call: Call, error: Exception) -> None:
+        self.cancel(call)
+        failure = EpisodeError(f"model '{self._name}' failed: {' '.join(str(error).split())[:300]}")
+        _deliver(call, partial(call.future.set_exception, failure))
 
     def _requeue(self, call: Call) -> None:
         """Start a call over: what it decoded is decoded again, and comes out the same."""
@@ -221,6 +238,20 @@ class ContinuousBatching:
         if kind not in self._warned:
             self._warned.add(kind)
             log.warning("model '%s': %s", self._name, message)
+
+
+def _next_token(call: Call, logits: Tensor) -> Token:
+    request = call.request
+    if request.temperature > 0 and call.generator is None:
+        call.generator = torch.Generator().manual_seed(request.seed)
+    return pick_token(logits, request.temperature, call.generator)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    message = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        words in message for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
 
 
 def _held(call: Call) -> KVCache:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from harness.data import Token
 
 
-def pick_token(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator | None) -> Token:
+def pick_token(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Token:
     """The next token of one sequence, greedy at temperature 0, with statistics at temperature 1.
 
     One sequence at a time on purpose: a reduction over a batch may round differently with its size.
@@ -19,8 +20,10 @@ def pick_token(logits: Tensor, temperature: float, top_p: float, generator: torc
     Args:
         logits: Shape (vocabulary,), float32.
         temperature: 0 picks the most likely token.
-        top_p: Sampling keeps the most likely tokens whose probabilities first reach this sum.
         generator: Source of randomness; needed when ``temperature`` is above 0.
+
+    Raises:
+        ValueError: the model gave no finite distribution.
     """
     logprobs = torch.log_softmax(logits, dim=-1)
     probs = logprobs.exp()
@@ -32,13 +35,11 @@ def pick_token(logits: Tensor, temperature: float, top_p: float, generator: torc
         chosen = int(logits.argmax())
     else:
         weights = torch.softmax(logits / temperature, dim=-1)
-        if top_p < 1:
-            order = torch.argsort(weights, descending=True, stable=True)
-            before = weights[order].cumsum(0) - weights[order]
-            weights = weights.clone()
-            weights[order[before >= top_p]] = 0
         chosen = int(torch.multinomial(weights.cpu(), 1, generator=generator))
-    return Token(id=chosen, logprob=float(logprobs[chosen]), entropy=entropy, margin=margin)
+    logprob = float(logprobs[chosen])
+    if not math.isfinite(logprob + entropy):
+        raise ValueError("its next-token distribution is not finite")
+    return Token(id=chosen, logprob=logprob, entropy=entropy, margin=margin)
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str | None:
@@ -52,7 +53,8 @@ def content_length(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text:
     if not text:
         return 0
     for count in range(1, len(ids) + 1):
-        if len(decode(tokenizer, ids[:count])) >= len(text):
+        # A character may take several tokens, and its first bytes alone decode to a replacement mark.
+        if decode(tokenizer, ids[:count]).startswith(text):
             return count
     return len(ids)
 

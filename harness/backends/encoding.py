@@ -11,7 +11,7 @@ from collections import OrderedDict
 from transformers import PreTrainedTokenizerBase
 
 from harness.data import Message, Prompt
-from harness.errors import MixrouteError
+from harness.errors import RunStopped
 
 _REMEMBERED = 4096
 
@@ -50,7 +50,7 @@ class Encoder:
     def _chat_pieces(self, messages: tuple[Message, ...]) -> list[str]:
         """The rendered conversation, cut where a turn ends and where an answer begins."""
         if not getattr(self._tokenizer, "chat_template", None):
-            raise MixrouteError(f"{self._tokenizer.name_or_path} has no chat template: use a prompt of format 'plain'")
+            raise RunStopped(f"{self._tokenizer.name_or_path} has no chat template: use a prompt of format 'plain'")
         turns = [{"role": message.role, "content": message.content} for message in messages]
         whole = self._render(turns, answer=True)
         pieces, done = [], 0

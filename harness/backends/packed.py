@@ -92,8 +92,8 @@ class PackedModel:
         )
         for chunk in chunks:
             chunk.cache.ids.extend(chunk.ids)
-        logits: Tensor = output.logits[0, : len(chunks)]
-        return logits.float()
+        logits: Tensor = output.logits[0, : len(chunks)].float()
+        return logits if self.device.type == "cpu" else logits.cpu()  # waits for the device, so that its time is seen
 
     def _reserve(self, cache: KVCache, length: int) -> None:
         capacity = 0 if cache.store is None else cache.store.shape[3]

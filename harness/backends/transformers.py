@@ -23,7 +23,7 @@ from harness.backends.weights import package_weights
 from harness.backends.worker import DeviceWorker
 from harness.config import Strict, check
 from harness.data import Completion, ModelCard, Request
-from harness.errors import MixrouteError
+from harness.errors import EpisodeError, MixrouteError
 from harness.pool import ModelSpec, PackageWeights
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports an optional kernel, to be fetched from a hub
@@ -63,6 +63,7 @@ class TransformersBackend:
         model, self._tokenizer = _load(name, folder, options, device)
         self._card = _card(name, model, spec, options)
         self._encoder = Encoder(self._tokenizer)
+        self._context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
         packed = PackedModel(model, deterministic=deterministic)
         self._engine = ContinuousBatching(
             name,
@@ -81,7 +82,9 @@ class TransformersBackend:
         future: asyncio.Future[Completion] = loop.create_future()
         ids = self._encoder.encode(request.prompt, request.continue_from)
         if not ids:
-            raise MixrouteError("the prompt is empty")
+            raise EpisodeError("the prompt is empty")
+        if len(ids) + request.max_tokens > self._context:
+            raise EpisodeError(f"a prompt of {len(ids)} tokens leaves no room in a context of {self._context}")
         call = Call(request=request, ids=ids, loop=loop, future=future, submitted=time.perf_counter())
         self._worker.do(lambda: self._engine.submit(call))
         try:
@@ -119,12 +122,16 @@ def _load(name: str, folder: str | Path, options: TransformersOptions, device: s
             else BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
         )
         extra["device_map"] = {"": device}
+    load: Any = AutoModelForCausalLM.from_pretrained
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=ATTENTION, **extra)
+        model, loading = load(folder, dtype=dtype, attn_implementation=ATTENTION, output_loading_info=True, **extra)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise MixrouteError(f"weights of model '{name}' ({folder}) cannot be read: {reason}") from error
+    absent = sorted({*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])})
+    if absent:  # they would be drawn at random
+        raise MixrouteError(f"weights of model '{name}' ({folder}) cannot be read: no tensor for {absent[0]}")
     model.train(False).requires_grad_(False)
     return (model if extra else torch.nn.Module.to(model, device)), tokenizer
 

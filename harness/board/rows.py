@@ -98,7 +98,7 @@ def held_equal(meta: RunMeta) -> dict[str, Any]:
     shown = ("bits", "weight_bytes", "parameters", "fingerprint")
     return {
         "task": meta.protocol,
-        "mode": meta.config.get("mode", meta.config.get("deterministic")),
+        "mode": meta.config.get("mode"),
         "models": {name: {key: card.get(key) for key in shown} for name, card in sorted(meta.models.items())},
     }
 

@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from harness import Completion, Request, Step, StepRouter, join
+from harness import Completion, Observation, Request, Step, StepRouter, join
 from harness.rollout import Play, play_all
+from harness.seeding import seed_for
 from harness.supervision import RouterStopped
 from harness.trace import Episode, EpisodeTiming
-from tests.scripted import Corridor, ScriptedModel
+from tests.scripted import Corridor, ScriptedModel, Walk
 
 
 class Alternate(StepRouter):
     def choose(self, step: Step) -> str:
         return step.models[step.index % 2]
+
+
+def session(instance: str) -> str:
+    """The session of an instance in ``play``."""
+    return f"{seed_for('hash', instance):016x}"
 
 
 class Seen:
@@ -84,7 +91,7 @@ def test_randomness_depends_on_the_instance_and_not_on_the_order(concurrency: in
 
 def test_fast_episodes_do_not_wait_for_a_slow_one() -> None:
     def answer(request: Request) -> str:
-        return " left" if request.session == "test/000" else " right"
+        return " left" if request.session == session("test/000") else " right"
 
     models = {name: ScriptedModel(name, answer, 0.002) for name in ("high", "low")}
     slow_first = play(Alternate(), models, Corridor(step_cap=60), concurrency=2)
@@ -93,9 +100,9 @@ def test_fast_episodes_do_not_wait_for_a_slow_one() -> None:
 
 def test_errors_of_model_and_environment_end_their_episode_only() -> None:
     def answer(request: Request) -> str:
-        if request.session == "test/001":
+        if request.session == session("test/001"):
             raise RuntimeError("the device fell off the bus")
-        return " explode" if request.session == "test/002" else " right"
+        return " explode" if request.session == session("test/002") else " right"
 
     seen = play(Alternate(), {name: ScriptedModel(name, answer) for name in ("high", "low")})
     assert {name: episode.error for name, episode in seen.episodes.items()} == {
@@ -132,7 +139,7 @@ def test_sessions_are_released_whatever_happens() -> None:
 
     model = ScriptedModel("high", answer)
     play(Alternate(), {"high": model, "low": model})
-    assert set(model.released) == {"test/000", "test/001", "test/002", "test/003"}
+    assert set(model.released) == {session(f"test/00{number}") for number in range(4)}
 
 
 def test_an_unknown_model_stops_the_run_with_the_known_ones() -> None:
@@ -236,3 +243,129 @@ def test_router_time_is_its_own_and_not_the_models() -> None:
     slow = ScriptedModel("high", seconds=0.2)
     timing = play(Thinker(), {"high": slow}, Corridor(length=1, count=1)).timings["test/000"]
     assert 0.02 <= timing.steps[0].router < 0.02 + 0.2 * 0.9
+
+
+def test_a_router_that_loops_in_a_task_of_its_own_is_stopped() -> None:
+    class Delegates(StepRouter):
+        def choose(self, step: Step) -> str:
+            while True:
+                pass
+
+        async def act(self, step: Step) -> Completion:
+            return await asyncio.create_task(super().act(step))
+
+    with pytest.raises(RouterStopped, match="kept the event loop busy"):
+        play(Delegates(), timeout=0.2)
+
+
+def test_router_time_counts_tasks_that_the_router_starts() -> None:
+    class Gathers(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "high"
+
+        async def act(self, step: Step) -> Completion:
+            async def think() -> None:
+                time.sleep(0.02)
+
+            await asyncio.gather(think(), think())
+            return await super().act(step)
+
+    timing = play(Gathers(), task=Corridor(length=1, count=1)).timings["test/000"]
+    assert timing.steps[0].router >= 0.04
+
+
+def test_a_call_in_a_step_that_is_over_stops_the_run() -> None:
+    class Hoards(StepRouter):
+        earlier: Step | None = None
+
+        def choose(self, step: Step) -> str:
+            return "low"
+
+        async def act(self, step: Step) -> Completion:
+            earlier, self.earlier = self.earlier, step
+            if earlier is not None:
+                await earlier.ask("high")
+            return await super().act(step)
+
+    with pytest.raises(RouterStopped, match="in a step that is over"):
+        play(Hoards(), concurrency=1)
+
+
+def test_an_unknown_model_stops_the_run_though_the_router_swallows_it() -> None:
+    class Swallows(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "low"
+
+        async def act(self, step: Step) -> Completion:
+            try:
+                return await step.ask("hihg")
+            except Exception:
+                return await step.ask("low")
+
+    with pytest.raises(RouterStopped, match="'hihg'"):
+        play(Swallows())
+
+
+def test_a_router_may_fall_back_when_a_model_fails() -> None:
+    def broken(request: Request) -> str:
+        raise RuntimeError("overloaded")
+
+    class FallsBack(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "low"
+
+        async def act(self, step: Step) -> Completion:
+            try:
+                return await step.ask("high")
+            except RuntimeError:
+                return await step.ask("low")
+
+    episode = play(FallsBack(), {"high": ScriptedModel("high", broken), "low": ScriptedModel("low")}).episodes[
+        "test/000"
+    ]
+    assert (episode.success, episode.error) == (True, None)
+
+
+def test_a_router_cannot_name_another_model_than_the_one_that_answered() -> None:
+    class Forges(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "high"
+
+        async def act(self, step: Step) -> Completion:
+            answer = await step.ask("high")
+            return replace(answer, model="low", parts=(answer,))
+
+    assert {step.model for step in play(Forges()).episodes["test/000"].steps} == {"high"}
+
+
+def test_a_part_may_be_used_once_only() -> None:
+    class Repeats(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "low"
+
+        async def act(self, step: Step) -> Completion:
+            part = await step.ask("low")
+            return join([part, part])
+
+    error = play(Repeats()).episodes["test/000"].error
+    assert error == "EpisodeError: the router returned text that no model of this step wrote"
+
+
+@pytest.mark.parametrize("method", ["close", "reset"])
+def test_an_environment_that_fails_outside_a_step_ends_its_episode_only(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    def fail(self: Walk) -> None:
+        raise OSError("the door is stuck")
+
+    monkeypatch.setattr(Walk, method, fail)
+    episodes = play(Alternate()).episodes
+    assert {episode.error for episode in episodes.values()} == {"OSError: the door is stuck"}
+    assert len(episodes) == 4
+
+
+def test_what_cannot_be_written_is_an_error_of_its_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Walk, "step", lambda self, action: (Observation("ok"), float("nan"), False))
+    assert play(Alternate()).episodes["test/000"].error == "EpisodeError: the environment gave the reward nan"
+    monkeypatch.setattr(Walk, "step", lambda self, action: (Observation("\ud800"), 0.0, False))
+    assert "not Unicode" in str(play(Alternate()).episodes["test/000"].error)

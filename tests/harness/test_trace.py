@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from harness import MixrouteError
 from harness.entry import pack_run
@@ -87,6 +88,24 @@ def test_a_corrupt_line_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"score":0.5', b'"score":"much"', 1))
     with pytest.raises(MixrouteError, match=r"episodes\.jsonl:1 is corrupt .*score"):
         list(read_episodes(tmp_path))
+
+
+def test_an_episode_that_ended_in_an_error_is_played_again(tmp_path: Path) -> None:
+    write(tmp_path, episode("0"), structs.replace(episode("1"), end="error", error="the device fell off the bus"))
+    again = TraceWriter(tmp_path, meta())
+    assert set(again.episodes) == {"0"}
+    again.append(episode("1"), timing("1"))
+    again.close()
+    assert list(read_episodes(tmp_path)) == [episode("0"), episode("1")]
+    assert [one.instance for one in read_timings(tmp_path)] == ["0", "1"]
+
+
+def test_a_cut_off_entry_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "run", *(episode(name) for name in "012"))
+    path = pack_run(tmp_path / "run", tmp_path / "entries") / "episodes.jsonl.xz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(MixrouteError, match="is cut off or no xz file"):
+        list(read_episodes(path.parent))
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:

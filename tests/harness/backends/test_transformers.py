@@ -13,9 +13,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from harness import Completion, Message, MixrouteError, Prompt, Request
+from harness import Completion, EpisodeError, Message, MixrouteError, Prompt, Request, Token
+from harness.backends import continuous
+from harness.backends.decoding import content_length
 from harness.backends.transformers import TransformersBackend
 from harness.pool import ModelSpec
 
@@ -176,6 +179,65 @@ def test_memory_running_out_halves_the_batch_and_changes_nothing(
     assert ask(backend, *requests) == expected
     assert len([r for r in caplog.records if "ran out of memory" in r.message]) == 1
     backend.close()
+
+
+def test_a_failure_in_picking_a_token_is_that_calls_alone(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = open_model(tiny_weights)
+    requests = [plain(f"text {i}", f"s{i}", seed=i) for i in range(4)]
+    expected = ask(backend, *requests)
+    pick = continuous.pick_token
+    count = itertools.count()
+
+    def unlucky(logits: torch.Tensor, temperature: float, generator: torch.Generator | None) -> Token:
+        if next(count) == 6:  # the second token of the third call
+            raise torch.OutOfMemoryError("out of memory")
+        return pick(logits, temperature, generator)
+
+    monkeypatch.setattr(continuous, "pick_token", unlucky)
+
+    async def together() -> list[Completion | BaseException]:
+        return await asyncio.gather(*(backend.generate(request) for request in requests), return_exceptions=True)
+
+    answers = asyncio.run(together())
+    failed = [place for place, answer in enumerate(answers) if isinstance(answer, EpisodeError)]
+    assert len(failed) == 1
+    assert [a for a in answers if isinstance(a, Completion)] == [e for i, e in enumerate(expected) if i not in failed]
+    backend.close()
+
+
+def test_weights_with_a_hole_are_refused(tiny_weights: Path, tmp_path: Path) -> None:
+    for path in tiny_weights.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(MixrouteError, match="no tensor for model.layers.1.mlp.up_proj.weight"):
+        open_model(tmp_path)
+
+
+def test_weights_that_give_no_distribution_end_the_call(tiny_weights: Path, tmp_path: Path) -> None:
+    for path in tiny_weights.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["model.norm.weight"][0] = float("nan")
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    backend = open_model(tmp_path)
+    with pytest.raises(EpisodeError, match="model 'high' failed: its next-token distribution is not finite"):
+        ask(backend, plain("hello"))
+    backend.close()
+
+
+def test_a_prompt_longer_than_the_context_is_refused(tiny_weights: Path) -> None:
+    backend = open_model(tiny_weights)
+    with pytest.raises(EpisodeError, match="4100 tokens leaves no room in a context of 4096"):
+        ask(backend, plain("x" * 4100))
+    backend.close()
+
+
+def test_a_character_of_several_tokens_is_counted_whole(tiny_weights: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_weights)
+    ids = tokenizer("é!\n")["input_ids"]
+    assert [content_length(tokenizer, ids, text) for text in ("", "é", "é!", "é!\n")] == [0, 2, 3, 4]
 
 
 def test_idle_caches_are_dropped_in_throughput_mode(tiny_weights: Path) -> None:
