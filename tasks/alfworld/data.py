@@ -80,7 +80,7 @@ class GameFile:
             id=self.id,
             task=json.loads(found[1]),
             problem=_text(record, "pddl_problem", str(self.path)),
-            walkthrough=tuple(record.get("walkthrough") or ()),
+            walkthrough=_commands(record, str(self.path)),
             domain=_text(record, "pddl_domain", str(self.path)),
             grammar=grammar,
         )
@@ -107,7 +107,7 @@ class PackedLine:
             id=self.id,
             task=_text(record, "task", self.where),
             problem=_text(record, "pddl_problem", self.where),
-            walkthrough=tuple(record.get("walkthrough") or ()),
+            walkthrough=_commands(record, self.where),
             domain=_beside(self.folder / "alfred_2.1.2.pddl"),
             grammar=_beside(self.folder / "alfred_2.1.2.twl2"),
         )
@@ -183,7 +183,8 @@ def _packed(path: Path, split: str) -> Iterator[Instance]:
     try:
         for number, line in enumerate(_lines(path), 1):
             where = f"{path}, line {number}"
-            if f'"{split}/'.encode() not in line[:200]:
+            known = _SPLIT.search(line[:200])
+            if known and known[1].decode() != split:  # parsing every line would take a second
                 continue
             record = _parse(line, where)
             identifier = _text(record, "id", where)
@@ -192,6 +193,9 @@ def _packed(path: Path, split: str) -> Iterator[Instance]:
                 yield Instance(identifier, kind, PackedLine(identifier, where, path.parent, zlib.compress(line, 1)))
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise MixrouteError(f"{path} cannot be read ({error}): the file is cut off or damaged; {MEND}") from error
+
+
+_SPLIT = re.compile(rb'"id"\s*:\s*"(%s)/' % "|".join(SPLITS).encode())
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -219,6 +223,14 @@ def _text(record: dict[str, Any], key: str, where: str) -> str:
     if not isinstance(value, str):
         raise MixrouteError(f"{where} has no text under '{key}'; {MEND}")
     return value
+
+
+def _commands(record: dict[str, Any], where: str) -> tuple[str, ...]:
+    """The walkthrough, if the record has one."""
+    value = record.get("walkthrough") or []
+    if not isinstance(value, list) or not all(isinstance(command, str) for command in value):
+        raise MixrouteError(f"{where}: 'walkthrough' is not a list of commands; {MEND}")
+    return tuple(value)
 
 
 def counts(instances: Sequence[Instance]) -> dict[str, int]:

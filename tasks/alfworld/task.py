@@ -38,7 +38,8 @@ class NativeEnvironment:
         self._over = False
         try:
             self._game = Game(data.problem, data.task, dialect)
-        except PddlError as error:
+            self._game.reset()
+        except (PddlError, LookupError, ValueError) as error:  # the latter two: a fact with too few or unknown terms
             raise MixrouteError(f"the game {data.id} is corrupt: {error}; {MEND}") from error
 
     def reset(self) -> Observation:

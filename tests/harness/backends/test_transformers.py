@@ -17,8 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness import Completion, EpisodeError, Message, MixrouteError, Prompt, Request, Token
-from harness.backends import continuous
-from harness.backends.decoding import content_length
+from harness.backends.decoding import content_length, pick_token
 from harness.backends.transformers import TransformersBackend
 from harness.pool import ModelSpec
 
@@ -185,15 +184,14 @@ def test_a_failure_in_picking_a_token_is_that_calls_alone(tiny_weights: Path, mo
     backend = open_model(tiny_weights)
     requests = [plain(f"text {i}", f"s{i}", seed=i) for i in range(4)]
     expected = ask(backend, *requests)
-    pick = continuous.pick_token
     count = itertools.count()
 
     def unlucky(logits: torch.Tensor, temperature: float, generator: torch.Generator | None) -> Token:
         if next(count) == 6:  # the second token of the third call
             raise torch.OutOfMemoryError("out of memory")
-        return pick(logits, temperature, generator)
+        return pick_token(logits, temperature, generator)
 
-    monkeypatch.setattr(continuous, "pick_token", unlucky)
+    monkeypatch.setattr("harness.backends.continuous.pick_token", unlucky)
 
     async def together() -> list[Completion | BaseException]:
         return await asyncio.gather(*(backend.generate(request) for request in requests), return_exceptions=True)

@@ -103,6 +103,8 @@ def test_a_corrupt_game_file_is_named(games: Path) -> None:
         (game_file(pddl_problem=problem()[:500]), "trial_a is corrupt: 2 parentheses are never closed"),
         (game_file(pddl_problem=None), "trial_a/game.tw-pddl has no text under 'pddl_problem'"),
         (game_file(grammar="{}"), "trial_a/game.tw-pddl: the grammar states no task"),
+        (game_file(walkthrough=5), "trial_a/game.tw-pddl: 'walkthrough' is not a list of commands"),
+        (game_file(pddl_problem=problem().replace("(:init", "(:init (inReceptacle)")), "trial_a is corrupt"),
     ],
 )
 def test_a_corrupt_game_is_named_when_opened(games: Path, content: str, message: str) -> None:
@@ -116,6 +118,14 @@ def test_a_corrupt_packed_line_is_named(tmp_path: Path) -> None:
     path = write_packed(tmp_path, suffix=".jsonl") / "alfworld_eval.jsonl"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(MixrouteError, match=r"alfworld_eval.jsonl, line 3 is not JSON"):
+        open_task(tmp_path)
+
+
+def test_a_packed_line_that_names_no_split_is_not_passed_over(tmp_path: Path) -> None:
+    path = write_packed(tmp_path, suffix=".jsonl") / "alfworld_eval.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([b"\0" * 200 + lines[0][200:], *lines[1:]]))
+    with pytest.raises(MixrouteError, match=r"alfworld_eval.jsonl, line 1 is not JSON"):
         open_task(tmp_path)
 
 
@@ -133,7 +143,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
         ({"split": "train"}, "holds neither json_2.1.1/train nor alfworld_train.jsonl.xz"),
         ({"engine": "thor"}, "unknown ALFWorld engine 'thor': use one of native, textworld"),
         ({"dialect": "0.5"}, "unknown ALFWorld dialect '0.5'"),
-        ({"prompt": "react"}, "unknown ALFWorld prompt 'react': use one of compact, chat"),
+        ({"prompt": "react"}, "unknown ALFWorld prompt 'react': use one of compact, few-shot, chat"),
         ({"step_cap": 0}, "step_cap = 0"),
         ({"spilt": "train"}, "did you mean 'split'"),
     ],
