@@ -41,7 +41,7 @@ def find_episode(root: Path, text: str) -> tuple[Path, str]:
     Raises:
         MixrouteError: no run, no match, or several (some are listed).
     """
-    runs = [(folder, read_meta(folder)) for folder in find_runs(root)]
+    runs = [(folder, read_meta(folder)) for folder in find_runs(root, nested=True)]
     every = [(f"{meta.id}/{instance}", folder, instance) for folder, meta in runs for instance in meta.instances]
     found = [one for one in every if text in (one[0], one[2])] or [one for one in every if text in one[0]]
     if not found:

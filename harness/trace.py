@@ -226,13 +226,18 @@ def read_timings(folder: Path) -> Iterator[EpisodeTiming]:
     yield from _read_lines(_plain_or_xz(folder / TIMINGS), EpisodeTiming)
 
 
-def find_runs(root: Path) -> list[Path]:
+def find_runs(root: Path, *, nested: bool = False) -> list[Path]:
     """The run or entry folders directly in ``root``, or ``root`` itself if it is one, sorted.
+
+    Args:
+        root: Where to look.
+        nested: Look at any depth, and so among calibration runs too.
 
     Raises:
         MixrouteError: there are none.
     """
-    found = [root] if (root / RUN).exists() else sorted(path.parent for path in root.glob(f"*/{RUN}"))
+    pattern = f"**/{RUN}" if nested else f"*/{RUN}"
+    found = [root] if (root / RUN).exists() else sorted(path.parent for path in root.glob(pattern))
     if not found:
         raise MixrouteError(f"{root} holds no run: run a suite first, or name another folder")
     return found
