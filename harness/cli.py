@@ -27,6 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Benchmark LLM routers on long-horizon agent tasks.",
 )
+train = typer.Typer(no_args_is_help=True, help="Train agents and routers.")
+app.add_typer(train, name="train")
 out = Console()
 err = Console(stderr=True)
 
@@ -114,6 +116,26 @@ def pack(
 
     for folder in find_runs(runs):
         out.print(str(pack_run(folder, to)), highlight=False, markup=False)
+
+
+@train.command("agent")
+def train_agent(
+    recipe_name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a .yaml file.")],
+    to: Annotated[Path | None, typer.Option("--out", help="Working folder; runs/train/RECIPE if not given.")] = None,
+    pool: Annotated[str | None, typer.Option(help="Pool instead of the recipe's: a name or a .yaml file.")] = None,
+) -> None:
+    """Fine-tune a pool's model on what experts do. The same command again goes on where it was stopped."""
+    from harness.training.agent import train_agent
+    from harness.training.recipe import load_recipe
+
+    recipe = load_recipe(recipe_name)
+    chosen = recipe.model_copy(update={"pool": pool}) if pool else recipe
+    try:
+        result = train_agent(chosen, to or Path("runs/train") / recipe.name)
+    except KeyboardInterrupt:
+        err.print("interrupted: the last checkpoint is kept; the same command goes on from there")
+        raise typer.Exit(130) from None
+    out.print(f"weights and card are in {result}", highlight=False, markup=False)
 
 
 @app.command("list")

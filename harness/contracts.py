@@ -75,6 +75,27 @@ class Task(Protocol):
         ...
 
 
+class Expert(Protocol):
+    """A player to learn from. It acts on what an agent has seen, so it can take over any episode at any step."""
+
+    def act(self, turns: Sequence[Turn], observation: Observation) -> str:
+        """The action to take after ``turns``, now that ``observation`` is shown."""
+        ...
+
+
+@runtime_checkable
+class Teachable(Protocol):
+    """What a task offers besides, so that agents can be trained on it."""
+
+    def expert(self) -> Expert:
+        """A player of this task."""
+        ...
+
+    def completion_text(self, action: str) -> str:
+        """What a model should write to take ``action``; ``parse_action`` gives ``action`` back."""
+        ...
+
+
 class Backend(Protocol):
     """Runs one model of a pool. Constructed as ``Backend(name, spec, deterministic=…)``; see ``harness.pool``."""
 

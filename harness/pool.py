@@ -32,6 +32,8 @@ class ModelSpec(Strict):
 
     backend: str = "transformers"
     weights: str | PackageWeights
+    adapter: str | None = None
+    """Folder of a LoRA adapter (relative to the pool file), merged into the weights before anything else."""
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -54,8 +56,12 @@ def load_pool(name: str) -> Pool:
     pool = load_yaml(path, Pool)
     resolved = {}
     for key, spec in pool.models.items():
-        folder = path.parent / spec.weights if isinstance(spec.weights, str) else None
-        resolved[key] = spec.model_copy(update={"weights": str(folder)}) if folder and folder.is_dir() else spec
+        changes = {}
+        if isinstance(spec.weights, str) and (path.parent / spec.weights).is_dir():
+            changes["weights"] = str(path.parent / spec.weights)
+        if spec.adapter is not None:
+            changes["adapter"] = str(path.parent / spec.adapter)
+        resolved[key] = spec.model_copy(update=changes)
     return pool.model_copy(update={"models": resolved})
 
 

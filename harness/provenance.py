@@ -14,11 +14,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("mixroute", "torch", "transformers", "bitsandbytes", "numpy")
+_PACKAGES = ("mixroute", "torch", "transformers", "bitsandbytes", "peft", "numpy")
 
 
-def provenance(router: type[Any], concurrency: int) -> dict[str, Any]:
-    """JSON-ready record of the machine, the software, the router's source and how many episodes ran at once."""
+def provenance() -> dict[str, Any]:
+    """JSON-ready record of the machine, the software and the command."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -26,9 +26,12 @@ def provenance(router: type[Any], concurrency: int) -> dict[str, Any]:
         "packages": _versions(),
         "git": _git(),
         "hardware": _hardware(),
-        "concurrency": concurrency,
-        "router": {"class": f"{router.__module__}.{router.__qualname__}", "sha256": _source_hash(router)},
     }
+
+
+def source_of(cls: type[Any]) -> dict[str, Any]:
+    """A class and the SHA-256 of the file that defines it."""
+    return {"class": f"{cls.__module__}.{cls.__qualname__}", "sha256": _source_hash(cls)}
 
 
 @cache

@@ -19,7 +19,7 @@ from harness.errors import MixrouteError
 from harness.plugins import open_router, open_task
 from harness.pool import Pool, load_pool, open_backend
 from harness.progress import RunProgress
-from harness.provenance import provenance
+from harness.provenance import provenance, source_of
 from harness.rollout import Play, play_all
 from harness.seeding import seed_for
 from harness.suite import RouterEntry, RunConfig, Suite, TaskEntry, run_config
@@ -209,7 +209,7 @@ class SuiteRunner:
             models=cards,
             fitted=dict(fitted),
             instances=[one.id for one in opened.instances],
-            provenance=provenance(type(router), self._suite.concurrency),
+            provenance={**provenance(), "concurrency": self._suite.concurrency, "router": source_of(type(router))},
         )
 
 

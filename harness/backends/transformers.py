@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from harness.backends.adapters import weights_folder
 from harness.backends.continuous import Call, ContinuousBatching
 from harness.backends.encoding import Encoder
 from harness.backends.packed import ATTENTION, PackedModel
-from harness.backends.weights import package_weights
 from harness.backends.worker import DeviceWorker
 from harness.config import Strict, check
 from harness.data import Completion, ModelCard, Request
@@ -59,8 +59,7 @@ class TransformersBackend:
         if deterministic and options.dtype != "float32":
             raise MixrouteError(f"model '{name}': dtype {options.dtype} needs mode 'throughput'; set dtype: float32")
         device = options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-        folder = package_weights(spec.weights) if isinstance(spec.weights, PackageWeights) else spec.weights
-        model, self._tokenizer = _load(name, folder, options, device)
+        model, self._tokenizer = _load(name, weights_folder(spec), options, device)
         self._card = _card(name, model, spec, options)
         self._encoder = Encoder(self._tokenizer)
         self._context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))

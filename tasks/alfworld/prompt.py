@@ -104,6 +104,10 @@ class Prompter:
         messages.append(Message("user", opening + self._shown(observation)))
         return Prompt(tuple(messages), template.format)
 
+    def answer(self, action: str) -> str:
+        """What a model writes to take ``action``; in plain text it goes on after the ``>``."""
+        return action if self._template.format == "chat" else f" {action}"
+
     def _example(self, number: int, dialect: Dialect) -> str:
         """A generated train game won by its walkthrough, as text; lists of admissible commands are left out."""
         data = GeneratedGame("train", number).load()

@@ -14,6 +14,7 @@ from harness.errors import MixrouteError
 from tasks.alfworld import prompt as prompts
 from tasks.alfworld.data import MEND, GameData, data_folder, find_games, fingerprint
 from tasks.alfworld.dialect import get_dialect
+from tasks.alfworld.expert import Expert, stored
 from tasks.alfworld.game import Game
 from tasks.alfworld.generate import GeneratedGame, games_of
 from tasks.alfworld.official import OFFICIAL
@@ -106,6 +107,14 @@ class GameTask(ABC):
     def parse_action(self, text: str) -> str:
         """The first line of ``text``, stripped, without a leading ``> ``. Nothing is repaired."""
         return prompts.parse_action(text)
+
+    def expert(self) -> Expert:
+        """A handcoded player; see ``tasks.alfworld.expert``."""
+        return Expert(stored(), get_dialect(self.dialect))
+
+    def completion_text(self, action: str) -> str:
+        """What a model writes to take ``action``."""
+        return self._prompter.answer(action)
 
     def is_success(self, score: float) -> bool:
         """Whether the game was won: it gives one point, once."""

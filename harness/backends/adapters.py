@@ -1,0 +1,75 @@
+"""Adapters: low-rank changes to a model's weights, merged once into weights that every backend and quantizer reads."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
+
+from harness.backends.weights import package_weights
+from harness.cache import cache_folder
+from harness.errors import MixrouteError
+from harness.pool import ModelSpec, PackageWeights
+
+log = logging.getLogger(__name__)
+
+FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def weights_folder(spec: ModelSpec) -> str | Path:
+    """What ``from_pretrained`` reads for a model of a pool: its weights, its adapter merged in.
+
+    Raises:
+        MixrouteError: weights or adapter that cannot be read.
+    """
+    base = package_weights(spec.weights) if isinstance(spec.weights, PackageWeights) else spec.weights
+    if spec.adapter is None:
+        return base
+    folder = cache_folder("merged", _identity(base, Path(spec.adapter)))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+                merged = Path(scratch) / "merged"
+                merge(base, Path(spec.adapter), merged)
+                merged.replace(folder)
+    return folder
+
+
+def merge(base: str | Path, adapter: Path, target: Path) -> None:
+    """Write the weights of ``base`` with ``adapter`` merged in, in the type that ``base`` is stored in.
+
+    Raises:
+        MixrouteError: one of them cannot be read, or they do not belong together.
+    """
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    log.info("merging the adapter %s (once)", adapter)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+        stored = model.dtype
+        # Merged in float32 and rounded once: products in bfloat16 would round at every step.
+        merged = PeftModel.from_pretrained(model.float(), str(adapter)).merge_and_unload()
+        merged.to(stored).save_pretrained(target)
+        AutoTokenizer.from_pretrained(base).save_pretrained(target)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise MixrouteError(f"adapter {adapter} cannot be merged into {base}: {reason}") from error
+
+
+def _identity(base: str | Path, adapter: Path) -> str:
+    """Names a pair of weights and adapter by content; of local weights, by file names, sizes and times."""
+    digest = hashlib.sha256(str(base).encode())
+    for file in sorted(Path(base).glob("*.safetensors")) if Path(base).is_dir() else ():
+        state = file.stat()
+        digest.update(f"{file.name} {state.st_size} {state.st_mtime_ns}".encode())
+    for name in FILES:
+        try:
+            digest.update((adapter / name).read_bytes())
+        except OSError as error:
+            raise MixrouteError(f"adapter {adapter}: {name} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()[:16]

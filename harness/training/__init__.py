@@ -1,0 +1,1 @@
+"""Training of agents on what a task's expert does."""

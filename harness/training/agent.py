@@ -1,0 +1,200 @@
+"""``mixroute train agent``: from a recipe to weights with a card. Stopped at any moment, it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from harness.backends.adapters import FILES, merge, weights_folder
+from harness.backends.encoding import Encoder
+from harness.errors import MixrouteError
+from harness.pool import ModelSpec, load_pool
+from harness.provenance import provenance
+from harness.run import OpenTask, open_instances
+from harness.trace import content_hash, write_atomically
+from harness.training.card import Card, write_card
+from harness.training.demonstrate import demonstrations, open_lesson
+from harness.training.dev import DevGames
+from harness.training.examples import IGNORED, Example, batched, encode
+from harness.training.recipe import AgentRecipe
+from harness.training.trainer import AgentTrainer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What is learned from."""
+
+    examples: list[Example]
+    seen: list[str]
+
+
+def train_agent(recipe: AgentRecipe, folder: Path) -> Path:
+    """Train, and write weights and card to ``folder/model``; the same call again resumes.
+
+    Args:
+        recipe: What to do.
+        folder: Holds checkpoints and TensorBoard logs (``checkpoints``) and, in the end, the result.
+
+    Raises:
+        MixrouteError: anything in recipe, data or weights that keeps it from training, or a folder of another recipe.
+    """
+    spec = _model_of(recipe)
+    lessons = [open_lesson(lesson) for lesson in recipe.lessons]
+    dev = [open_instances(entry) for entry in recipe.dev]
+    _check_apart(lessons, dev)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock").acquire(timeout=0):
+            _claim(folder, recipe)
+            if not (folder / "model" / "card.json").exists():
+                _train(recipe, spec, lessons, dev, folder)
+    except Timeout:
+        raise MixrouteError(f"{folder} is in use by another mixroute process: wait, or use another --out") from None
+    return folder / "model"
+
+
+def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: list[OpenTask], folder: Path) -> None:
+    base = weights_folder(spec.model_copy(update={"adapter": None}))
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    material = _material(recipe, lessons, Encoder(tokenizer))
+    batches = batched(material.examples, recipe.batch_tokens, recipe.seed)
+    games = DevGames(dev, recipe.seed)
+
+    def play(model: nn.Module) -> dict[str, float]:
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            weights = Path(scratch) / "weights"
+            _save(model, weights)
+            if recipe.lora:
+                merge(base, weights, Path(scratch) / "merged")
+                weights = Path(scratch) / "merged"
+            return games.play(ModelSpec(weights=str(weights), backend=spec.backend, options=spec.options))
+
+    torch.manual_seed(recipe.seed)
+    trainer = AgentTrainer(_prepared(recipe, spec, base), recipe, batches, play, folder)
+    tokens = sum(len(example.ids) for example in material.examples)
+    log.info("%d examples, %d tokens an epoch, %d updates", len(material.examples), tokens, trainer.updates)
+    checkpoint = last_checkpoint(folder / "checkpoints")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    model: Any = trainer.model
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        result = Path(scratch) / "model"
+        _save(model, result)
+        history = [entry for entry in trainer.state.log_history if any(key.startswith("eval_") for key in entry)]
+        card = Card(
+            schema=1,
+            name=recipe.name,
+            base=spec.model_dump(include={"weights", "adapter"} if recipe.continued else {"weights"}),
+            recipe=recipe.model_dump(by_alias=True),
+            examples=len(material.examples),
+            tokens=tokens,
+            learned_tokens=sum(label != IGNORED for example in material.examples for label in example.labels),
+            updates=trainer.updates,
+            seconds=round(trainer.state.log_history[-1]["seconds"]),
+            dev=history,
+            provenance=provenance(),
+        )
+        write_card(result, card, material.seen)
+        result.replace(folder / "model")
+
+
+def _model_of(recipe: AgentRecipe) -> ModelSpec:
+    pool = load_pool(recipe.pool)
+    if recipe.model not in pool.models:
+        raise MixrouteError(f"pool '{pool.name}' has no model '{recipe.model}': it has {', '.join(pool.models)}")
+    spec = pool.models[recipe.model]
+    if recipe.continued and spec.adapter is None:
+        raise MixrouteError(
+            f"model '{recipe.model}' of pool '{pool.name}' has no adapter to go on from: drop 'continued'"
+        )
+    return spec
+
+
+def _check_apart(lessons: Sequence[OpenTask], dev: Sequence[OpenTask]) -> None:
+    learned = {(opened.task.name, one.id) for opened in lessons for one in opened.instances}
+    for opened in dev:
+        for one in opened.instances:
+            if (opened.task.name, one.id) in learned:
+                raise MixrouteError(f"{opened.task.name}: {one.id} is trained on and in dev: take other instances")
+
+
+def _claim(folder: Path, recipe: AgentRecipe) -> None:
+    """One folder, one recipe: what was begun with another may not be finished with this one."""
+    path = folder / "recipe.json"
+    content = recipe.model_dump(mode="json", by_alias=True)
+    if path.exists():
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        if content_hash(begun) != content_hash(content):
+            key = next(key for key in content if begun.get(key) != content[key])
+            raise MixrouteError(
+                f"{folder} was begun with {key} = {begun.get(key)!r}, the recipe now has {content[key]!r}: "
+                "use another --out"
+            )
+    write_atomically(path, json.dumps(content, indent=1).encode())
+
+
+def _material(recipe: AgentRecipe, lessons: Sequence[OpenTask], encoder: Encoder) -> _Material:
+    examples: list[Example] = []
+    seen: list[str] = []
+    for lesson, opened in zip(recipe.lessons, lessons, strict=True):
+        before, too_long = len(examples), 0
+        for shown in demonstrations(lesson, opened, recipe.seed):
+            example = encode(shown, opened.task, encoder)
+            if len(example.ids) > recipe.longest:
+                too_long += 1
+            elif any(label != IGNORED for label in example.labels):
+                examples.append(example)
+                seen.append(f"{opened.task.name} {shown.instance.id}")
+        log.info(
+            "%s/%s: %d examples of %d instances, %d left out as too long",
+            lesson.task, lesson.split, len(examples) - before, len(opened.instances), too_long,
+        )  # fmt: skip
+    if not examples:
+        raise MixrouteError(f"recipe '{recipe.name}' gives nothing to learn: check its lessons' limits and traces")
+    return _Material(examples, seen)
+
+
+def _prepared(recipe: AgentRecipe, spec: ModelSpec, base: str | Path) -> nn.Module:
+    """The model to train: float32 weights, with adapters if the recipe has them."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    start: str | Path = base if recipe.lora or not recipe.continued else weights_folder(spec)
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
+    if recipe.lora is None:
+        return model
+    if recipe.continued:
+        return PeftModel.from_pretrained(model, str(spec.adapter), is_trainable=True)
+    config = LoraConfig(
+        r=recipe.lora.rank, lora_alpha=recipe.lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    return get_peft_model(model, config)
+
+
+def _save(model: Any, folder: Path) -> None:  # noqa: ANN401 - a model or peft's wrapper
+    """Write adapter or weights in bfloat16, without what only a hub would read."""
+    state = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in model.state_dict().items()}
+    model.save_pretrained(folder, state_dict=state)
+    (folder / "README.md").unlink(missing_ok=True)
+    if not (folder / FILES[0]).exists():
+        AutoTokenizer.from_pretrained(model.name_or_path).save_pretrained(folder)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written whole; its state file comes last."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    for path in folder.glob("checkpoint-*"):
+        if path not in whole:
+            shutil.rmtree(path)
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)

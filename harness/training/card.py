@@ -1,0 +1,59 @@
+"""The card of trained weights: what they were made from, and which instances they have seen."""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import MixrouteError
+from harness.trace import write_atomically
+
+CARD = "card.json"
+SEEN = "trained_on.txt.xz"
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Facts about trained weights, as JSON beside them."""
+
+    schema: int
+    name: str
+    base: Any
+    """The weights that training began from, as in the pool file."""
+    recipe: Mapping[str, Any]
+    examples: int
+    tokens: int
+    """Tokens of one epoch, padding aside."""
+    learned_tokens: int
+    """Tokens of one epoch that the loss was taken on."""
+    updates: int
+    seconds: float
+    """Wall time of training, dev games included, over all sessions."""
+    dev: Sequence[Mapping[str, Any]]
+    """What the dev games gave, by update."""
+    provenance: Mapping[str, Any]
+
+
+def write_card(folder: Path, card: Card, seen: Sequence[str]) -> None:
+    """Write the card and the list of instances, one ``task instance`` a line, sorted."""
+    lines = "".join(f"{line}\n" for line in sorted(set(seen)))
+    write_atomically(folder / SEEN, lzma.compress(lines.encode()))
+    write_atomically(folder / CARD, msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
+
+
+def trained_on(folder: Path) -> frozenset[str]:
+    """The ``task instance`` lines of trained weights; none for weights without a card.
+
+    Raises:
+        MixrouteError: the list is damaged.
+    """
+    path = folder / SEEN
+    if not path.exists():
+        return frozenset()
+    try:
+        return frozenset(lzma.decompress(path.read_bytes()).decode().splitlines())
+    except (lzma.LZMAError, UnicodeDecodeError, OSError) as error:
+        raise MixrouteError(f"{path} cannot be read ({error}): get the weights again, with their card") from error

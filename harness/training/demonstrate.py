@@ -1,0 +1,126 @@
+"""Episodes to learn from: what a task's expert does, from the start or from where somebody else went astray."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.contracts import Expert, Task, Teachable
+from harness.data import Instance, Observation, Turn
+from harness.errors import MixrouteError
+from harness.run import OpenTask, open_instances
+from harness.seeding import seed_for
+from harness.suite import TaskEntry
+from harness.trace import Episode, find_runs, read_episodes, read_meta
+from harness.training.recipe import Lesson
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A solved episode. ``taught`` tells which of its actions are the expert's and are to be learned."""
+
+    instance: Instance
+    turns: tuple[Turn, ...]
+    taught: tuple[bool, ...]
+    final: Observation
+
+
+def open_lesson(lesson: Lesson) -> OpenTask:
+    """Open a lesson's task.
+
+    Raises:
+        MixrouteError: the task has no expert, or what ``open_instances`` raises.
+    """
+    entry = TaskEntry(task=lesson.task, split=lesson.split, args=lesson.args, limit=lesson.limit)
+    opened = open_instances(entry)
+    if not isinstance(opened.task, Teachable):
+        raise MixrouteError(f"task '{lesson.task}' has no expert to learn from: give it an 'expert' method")
+    return opened
+
+
+def demonstrations(lesson: Lesson, opened: OpenTask, seed: int) -> Iterator[Demonstration]:
+    """The lesson's solved episodes, in the order of its instances."""
+    task = opened.task
+    assert isinstance(task, Teachable)  # noqa: S101 - checked by open_lesson
+    expert = task.expert()
+    played = _played(Path(lesson.traces), opened) if lesson.traces else None
+    for instance in opened.instances:
+        rng = random.Random(seed_for(seed, instance.id, "lesson"))  # noqa: S311 - reproducible on purpose
+        student: Sequence[Turn] = ()
+        if played is not None:
+            if instance.id not in played:
+                continue
+            student = _astray(played[instance.id], expert, rng)
+            if not student:
+                continue
+        shown = _demonstrate(task, instance, expert, student, lesson.slips, rng)
+        if shown is not None:
+            yield shown
+
+
+def _demonstrate(
+    task: Task, instance: Instance, expert: Expert, student: Sequence[Turn], slips: float, rng: random.Random
+) -> Demonstration | None:
+    """Play ``student``'s turns, then let the expert finish; None if it does not."""
+    assert isinstance(task, Teachable)  # noqa: S101 - checked by open_lesson
+    environment = task.open(instance)
+    observation = environment.reset()
+    turns: list[Turn] = []
+    taught: list[bool] = []
+    offered: set[str] = set()
+    done = False
+    try:
+        while not done and len(turns) < task.step_cap:
+            action = right = expert.act(turns, observation)
+            offered.update(observation.admissible)
+            if len(turns) < len(student):
+                text, action = student[len(turns)].text, student[len(turns)].action
+            else:
+                if rng.random() < slips:
+                    action = _slip(observation, offered, rng) or right
+                text = task.completion_text(action)
+            turns.append(Turn(observation, text, action))
+            taught.append(action == right)
+            observation, _, done = environment.step(action)
+    finally:
+        environment.close()
+    return Demonstration(instance, tuple(turns), tuple(taught), observation) if done else None
+
+
+def _slip(observation: Observation, offered: set[str], rng: random.Random) -> str:
+    """A mistake: something else that can be done, or something that could be done earlier and cannot now."""
+    stale = offered.difference(observation.admissible)
+    choices = sorted(stale) if stale and rng.random() < 0.5 else sorted(observation.admissible)
+    return rng.choice(choices) if choices else ""
+
+
+def _astray(episode: Episode, expert: Expert, rng: random.Random) -> list[Turn]:
+    """The player's turns up to some point soon after it first left the expert's path; none if it never did."""
+    turns = [Turn(Observation(s.observation, tuple(s.admissible)), s.text, s.action) for s in episode.steps]
+    for index, turn in enumerate(turns):
+        if turn.action != expert.act(turns[:index], turn.observation):
+            return turns[: rng.randint(index + 1, min(index + _FOLLOWED, len(turns)))]
+    return []
+
+
+_FOLLOWED = 6
+"""Steps that a player is followed at most after its first departure; further on, lost players mostly repeat themselves."""
+
+
+def _played(folder: Path, opened: OpenTask) -> dict[str, Episode]:
+    """Episodes of the lesson's instances on disk, by instance."""
+    found: dict[str, Episode] = {}
+    protocol = dict(opened.task.protocol())
+    for run in find_runs(folder):
+        meta = read_meta(run)
+        different = [key for key in protocol if key != "step_cap" and meta.protocol.get(key) != protocol[key]]
+        if meta.task != opened.task.name or meta.split != opened.task.split:
+            continue
+        if different:
+            raise MixrouteError(
+                f"{run} was played with another {different[0]} than the lesson's: give it the same args"
+            )
+        found.update({episode.instance: episode for episode in read_episodes(run) if not episode.error})
+    return found

@@ -1,0 +1,82 @@
+"""Demonstrations to token ids: one example an episode, with a mask on the tokens to be learned."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.backends.encoding import Encoder
+from harness.contracts import Task
+from harness.errors import MixrouteError
+from harness.training.demonstrate import Demonstration
+
+IGNORED = -100
+"""Label of a token that is not learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An episode as a model reads it; ``labels`` holds the ids of learned tokens and ``IGNORED`` elsewhere."""
+
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+def encode(demonstration: Demonstration, task: Task, encoder: Encoder) -> Example:
+    """The episode in the very tokens that the model sees in play, each learned action with the token that ends it.
+
+    Raises:
+        MixrouteError: the prompt of a step does not begin with the one before, so that steps cannot share an example.
+    """
+    turns = demonstration.turns
+    observations = [*(turn.observation for turn in turns), demonstration.final]
+    prompts = [task.prompt(turns[:n], observation) for n, observation in enumerate(observations)]
+    ids = encoder.encode(prompts[-1], "")
+    labels = [IGNORED] * len(ids)
+    end = 0
+    for turn, taught, prompt in zip(turns, demonstration.taught, prompts, strict=False):
+        start = len(encoder.encode(prompt, ""))
+        answered = encoder.encode(prompt, turn.text)
+        end = len(answered) + 1
+        if ids[: len(answered)] != answered:
+            raise MixrouteError(
+                f"{demonstration.instance.id}: the prompt of step {len(turns)} does not begin with the prompt and answer "
+                "of an earlier step: training whole episodes needs an append-only prompt, such as one of format 'plain'"
+            )
+        if taught:
+            labels[start:end] = ids[start:end]
+    return Example(tuple(ids[:end]), tuple(labels[:end]))
+
+
+def batched(examples: Sequence[Example], batch_tokens: int, seed: int) -> list[list[Example]]:
+    """Examples of like length together, no more than ``batch_tokens`` with the padding; a longer one is alone.
+
+    Batches are in random order, and alike for the same seed.
+    """
+    rng = random.Random(seed)  # noqa: S311 - reproducible on purpose
+    ordered = sorted(examples, key=lambda example: (len(example.ids), rng.random()))
+    batches: list[list[Example]] = []
+    for example in ordered:
+        if batches and len(example.ids) * (len(batches[-1]) + 1) <= batch_tokens:
+            batches[-1].append(example)
+        else:
+            batches.append([example])
+    rng.shuffle(batches)
+    return batches
+
+
+def collate(batch: Sequence[Example]) -> dict[str, Tensor]:
+    """Tensors of shape (examples, longest): ``input_ids`` and ``labels``. Padding stands on the right, where causal
+    attention keeps it from being seen, so there is no mask.
+    """
+    longest = max(len(example.ids) for example in batch)
+    ids = torch.zeros(len(batch), longest, dtype=torch.long)
+    labels = torch.full((len(batch), longest), IGNORED)
+    for row, example in enumerate(batch):
+        ids[row, : len(example.ids)] = torch.tensor(example.ids)
+        labels[row, : len(example.labels)] = torch.tensor(example.labels)
+    return {"input_ids": ids, "labels": labels}

@@ -1,0 +1,83 @@
+"""Recipes: what an agent is trained on and how, as YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.config import Strict, find_file, load_yaml
+from harness.suite import TaskEntry
+
+SHIPPED = Path(__file__).parent.parent / "recipes"
+
+
+class Lesson(Strict):
+    """Instances of one training split, played by the task's expert."""
+
+    task: str
+    split: str = "train"
+    args: dict[str, Any] = Field(default_factory=dict)
+    limit: int | None = Field(None, ge=1)
+    """A fixed sample, spread evenly over the kinds of instance; default all."""
+    slips: float = Field(0.0, ge=0, lt=1)
+    """Chance that a step is a mistake, which the expert then mends; mistakes are read and not learned."""
+    traces: str | None = None
+    """Folder of runs: the expert takes over the episodes there, where the player left its path (DAgger). Without it the
+    expert plays from the start."""
+
+
+class Lora(Strict):
+    """Low-rank adapters on all linear layers but the head."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32, gt=0)
+
+
+class AgentRecipe(Strict):
+    """Supervised fine-tuning of one model of a pool on the actions of experts."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern="^[a-z0-9._-]+$")
+    description: str = ""
+    pool: str
+    model: str = "high"
+    lessons: list[Lesson] = Field(min_length=1)
+    dev: list[TaskEntry] = Field(min_length=1)
+    """Played greedily during training, never trained on."""
+    lora: Lora | None = Lora()
+    """``null`` trains all weights."""
+    continued: bool = False
+    """Whether to go on from the adapter that the pool names; otherwise it is left aside."""
+    epochs: float = Field(1.0, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    """At its peak; it rises over ``warmup`` of all updates and falls along a cosine."""
+    warmup: float = Field(0.05, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    batch_tokens: int = Field(1024, ge=1)
+    """Most tokens in an update, padding included; a longer episode makes one by itself."""
+    longest: int = Field(2048, ge=1)
+    """Episodes of more tokens are left out."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Type of the matrix products; weights stay float32. ``auto`` takes bfloat16 where the hardware has it."""
+    evaluations: int = Field(8, ge=1)
+    """How often the dev games are played, the end included."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        for dev in self.dev:
+            for lesson in self.lessons:
+                if (dev.task, dev.split) == (lesson.task, lesson.split):
+                    raise ValueError(f"dev plays split '{dev.split}' of task '{dev.task}', which a lesson trains on")
+        return self
+
+
+def load_recipe(name: str) -> AgentRecipe:
+    """A shipped recipe by name, or one from a ``.yaml`` file.
+
+    Raises:
+        MixrouteError: unknown name, or a wrong key or value in the file.
+    """
+    return load_yaml(find_file("recipe", name, SHIPPED), AgentRecipe)

@@ -1,0 +1,90 @@
+"""What an agent may know of a game from what it has read and done so far."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from harness.data import Observation, Turn
+from tasks.alfworld.texts import NOTHING_HAPPENS
+
+_ROOM = re.compile(r"Looking quickly around you, you see (.+)\.")
+_SEEN = re.compile(r"(?:On the ([^,.]+), you see|The ([^,.]+) is open\. In it, you see) ([^.]+)\.")
+_CLOSED = re.compile(r"The ([^,.]+) is closed\.")
+_ARTICLE = re.compile(r"\ba (\S+ \d+)")
+_GO = re.compile(r"go to (.+)")
+_TAKE = re.compile(r"take (.+) from (.+)")
+_PUT = re.compile(r"(?:move (.+) to|put (.+) in/on) (.+)")
+_TREAT = re.compile(r"(clean|heat|cool) (.+) with .+")
+
+
+def kind_of(name: str) -> str:
+    """``cabinet`` of ``cabinet 12``."""
+    return name.rpartition(" ")[0]
+
+
+@dataclass(slots=True)
+class Known:
+    """The state of a game as far as an agent has seen it. Names are display names, such as ``cabinet 12``."""
+
+    task: str = ""
+    """The goal sentence."""
+    receptacles: list[str] = field(default_factory=list)
+    contents: dict[str, list[str]] = field(default_factory=dict)
+    """Objects in each receptacle that was looked into."""
+    closed: set[str] = field(default_factory=set)
+    here: set[str] = field(default_factory=set)
+    """Receptacles known to be within reach."""
+    held: str = ""
+    origin: dict[str, str] = field(default_factory=dict)
+    """Where each object was taken from."""
+    treated: set[tuple[str, str]] = field(default_factory=set)
+    """(verb, object) of what was cleaned, heated and cooled."""
+    used: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    """Commands that were answered "Nothing happens." since anything last changed."""
+
+    def _read(self, observation: str) -> None:
+        for on, inside, listed in _SEEN.findall(observation):
+            self.contents[on or inside] = _ARTICLE.findall(listed)
+            self.closed.discard(on or inside)
+        self.closed.update(_CLOSED.findall(observation))
+
+    def _apply(self, command: str, answer: str) -> None:
+        if answer.strip() == NOTHING_HAPPENS:
+            self.failed.add(command)
+            return
+        self._read(answer)
+        if found := _GO.fullmatch(command):
+            self.here = {found[1]}
+        elif found := _TAKE.fullmatch(command):
+            self.held = found[1]
+            self.origin[found[1]] = found[2]
+            for things in self.contents.values():
+                if found[1] in things:
+                    things.remove(found[1])
+        elif found := _PUT.fullmatch(command):
+            self.held = ""
+            self.contents.setdefault(found[3], []).append(found[1] or found[2])
+        elif found := _TREAT.fullmatch(command):
+            self.treated.add((found[1], found[2]))
+        elif command.startswith("use "):
+            self.used.add(command.removeprefix("use "))
+        elif command.removeprefix("examine ") in self.receptacles:
+            self.here.add(command.removeprefix("examine "))
+        else:
+            return  # nothing has changed
+        self.failed.clear()
+
+
+def read(turns: Sequence[Turn], observation: Observation) -> Known:
+    """What is known after ``turns``, now that ``observation`` is shown."""
+    observations = [*(turn.observation.text for turn in turns), observation.text]
+    opening = observations[0]
+    room = _ROOM.search(opening)
+    known = Known(task=opening.strip().rpartition("\n")[2])
+    known.receptacles = _ARTICLE.findall(room[1]) if room else []
+    for turn, answer in zip(turns, observations[1:], strict=True):
+        known._apply(turn.action, answer)
+    return known
