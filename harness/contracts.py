@@ -173,7 +173,10 @@ class Router(Protocol):
     keeps no state of an episode: everything it may use is in the step.
     """
 
-    granularity: Granularity
+    @property
+    def granularity(self) -> Granularity:
+        """At what grain it decides."""
+        ...
 
     async def act(self, step: Step) -> Completion:
         """The completion whose text holds the action. It must be one that ``step.ask`` returned, or built of such."""

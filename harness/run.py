@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from harness.rollout import Play, play_all
 from harness.seeding import seed_for
 from harness.suite import RouterEntry, RunConfig, Suite, TaskEntry, run_config
 from harness.trace import SCHEMA, Episode, EpisodeTiming, RunMeta, TraceWriter, content_hash, read_meta
+from harness.training.card import seen_as, trained_on
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +55,21 @@ def sample(instances: Sequence[Instance], limit: int | None) -> list[Instance]:
     return sorted(chosen, key=lambda one: one.id)
 
 
-def open_instances(entry: TaskEntry) -> OpenTask:
+def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
     """Open a task and check that each of its instances can be played.
+
+    Args:
+        entry: What to open.
+        without: Instances to leave out, as ``trained_on`` names them.
 
     Raises:
         MixrouteError: unknown task or argument, missing data, corrupt instance.
     """
     task = open_task(entry.task, split=entry.split, **entry.args)
-    instances = sample(task.instances(), entry.limit)
+    instances = sample([one for one in task.instances() if seen_as(task.name, one.id) not in without], entry.limit)
     if not instances:
-        raise MixrouteError(f"task '{entry.task}' has no instance in split '{entry.split}'")
+        unseen = " that no model of the pool was trained on" if without else ""
+        raise MixrouteError(f"task '{entry.task}' has no instance in split '{entry.split}'{unseen}")
     ids = [one.id for one in instances]
     for one in ids:
         if ids.count(one) > 1:
@@ -92,7 +98,15 @@ class SuiteRunner:
         self._console = console
         self._pool: Pool = load_pool(suite.pool)
         self._models: dict[str, Backend] = {}
+        self._seen = frozenset().union(*(trained_on(spec) for spec in self._pool.models.values()))
         self._reported = [open_instances(entry) for entry in suite.tasks]
+        for opened in self._reported:
+            for one in opened.instances:
+                if seen_as(opened.task.name, one.id) in self._seen:
+                    raise MixrouteError(
+                        f"pool '{suite.pool}' was trained on {one.id} of task '{opened.entry.task}': "
+                        f"report on other instances than those of split '{opened.entry.split}'"
+                    )
         self._development = [self._open_development(opened) for opened in self._reported]
         for entry in suite.routers:
             router = open_router(entry.router, **entry.args)
@@ -128,7 +142,7 @@ class SuiteRunner:
         if calibration is None:
             return None
         entry = reported.entry.model_copy(update={**calibration.model_dump(), "calibration": None})
-        opened = open_instances(entry)
+        opened = open_instances(entry, without=self._seen)
         shared = {one.id for one in opened.instances} & {one.id for one in reported.instances}
         if shared:
             raise MixrouteError(

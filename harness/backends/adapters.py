@@ -45,6 +45,7 @@ def merge(base: str | Path, adapter: Path, target: Path) -> None:
     Raises:
         MixrouteError: one of them cannot be read, or they do not belong together.
     """
+    import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -52,9 +53,11 @@ def merge(base: str | Path, adapter: Path, target: Path) -> None:
     try:
         model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
         stored = model.dtype
-        # Merged in float32 and rounded once: products in bfloat16 would round at every step.
-        merged = PeftModel.from_pretrained(model.float(), str(adapter)).merge_and_unload()
-        merged.to(stored).save_pretrained(target)
+        tuned = PeftModel.from_pretrained(torch.nn.Module.to(model, torch.float32), str(adapter))
+        for name, parameter in tuned.named_parameters():
+            if "lora_" in name:  # in float64 every machine rounds to the same weights, whatever order it adds in
+                parameter.data = parameter.data.double()
+        tuned.merge_and_unload().to(stored).save_pretrained(target)
         AutoTokenizer.from_pretrained(base).save_pretrained(target)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]

@@ -23,7 +23,7 @@ from harness.pool import ModelSpec, load_pool
 from harness.provenance import provenance
 from harness.run import OpenTask, open_instances
 from harness.trace import content_hash, write_atomically
-from harness.training.card import Card, write_card
+from harness.training.card import Card, seen_as, trained_on, write_card
 from harness.training.demonstrate import demonstrations, open_lesson
 from harness.training.dev import DevGames
 from harness.training.examples import IGNORED, Example, batched, encode
@@ -67,7 +67,8 @@ def train_agent(recipe: AgentRecipe, folder: Path) -> Path:
 
 
 def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: list[OpenTask], folder: Path) -> None:
-    base = weights_folder(spec.model_copy(update={"adapter": None}))
+    bare = spec.model_copy(update={"adapter": None})
+    base = weights_folder(bare)
     tokenizer = AutoTokenizer.from_pretrained(base)
     material = _material(recipe, lessons, Encoder(tokenizer))
     batches = batched(material.examples, recipe.batch_tokens, recipe.seed)
@@ -106,7 +107,8 @@ def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: l
             dev=history,
             provenance=provenance(),
         )
-        write_card(result, card, material.seen)
+        earlier = trained_on(spec if recipe.continued else bare)
+        write_card(result, card, [*earlier, *material.seen])
         result.replace(folder / "model")
 
 
@@ -156,7 +158,7 @@ def _material(recipe: AgentRecipe, lessons: Sequence[OpenTask], encoder: Encoder
                 too_long += 1
             elif any(label != IGNORED for label in example.labels):
                 examples.append(example)
-                seen.append(f"{opened.task.name} {shown.instance.id}")
+                seen.append(seen_as(opened.task.name, shown.instance.id))
         log.info(
             "%s/%s: %d examples of %d instances, %d left out as too long",
             lesson.task, lesson.split, len(examples) - before, len(opened.instances), too_long,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import lzma
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from harness.errors import MixrouteError
+from harness.pool import ModelSpec
 from harness.trace import write_atomically
 
 CARD = "card.json"
@@ -37,21 +38,32 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provenance: Mapping[str, Any]
 
 
-def write_card(folder: Path, card: Card, seen: Sequence[str]) -> None:
-    """Write the card and the list of instances, one ``task instance`` a line, sorted."""
-    lines = "".join(f"{line}\n" for line in sorted(set(seen)))
-    write_atomically(folder / SEEN, lzma.compress(lines.encode()))
+def write_card(folder: Path, card: Card, seen: Iterable[str]) -> None:
+    """Write the card and the list of instances that the weights were trained on."""
+    write_seen(folder, seen)
     write_atomically(folder / CARD, msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
 
 
-def trained_on(folder: Path) -> frozenset[str]:
-    """The ``task instance`` lines of trained weights; none for weights without a card.
+def write_seen(folder: Path, seen: Iterable[str]) -> None:
+    """Write a list of instances, as ``seen_as`` names them: one a line, sorted."""
+    lines = "".join(f"{line}\n" for line in sorted(set(seen)))
+    write_atomically(folder / SEEN, lzma.compress(lines.encode()))
+
+
+def seen_as(task: str, instance: str) -> str:
+    """How the list names an instance."""
+    return f"{task} {instance}"
+
+
+def trained_on(spec: ModelSpec) -> frozenset[str]:
+    """The instances that a model's weights or adapter were trained on, by ``seen_as``; none for those without a card.
 
     Raises:
         MixrouteError: the list is damaged.
     """
-    path = folder / SEEN
-    if not path.exists():
+    folder = spec.adapter or spec.weights
+    path = Path(folder) / SEEN if isinstance(folder, str) else None
+    if path is None or not path.exists():
         return frozenset()
     try:
         return frozenset(lzma.decompress(path.read_bytes()).decode().splitlines())

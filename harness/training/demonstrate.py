@@ -106,7 +106,7 @@ def _astray(episode: Episode, expert: Expert, rng: random.Random) -> list[Turn]:
 
 
 _FOLLOWED = 6
-"""Steps that a player is followed at most after its first departure; further on, lost players mostly repeat themselves."""
+"""Steps that a player is followed at most after its first departure; lost players soon repeat themselves."""
 
 
 def _played(folder: Path, opened: OpenTask) -> dict[str, Episode]:

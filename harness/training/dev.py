@@ -49,17 +49,20 @@ class DevGames:
 
     def play(self, spec: ModelSpec) -> dict[str, float]:
         """Success rate, mean steps and share of invalid actions of each task, in [0, 1] but for the steps."""
+        metrics: dict[str, float] = {}
+        for opened, episodes in zip(self._tasks, self.episodes(spec), strict=True):
+            steps = [step for episode in episodes for step in episode.steps]
+            name = f"{opened.entry.task}/{opened.entry.split}"
+            metrics[f"{name}/success"] = sum(episode.success for episode in episodes) / len(episodes)
+            metrics[f"{name}/steps"] = len(steps) / len(episodes)
+            metrics[f"{name}/invalid"] = sum(step.valid is False for step in steps) / max(1, len(steps))
+        return metrics
+
+    def episodes(self, spec: ModelSpec) -> list[list[Episode]]:
+        """The finished episodes of each task."""
         backend = open_backend("model", spec, deterministic=False)
         try:
-            metrics: dict[str, float] = {}
-            for opened in self._tasks:
-                episodes = self._episodes(opened, {"model": backend})
-                steps = [step for episode in episodes for step in episode.steps]
-                name = f"{opened.entry.task}/{opened.entry.split}"
-                metrics[f"{name}/success"] = sum(episode.success for episode in episodes) / len(episodes)
-                metrics[f"{name}/steps"] = len(steps) / len(episodes)
-                metrics[f"{name}/invalid"] = sum(step.valid is False for step in steps) / max(1, len(steps))
-            return metrics
+            return [self._episodes(opened, {"model": backend}) for opened in self._tasks]
         finally:
             backend.close()
 

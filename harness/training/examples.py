@@ -44,8 +44,8 @@ def encode(demonstration: Demonstration, task: Task, encoder: Encoder) -> Exampl
         end = len(answered) + 1
         if ids[: len(answered)] != answered:
             raise MixrouteError(
-                f"{demonstration.instance.id}: the prompt of step {len(turns)} does not begin with the prompt and answer "
-                "of an earlier step: training whole episodes needs an append-only prompt, such as one of format 'plain'"
+                f"{demonstration.instance.id}: the prompt of step {len(turns)} does not begin with the prompt and the "
+                "answer of an earlier step: whole episodes need an append-only prompt, such as one of format 'plain'"
             )
         if taught:
             labels[start:end] = ids[start:end]

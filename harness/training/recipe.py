@@ -31,8 +31,8 @@ class Lesson(Strict):
 class Lora(Strict):
     """Low-rank adapters on all linear layers but the head."""
 
-    rank: int = Field(16, ge=1)
-    alpha: float = Field(32, gt=0)
+    rank: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
 
 
 class AgentRecipe(Strict):

@@ -67,6 +67,7 @@ class AgentTrainer(Trainer):
             eval_dataset=list(batches[:1]),
             data_collator=_only,
         )
+        self._trained = model
         self._play = play
         self._began = time.monotonic()
         self._earlier: float | None = None
@@ -86,16 +87,16 @@ class AgentTrainer(Trainer):
         loss = cross_entropy(outputs.logits.float().flatten(0, 1), labels[:, keep].flatten(), ignore_index=IGNORED)
         return (loss, outputs) if return_outputs else loss
 
-    def log(self, logs: dict[str, float], *rest: object) -> None:
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log with the wall time so far in seconds, that of earlier sessions included."""
         if self._earlier is None:
             history = self.state.log_history
             self._earlier = float(history[-1]["seconds"]) if history else 0.0
-        super().log({**logs, "seconds": round(self._earlier + time.monotonic() - self._began, 1)}, *rest)
+        super().log({**logs, "seconds": round(self._earlier + time.monotonic() - self._began, 1)}, start_time)
 
     def evaluate(self, *_: object, **__: object) -> dict[str, float]:
         """Play the dev games."""
-        metrics = {f"eval_{name}": value for name, value in self._play(self.model).items()}
+        metrics = {f"eval_{name}": value for name, value in self._play(self._trained).items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -112,5 +113,6 @@ def computes_in_bfloat16(precision: str) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"))
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    native = torch.cpu.get_capabilities()
+    return any(native.get(kind) is True for kind in ("avx512_bf16", "amx_bf16"))

@@ -1,4 +1,4 @@
-"""``python -m tasks.alfworld.expert.count --data FOLDER``: counts where objects lie in the training games, for the expert."""
+"""``python -m tasks.alfworld.expert.count --data FOLDER``: counts where objects lie in training games."""
 
 from __future__ import annotations
 

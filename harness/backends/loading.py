@@ -1,0 +1,154 @@
+"""Loading causal language models with transformers, and what the ledger needs to know of them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    CompressedTensorsConfig,
+    PreTrainedModel,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from harness.backends.adapters import weights_folder
+from harness.backends.packed import ATTENTION
+from harness.config import Strict
+from harness.data import ModelCard
+from harness.errors import MixrouteError
+from harness.pool import ModelSpec
+
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports an optional kernel, to be fetched from a hub
+disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+class TransformersOptions(Strict):
+    """``options`` of a model with this backend."""
+
+    device: str = "auto"
+    """``auto`` takes CUDA where there is one, else the CPU."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What is computed in. The nominal bytes come from the checkpoint's own type, not from this."""
+    quantization: Literal["none", "nf4", "int8"] = "none"
+    """Done at load, by bitsandbytes: NF4 in blocks of 64 weights, or LLM.int8."""
+    max_batch: int = Field(32, ge=1)
+    """Most sequences in one pass."""
+    max_rows: int = Field(1024, ge=1)
+    """Most tokens in one pass (a single longer prompt still runs whole)."""
+    kv_cache_mb: int = Field(1024, ge=1)
+    """Memory for key-value caches; see ``ContinuousBatching``."""
+
+
+def load_model(
+    name: str, spec: ModelSpec, options: TransformersOptions, attention: str = ATTENTION
+) -> tuple[PreTrainedModel, Any]:
+    """A model, ready to run, and its tokenizer.
+
+    Checkpoints in the compressed-tensors format are unpacked to dense weights of ``options.dtype``: the CPU has no
+    kernels for packed ones. Their bytes are still those of the checkpoint.
+
+    Raises:
+        MixrouteError: the weights cannot be read.
+    """
+    folder = weights_folder(spec)
+    device = options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    load: Any = AutoModelForCausalLM.from_pretrained
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        extra = _quantization(folder, options, device)
+        model, loading = load(
+            folder,
+            dtype=getattr(torch, options.dtype),
+            attn_implementation=attention,
+            output_loading_info=True,
+            **extra,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise MixrouteError(f"weights of model '{name}' ({folder}) cannot be read: {reason}") from error
+    absent = sorted({*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])})
+    if absent:  # they would be drawn at random
+        raise MixrouteError(f"weights of model '{name}' ({folder}) cannot be read: no tensor for {absent[0]}")
+    model.train(False).requires_grad_(False)
+    return (model if "device_map" in extra else torch.nn.Module.to(model, device)), tokenizer
+
+
+def _quantization(folder: str | Path, options: TransformersOptions, device: str) -> dict[str, Any]:
+    """Arguments for weights that are quantized at load, or that come quantized."""
+    if _is_compressed(AutoConfig.from_pretrained(folder)):
+        return {"quantization_config": CompressedTensorsConfig(dequantize=True)}
+    if options.quantization == "none":
+        return {}
+    if options.quantization == "nf4":
+        config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, options.dtype)
+        )
+    else:
+        config = BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+    return {"quantization_config": config, "device_map": {"": device}}
+
+
+def _is_compressed(config: Any) -> bool:  # noqa: ANN401 - transformers' configuration classes share no useful type
+    return (getattr(config, "quantization_config", None) or {}).get("quant_method") == "compressed-tensors"
+
+
+_PARTS = ("weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx")
+"""What an unpacked checkpoint leaves beside its weights."""
+
+
+def model_card(name: str, model: PreTrainedModel, spec: ModelSpec, options: TransformersOptions) -> ModelCard:
+    """Count parameters and stored bytes, and hash the weights as they are run."""
+    stored_bytes = _checkpoint_bytes(model)
+    digest = hashlib.sha256()
+    parameters = total = 0
+    seen: set[int] = set()
+    for key, tensor in sorted(model.state_dict(keep_vars=True).items()):
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        if tensor.data_ptr() in seen or not isinstance(tensor, torch.nn.Parameter) or key.endswith(_PARTS):
+            continue  # a tied tensor counts once; buffers (rotary tables) and scales are not weights
+        seen.add(tensor.data_ptr())
+        state = getattr(tensor, "quant_state", None)
+        if state is not None:
+            parameters += state.shape.numel()
+            total += tensor.nbytes + state.absmax.nbytes
+        else:
+            parameters += tensor.numel()
+            total += tensor.numel() * (tensor.element_size() if tensor.dtype == torch.int8 else stored_bytes)
+    packed = _packed_bytes(str(model.name_or_path))
+    run_as = options.model_dump(include={"dtype", "quantization"})
+    digest.update(repr(sorted(run_as.items())).encode())
+    return ModelCard(
+        model=name,
+        parameters=parameters,
+        weight_bytes=packed or total,
+        bits=round(8 * (packed or total) / parameters, 3),
+        fingerprint=digest.hexdigest(),
+        details={**spec.model_dump(include={"weights", "adapter"}), "device": str(model.device), **run_as},
+    )
+
+
+def _checkpoint_bytes(model: PreTrainedModel) -> int:
+    """Bytes a weight takes in the checkpoint, whatever it is computed in."""
+    stored = getattr(AutoConfig.from_pretrained(str(model.name_or_path)), "dtype", None)
+    return (stored if isinstance(stored, torch.dtype) else torch.float32).itemsize
+
+
+def _packed_bytes(folder: str) -> int:
+    """Bytes of all tensors of a compressed checkpoint; 0 for others."""
+    if not _is_compressed(AutoConfig.from_pretrained(folder)):
+        return 0
+    total = 0
+    for file in Path(folder).glob("*.safetensors"):
+        with safe_open(file, framework="pt") as tensors:
+            total += sum(tensors.get_tensor(key).nbytes for key in tensors.keys())  # noqa: SIM118 - not a mapping
+    return total

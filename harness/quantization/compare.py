@@ -1,0 +1,185 @@
+"""``mixroute twins``: how far the models of a pool fall behind its ``high``, measured on development games.
+
+The reference is what ``high`` itself does: its greedy episodes. Along them every twin reads the same tokens, so that
+their distributions are compared at the same states; then every twin plays by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch.nn.functional import log_softmax
+from transformers import PreTrainedModel
+
+from harness.backends.encoding import Encoder
+from harness.backends.loading import TransformersOptions, load_model, model_card
+from harness.config import check
+from harness.data import Instance, Observation, Turn
+from harness.errors import MixrouteError
+from harness.metrics.statistics import Estimate, clustered_mean
+from harness.pool import ModelSpec, load_pool
+from harness.run import OpenTask, open_instances
+from harness.suite import TaskEntry
+from harness.trace import Episode, write_atomically
+from harness.training.demonstrate import Demonstration
+from harness.training.dev import DevGames
+from harness.training.examples import IGNORED, Example, collate, encode
+
+log = logging.getLogger(__name__)
+
+REFERENCE = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """One row: a model against ``high``. KL in nats, shares in [0, 1]."""
+
+    model: str
+    bits: float
+    """Stored bits a parameter, scales and unquantized layers included."""
+    weight_bytes: int
+    kl: float
+    """Mean over action tokens of KL(high || twin)."""
+    flips: float
+    """Share of actions of which the twin would write some token otherwise."""
+    success: Estimate
+    steps: float
+    """Mean steps of an episode."""
+    invalid: float
+    """Share of actions that the game refused."""
+
+
+def compare(pool: str, tasks: Sequence[TaskEntry], folder: Path, seed: int = 0) -> list[Twin]:
+    """Measure every model of ``pool`` and write ``folder/twins.json`` and ``folder/twins.md``.
+
+    Args:
+        pool: A pool with a model ``high``, all of backend ``transformers`` and with one tokenizer.
+        tasks: The development games.
+        folder: Where the table goes.
+        seed: Root seed of the play; it is greedy.
+
+    Raises:
+        MixrouteError: the pool has no ``high``, or a model cannot be read.
+    """
+    models = load_pool(pool).models
+    if REFERENCE not in models:
+        raise MixrouteError(f"pool '{pool}' has no model '{REFERENCE}' to compare with: it has {', '.join(models)}")
+    opened = [open_instances(entry) for entry in tasks]
+    games = DevGames(opened, seed)
+    order = [REFERENCE, *(name for name in models if name != REFERENCE)]
+    played = {}
+    for name in order:
+        log.info("playing %d games with '%s'", sum(len(one.instances) for one in opened), name)
+        played[name] = games.episodes(models[name])
+    reference, encoder = _load(REFERENCE, models[REFERENCE])
+    examples = [
+        example
+        for one, episodes in zip(opened, played[REFERENCE], strict=True)
+        for example in _examples(one, episodes, encoder)
+    ]
+    rows = []
+    for name in order:
+        twin = reference if name == REFERENCE else _load(name, models[name])[0]
+        kl, flips = _distance(reference, twin, examples)
+        rows.append(_row(name, models[name], twin, kl, flips, [e for episodes in played[name] for e in episodes]))
+    _write(folder, rows, pool, tasks)
+    return rows
+
+
+def _load(name: str, spec: ModelSpec) -> tuple[PreTrainedModel, Encoder]:
+    if spec.backend != "transformers":
+        raise MixrouteError(f"model '{name}' has backend '{spec.backend}': twins are compared with transformers")
+    options = check(spec.options, TransformersOptions, f"options of model '{name}'")
+    model, tokenizer = load_model(name, spec, options, attention="sdpa")
+    return model, Encoder(tokenizer)
+
+
+def _examples(opened: OpenTask, episodes: Sequence[Episode], encoder: Encoder) -> list[Example]:
+    """Episodes with every action marked; those cut off in mid-action have no such tokens and are left out."""
+    found = []
+    for episode in episodes:
+        if episode.error or any(step.calls[-1].finish != "stop" for step in episode.steps):
+            continue
+        turns = tuple(Turn(Observation(s.observation, tuple(s.admissible)), s.text, s.action) for s in episode.steps)
+        final = Observation(episode.final_observation)
+        shown = Demonstration(Instance(episode.instance), turns, (True,) * len(turns), final)
+        found.append(encode(shown, opened.task, encoder))
+    return found
+
+
+@torch.inference_mode()
+def _distance(high: PreTrainedModel, twin: PreTrainedModel, examples: Sequence[Example]) -> tuple[float, float]:
+    """Mean KL(high || twin) over action tokens, and the share of actions with another greedy token."""
+    divergence = torch.zeros((), dtype=torch.float64)
+    tokens = actions = flipped = 0
+    for example in examples:
+        batch = collate([example])
+        learned = (batch["labels"][0, 1:] != IGNORED).nonzero()[:, 0]
+        ours = _log_probabilities(high, batch["input_ids"], learned)
+        theirs = _log_probabilities(twin, batch["input_ids"], learned)
+        divergence += (ours.exp() * (ours - theirs)).sum().double()
+        tokens += len(learned)
+        other = ours.argmax(-1) != theirs.argmax(-1)
+        # Actions are runs of neighbouring learned tokens.
+        number = torch.cat([torch.zeros(1, dtype=torch.long), (learned.diff() > 1).long().cumsum(0)])
+        actions += int(number[-1]) + 1
+        flipped += len(set(number[other].tolist()))
+    return divergence.item() / max(1, tokens), flipped / max(1, actions)
+
+
+def _log_probabilities(model: PreTrainedModel, ids: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    """Of the token after each position in ``keep``: shape (positions, vocabulary), float32, on the CPU."""
+    logits = model(input_ids=ids.to(model.device), logits_to_keep=keep.to(model.device), use_cache=False).logits
+    return log_softmax(logits[0].float().cpu(), dim=-1)
+
+
+def _row(
+    name: str, spec: ModelSpec, model: PreTrainedModel, kl: float, flips: float, episodes: Sequence[Episode]
+) -> Twin:
+    card = model_card(name, model, spec, check(spec.options, TransformersOptions, name))
+    steps = [step for episode in episodes for step in episode.steps]
+    return Twin(
+        model=name,
+        bits=card.bits,
+        weight_bytes=card.weight_bytes,
+        kl=round(kl, 6),
+        flips=round(flips, 6),
+        success=clustered_mean([e.success for e in episodes], [e.instance for e in episodes]),
+        steps=round(len(steps) / len(episodes), 3),
+        invalid=round(sum(step.valid is False for step in steps) / max(1, len(steps)), 6),
+    )
+
+
+def _write(folder: Path, rows: Sequence[Twin], pool: str, tasks: Sequence[TaskEntry]) -> None:
+    content = {
+        "schema": 1,
+        "pool": pool,
+        "tasks": [task.model_dump() for task in tasks],
+        "rows": [{**asdict(row), "success": _plain(row.success)} for row in rows],
+    }
+    write_atomically(folder / "twins.json", json.dumps(content, indent=1).encode() + b"\n")
+    write_atomically(folder / "twins.md", markdown(rows).encode())
+
+
+def _plain(estimate: Estimate) -> dict[str, float | None]:
+    return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}
+
+
+def markdown(rows: Sequence[Twin]) -> str:
+    """The table for people."""
+    lines = ["| model | bits | MB | KL to high | flips % | success % | steps | invalid % |", "| --- " * 8 + "|"]
+    for row in rows:
+        share = row.success
+        interval = (
+            "" if share.low is None or share.high is None else f" [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+        )
+        lines.append(
+            f"| {row.model} | {row.bits:.2f} | {row.weight_bytes / 1e6:.1f} | {row.kl:.4f} | {100 * row.flips:.1f} "
+            f"| {100 * (share.mean or 0):.1f}{interval} | {row.steps:.1f} | {100 * row.invalid:.1f} |"
+        )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,155 @@
+"""``mixroute quantize``: checkpoints in the compressed-tensors format, which transformers and vLLM read.
+
+The work is llm-compressor's (the extra ``quantize``). Calibration reads the agent's own prompts: episodes of the
+recipe's lessons, in the very tokens of play.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+import yaml
+
+from harness.backends.adapters import weights_folder
+from harness.backends.encoding import Encoder
+from harness.errors import MixrouteError
+from harness.pool import ModelSpec, load_pool
+from harness.provenance import provenance
+from harness.quantization.schemes import Scheme, get_scheme
+from harness.trace import write_atomically
+from harness.training.card import trained_on, write_seen
+from harness.training.demonstrate import demonstrations, open_lesson
+from harness.training.examples import Example, encode
+from harness.training.recipe import AgentRecipe
+
+log = logging.getLogger(__name__)
+
+CALIBRATION_EPISODES = 128
+_LONGEST = 1024  # tokens of an episode that calibration reads
+
+
+def quantize(pool: str, model: str, schemes: Sequence[str], recipe: AgentRecipe, folder: Path) -> Path:
+    """Write ``folder/SCHEME`` for each scheme, and ``folder/pool.yaml`` with the model and all twins in the folder.
+
+    A scheme whose folder exists is not made again.
+
+    Raises:
+        MixrouteError: unknown scheme or model, weights that cannot be read, or llm-compressor is not installed.
+    """
+    chosen = {name: get_scheme(name) for name in schemes}
+    spec = _spec(pool, model)
+    base = Path(weights_folder(spec))
+    missing = {name: scheme for name, scheme in chosen.items() if not (folder / name).exists()}
+    examples = _calibration(recipe, base) if any(scheme.calibrated for scheme in missing.values()) else []
+    for name, scheme in missing.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            made = Path(scratch) / name
+            _quantize(base, scheme, examples, made)
+            facts = {
+                "schema": 1,
+                "scheme": name,
+                "base": spec.model_dump(include={"weights", "adapter"}),
+                "calibration": {"recipe": recipe.name, "episodes": len(examples)} if scheme.calibrated else None,
+                "provenance": provenance(),
+            }
+            write_atomically(made / "card.json", msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")
+            write_seen(made, trained_on(spec))
+            made.replace(folder / name)
+    _write_pool(folder, pool, spec)
+    return folder / "pool.yaml"
+
+
+def _spec(pool: str, model: str) -> ModelSpec:
+    models = load_pool(pool).models
+    if model not in models:
+        raise MixrouteError(f"pool '{pool}' has no model '{model}': it has {', '.join(models)}")
+    return models[model]
+
+
+def _calibration(recipe: AgentRecipe, base: Path) -> list[Example]:
+    from transformers import AutoTokenizer
+
+    encoder = Encoder(AutoTokenizer.from_pretrained(base))
+    share = -(-CALIBRATION_EPISODES // len(recipe.lessons))
+    examples = []
+    for lesson in recipe.lessons:
+        opened = open_lesson(lesson.model_copy(update={"limit": share}))
+        shown = islice(demonstrations(lesson, opened, recipe.seed), share)
+        examples += [encode(one, opened.task, encoder) for one in shown]
+    return examples
+
+
+def _quantize(base: Path, scheme: Scheme, examples: Sequence[Example], target: Path) -> None:
+    try:
+        from datasets import Dataset
+        from llmcompressor import oneshot
+    except ImportError as error:
+        raise MixrouteError(f"quantizing needs llm-compressor ({error}): pip install 'mixroute[quantize]'") from error
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise MixrouteError(f"weights {base} cannot be read: {' '.join(str(error).split())[:300]}") from error
+    layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not model.get_output_embeddings()]
+    group = scheme.group(layer.in_features for layer in layers)
+    log.info("%s%d in groups of %d", scheme.method, scheme.bits, group)
+    arguments: dict[str, Any] = {}
+    if scheme.calibrated:
+        ids = [list(example.ids[:_LONGEST]) for example in examples]
+        arguments = {
+            "dataset": Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]}),
+            "num_calibration_samples": len(ids),
+            "max_seq_length": _LONGEST,
+        }
+    with _without_pinning():
+        oneshot(model=model, recipe=_modifier(scheme, group), **arguments)
+    model.save_pretrained(target, save_compressed=True)
+    AutoTokenizer.from_pretrained(base).save_pretrained(target)
+
+
+def _modifier(scheme: Scheme, group: int) -> Any:  # noqa: ANN401 - one of llm-compressor's modifiers
+    from llmcompressor.modifiers.awq import AWQModifier
+    from llmcompressor.modifiers.quantization import GPTQModifier, QuantizationModifier
+
+    kind: Any = {"awq": AWQModifier, "gptq": GPTQModifier, "rtn": QuantizationModifier}[scheme.method]
+    return kind(config_groups=scheme.config_groups(group), ignore=["lm_head"])
+
+
+@contextmanager
+def _without_pinning() -> Iterator[None]:
+    """llm-compressor's AWQ pins memory for a device that a CPU machine does not have."""
+    if torch.cuda.is_available():
+        yield
+        return
+    pin = torch.Tensor.pin_memory
+    torch.Tensor.pin_memory = lambda self, *_, **__: self  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.Tensor.pin_memory = pin  # type: ignore[method-assign]
+
+
+def _write_pool(folder: Path, pool: str, spec: ModelSpec) -> None:
+    """A pool of the model, as ``high``, and its twins."""
+    high = spec.model_dump(exclude_defaults=True)
+    if spec.adapter:
+        high["adapter"] = str(Path(spec.adapter).resolve())
+    twins = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    models = {"high": high} | {name: {"weights": name, "options": spec.options} for name in twins}
+    content = {
+        "schema": 1,
+        "name": f"{load_pool(pool).name}-twins",
+        "description": f"Twins of {pool}, made by 'mixroute quantize'.",
+        "models": models,
+    }
+    write_atomically(folder / "pool.yaml", yaml.safe_dump(content, sort_keys=False).encode())

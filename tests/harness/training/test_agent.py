@@ -1,0 +1,120 @@
+"""``mixroute train agent`` on a tiny model: it learns, it resumes, and it keeps training and test games apart."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from harness.pool import ModelSpec, load_pool
+from harness.training.card import trained_on
+from tests.command import mixroute, start
+
+
+def write_recipe(folder: Path, pool: Path, **changes: Any) -> Path:
+    recipe = {
+        "schema": 1,
+        "name": "tiny",
+        "pool": str(pool),
+        "lessons": [{"task": "alfworld-gen", "args": {"games": 8}, "slips": 0.1}],
+        "dev": [{"task": "alfworld-gen", "split": "dev", "limit": 2, "args": {"step_cap": 2}}],
+        "lora": {"rank": 4, "alpha": 8},
+        "epochs": 3,
+        "learning_rate": 0.01,
+        "batch_tokens": 4096,
+        "longest": 4096,
+        "precision": "float32",
+        "evaluations": 2,
+        **changes,
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+def losses(folder: Path) -> list[float]:
+    logs = next((folder / "checkpoints").rglob("events.out.tfevents.*")).parent
+    events = EventAccumulator(str(logs))
+    events.Reload()
+    assert "eval/alfworld-gen/dev/success" in events.Tags()["scalars"]
+    return [event.value for event in events.Scalars("train/loss")]
+
+
+@pytest.mark.parametrize("lora", [{"rank": 4, "alpha": 8}, None])
+def test_learns_and_what_it_ships_can_be_played(tmp_path: Path, tiny_pool: Path, lora: dict[str, int] | None) -> None:
+    recipe = write_recipe(tmp_path, tiny_pool, lora=lora, epochs=8)
+    mixroute("train", "agent", recipe, "--out", "work", cwd=tmp_path)
+    curve = losses(tmp_path / "work")
+    assert curve[-1] < curve[0]
+    model = tmp_path / "work" / "model"
+    card = json.loads((model / "card.json").read_text())
+    assert card["examples"] == 8
+    assert card["dev"][-1]["step"] == card["updates"]
+    weights = str(load_pool(str(tiny_pool)).models["high"].weights)
+    spec = ModelSpec(weights=weights, adapter=str(model)) if lora else ModelSpec(weights=str(model))
+    assert len(trained_on(spec)) == 8
+    pool = {"schema": 1, "name": "tuned", "models": {"high": spec.model_dump(exclude_none=True)}}
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump(pool))
+    played = mixroute("run", suite(tmp_path, "dev"), "--out", "played", cwd=tmp_path)
+    assert "played" in played.stdout
+    # Games that the weights have seen are not reported on.
+    refused = mixroute("run", suite(tmp_path, "train"), "--out", "refused", cwd=tmp_path, code=2)
+    assert "was trained on train/" in refused.stderr
+    assert not (tmp_path / "refused").exists()
+
+
+def suite(folder: Path, split: str) -> Path:
+    path = folder / "suite.yaml"
+    path.write_text(
+        f"schema: 1\nname: s\npool: {folder}/pool.yaml\ntasks:\n"
+        f"  - {{task: alfworld-gen, split: {split}, limit: 1, args: {{step_cap: 1, games: 6}}}}\n"
+        "routers: [always-high]\n"
+    )
+    return path
+
+
+def test_a_killed_training_ends_where_an_undisturbed_one_does(tmp_path: Path, tiny_pool: Path) -> None:
+    recipe = write_recipe(tmp_path, tiny_pool, epochs=12, evaluations=6)
+    mixroute("train", "agent", recipe, "--out", "whole", cwd=tmp_path)
+    process = start("train", "agent", recipe, "--out", "killed", cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("checkpoints/checkpoint-*/trainer_state.json")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    # A checkpoint that was not written whole is passed over.
+    (tmp_path / "killed" / "checkpoints" / "checkpoint-9999").mkdir()
+    mixroute("train", "agent", recipe, "--out", "killed", cwd=tmp_path)
+    whole, killed = (load_file(tmp_path / n / "model" / "adapter_model.safetensors") for n in ("whole", "killed"))
+    assert whole.keys() == killed.keys()
+    assert all(whole[key].equal(killed[key]) for key in whole)
+
+
+def test_a_folder_of_another_recipe_is_refused(tmp_path: Path, tiny_pool: Path) -> None:
+    mixroute("train", "agent", write_recipe(tmp_path, tiny_pool, epochs=1), "--out", "work", cwd=tmp_path)
+    other = write_recipe(tmp_path, tiny_pool, epochs=2)
+    assert "epochs = 1.0" in mixroute("train", "agent", other, "--out", "work", cwd=tmp_path, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dev": [{"task": "alfworld-gen", "split": "train"}]}, "which a lesson trains on"),
+        ({"model": "medium"}, "no model 'medium'"),
+        ({"continued": True}, "no adapter to go on from"),
+        ({"learningrate": 1}, "did you mean 'learning_rate'"),
+        ({"lessons": [{"task": "alfworld-gen", "args": {"games": 2}}], "longest": 10}, "nothing to learn"),
+    ],
+)
+def test_bad_recipes_are_named(tmp_path: Path, tiny_pool: Path, changes: dict[str, Any], message: str) -> None:
+    recipe = write_recipe(tmp_path, tiny_pool, **changes)
+    assert message in mixroute("train", "agent", recipe, "--out", "work", cwd=tmp_path, code=2).stderr

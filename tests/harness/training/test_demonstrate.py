@@ -1,0 +1,106 @@
+"""What is learned: the expert's actions and nothing else, in the very tokens of play."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from harness import MixrouteError, Task
+from harness.backends.encoding import Encoder
+from harness.contracts import Teachable
+from harness.training.demonstrate import Demonstration, demonstrations, open_lesson
+from harness.training.examples import IGNORED, batched, collate, encode
+from harness.training.recipe import Lesson
+from tests.command import mixroute
+
+
+def shown(**changes: object) -> tuple[list[Demonstration], Task]:
+    lesson = Lesson.model_validate({"task": "alfworld-gen", "args": {"games": 12}, **changes})
+    opened = open_lesson(lesson)
+    return list(demonstrations(lesson, opened, seed=0)), opened.task
+
+
+def test_without_slips_every_action_is_the_experts() -> None:
+    found, _ = shown()
+    assert len(found) == 12
+    assert all(all(one.taught) for one in found)
+
+
+def test_slips_are_read_and_not_learned() -> None:
+    found, task = shown(slips=0.3)
+    assert isinstance(task, Teachable)
+    taught = [flag for one in found for flag in one.taught]
+    assert 0.15 < 1 - sum(taught) / len(taught) < 0.4
+    expert = task.expert()
+    for one in found:
+        for index, (turn, right) in enumerate(zip(one.turns, one.taught, strict=True)):
+            assert right == (turn.action == expert.act(one.turns[:index], turn.observation))
+
+
+def test_slips_come_from_the_seed() -> None:
+    assert shown(slips=0.3)[0] == shown(slips=0.3)[0]
+
+
+@pytest.mark.parametrize("prompt", ["compact", "chat"])
+def test_labels_are_the_tokens_that_a_model_would_decode(tiny_weights: Path, prompt: str) -> None:
+    found, task = shown(slips=0.2, args={"games": 4, "prompt": prompt})
+    assert isinstance(task, Teachable)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_weights)
+    encoder = Encoder(tokenizer)
+    for one in found:
+        example = encode(one, task, encoder)
+        assert len(example.ids) == len(example.labels)
+        for index, (turn, taught) in enumerate(zip(one.turns, one.taught, strict=True)):
+            prompt_ids = encoder.encode(task.prompt(one.turns[:index], turn.observation), "")
+            start = len(prompt_ids)
+            assert list(example.ids[:start]) == prompt_ids
+            stop = len(turn.text.encode())  # the tokenizer has a token a byte, and one more ends the action
+            labels = example.labels[start : start + stop + 1]
+            if taught:
+                assert tokenizer.decode(list(labels[:-1])) == turn.text
+                assert labels == example.ids[start : start + stop + 1]
+            else:
+                assert set(labels) == {IGNORED}
+        learned = sum(label != IGNORED for label in example.labels)
+        assert learned == sum(
+            len(turn.text.encode()) + 1 for turn, taught in zip(one.turns, one.taught, strict=True) if taught
+        )
+
+
+def test_batches_hold_every_example_once_and_keep_to_the_budget(tiny_weights: Path) -> None:
+    found, task = shown()
+    encoder = Encoder(AutoTokenizer.from_pretrained(tiny_weights))
+    examples = [encode(one, task, encoder) for one in found]
+    budget = 3 * max(len(example.ids) for example in examples)
+    batches = batched(examples, budget, seed=1)
+    assert sorted(example.ids for batch in batches for example in batch) == sorted(example.ids for example in examples)
+    assert all(collate(batch)["input_ids"].numel() <= budget for batch in batches)
+    assert batches == batched(examples, budget, seed=1)
+    assert batches != batched(examples, budget, seed=2)
+
+
+def test_the_expert_takes_over_where_a_player_went_astray(tmp_path: Path, tiny_pool: Path) -> None:
+    (tmp_path / "suite.yaml").write_text(
+        f"schema: 1\nname: astray\npool: {tiny_pool}\ntasks:\n"
+        "  - {task: alfworld-gen, split: train, args: {games: 3, step_cap: 4}}\nrouters: [always-high]\n"
+    )
+    mixroute("run", "suite.yaml", cwd=tmp_path)
+    found, _ = shown(args={"games": 3}, traces=str(tmp_path / "runs" / "astray"))
+    assert len(found) == 3
+    for one in found:
+        assert not one.taught[0]  # a random model does not do what the expert would
+        assert one.taught[-1]
+        lost = [index for index, taught in enumerate(one.taught) if not taught]
+        assert len(lost) <= 4
+
+
+def test_traces_of_another_prompt_are_refused(tmp_path: Path, tiny_pool: Path) -> None:
+    (tmp_path / "suite.yaml").write_text(
+        f"schema: 1\nname: astray\npool: {tiny_pool}\ntasks:\n"
+        "  - {task: alfworld-gen, split: train, args: {games: 1, step_cap: 1, prompt: chat}}\nrouters: [always-high]\n"
+    )
+    mixroute("run", "suite.yaml", cwd=tmp_path)
+    with pytest.raises(MixrouteError, match="another prompt"):
+        shown(args={"games": 1}, traces=str(tmp_path / "runs" / "astray"))
