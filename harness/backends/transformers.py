@@ -9,6 +9,7 @@ import time
 from harness.backends.continuous import Call, ContinuousBatching
 from harness.backends.encoding import Encoder
 from harness.backends.loading import TransformersOptions, load_model, model_card
+from harness.backends.memory import keep_freed_memory
 from harness.backends.packed import PackedModel
 from harness.backends.worker import DeviceWorker
 from harness.config import check
@@ -28,6 +29,7 @@ class TransformersBackend:
         options = check(spec.options, TransformersOptions, f"options of model '{name}'")
         if deterministic and options.dtype != "float32":
             raise MixrouteError(f"model '{name}': dtype {options.dtype} needs mode 'throughput'; set dtype: float32")
+        keep_freed_memory()
         model, self._tokenizer = load_model(name, spec, options)
         self._card = model_card(name, model, spec, options)
         self._encoder = Encoder(self._tokenizer)

@@ -18,11 +18,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from harness.backends.adapters import FILES, merge, weights_folder
 from harness.backends.encoding import Encoder
+from harness.backends.memory import keep_freed_memory
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec, load_pool
 from harness.provenance import provenance
 from harness.run import OpenTask, open_instances
-from harness.trace import content_hash, write_atomically
+from harness.trace import write_atomically
 from harness.training.card import Card, seen_as, trained_on, write_card
 from harness.training.demonstrate import demonstrations, open_lesson
 from harness.training.dev import DevGames
@@ -83,6 +84,7 @@ def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: l
                 weights = Path(scratch) / "merged"
             return games.play(ModelSpec(weights=str(weights), backend=spec.backend, options=spec.options))
 
+    keep_freed_memory()
     torch.manual_seed(recipe.seed)
     trainer = AgentTrainer(_prepared(recipe, spec, base), recipe, batches, play, folder)
     tokens = sum(len(example.ids) for example in material.examples)
@@ -138,12 +140,12 @@ def _claim(folder: Path, recipe: AgentRecipe) -> None:
     content = recipe.model_dump(mode="json", by_alias=True)
     if path.exists():
         begun = json.loads(path.read_text(encoding="utf-8"))
-        if content_hash(begun) != content_hash(content):
-            key = next(key for key in content if begun.get(key) != content[key])
+        for key in [key for key in content if begun.get(key) != content[key]]:
             raise MixrouteError(
                 f"{folder} was begun with {key} = {begun.get(key)!r}, the recipe now has {content[key]!r}: "
                 "use another --out"
             )
+        return
     write_atomically(path, json.dumps(content, indent=1).encode())
 
 

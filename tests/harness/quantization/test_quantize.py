@@ -1,0 +1,96 @@
+"""``mixroute quantize`` and ``mixroute twins`` on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness import MixrouteError
+from harness.pool import load_pool
+from harness.quantization.schemes import SCHEMES, get_scheme
+from tests.command import mixroute
+
+RECIPE = """
+schema: 1
+name: tiny
+pool: unused
+lessons: [{task: alfworld-gen, args: {games: 3}}]
+dev: [{task: alfworld-gen, split: dev, limit: 3, args: {step_cap: 3}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_pool: Path) -> Path:
+    """A folder with all twins of the tiny model and the table of them."""
+    folder = tmp_path_factory.mktemp("twins")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    mixroute("quantize", tiny_pool, "--recipe", "recipe.yaml", "--out", "made", cwd=folder)
+    mixroute("twins", "made/pool.yaml", "--recipe", "recipe.yaml", "--out", "made", cwd=folder)
+    return folder / "made"
+
+
+def test_every_scheme_becomes_a_model_of_a_pool(made: Path) -> None:
+    assert set(load_pool(str(made / "pool.yaml")).models) == {"high", *SCHEMES}
+    for name, scheme in SCHEMES.items():
+        config = json.loads((made / name / "config.json").read_text())["quantization_config"]
+        weights = config["config_groups"]["group_0"]["weights"]
+        assert weights["num_bits"] == scheme.bits
+        assert weights["symmetric"] == scheme.symmetric
+        card = json.loads((made / name / "card.json").read_text())
+        assert (card["calibration"] is None) == (scheme.method == "rtn")
+
+
+def test_the_table_compares_with_high(made: Path) -> None:
+    rows = {row["model"]: row for row in json.loads((made / "twins.json").read_text())["rows"]}
+    assert set(rows) == {"high", *SCHEMES}
+    assert rows["high"]["kl"] == rows["high"]["flips"] == 0
+    assert 0 < rows["rtn-w4"]["kl"] < rows["rtn-w3"]["kl"] < rows["rtn-w2"]["kl"]
+    sizes = [rows[name]["weight_bytes"] for name in ("high", "rtn-w4", "rtn-w3", "rtn-w2")]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(row["success"]["mean"] == 0 for row in rows.values())  # random weights win nothing
+    table = (made / "twins.md").read_text()
+    assert all(f"| {name} |" in table for name in rows)
+
+
+def test_bytes_are_those_of_the_file(made: Path) -> None:
+    row = next(r for r in json.loads((made / "twins.json").read_text())["rows"] if r["model"] == "rtn-w4")
+    on_disk = (made / "rtn-w4" / "model.safetensors").stat().st_size
+    assert 0.9 * on_disk < row["weight_bytes"] <= on_disk
+
+
+def test_a_twin_is_played_like_any_model(made: Path, tmp_path: Path) -> None:
+    pool = {"schema": 1, "name": "pair", "models": {"low": {"weights": str(made / "gptq-w3")}}}
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump(pool))
+    (tmp_path / "suite.yaml").write_text(
+        "schema: 1\nname: s\npool: pool.yaml\ntasks:\n"
+        "  - {task: alfworld-gen, split: dev, limit: 1, args: {step_cap: 2}}\nrouters: [always-low]\n"
+    )
+    mixroute("run", "suite.yaml", "--out", "runs", cwd=tmp_path)
+    meta = json.loads(next((tmp_path / "runs").glob("*/run.json")).read_text())
+    assert meta["models"]["low"]["bits"] < 16
+
+
+def test_what_is_made_is_not_made_again(made: Path) -> None:
+    before = (made / "rtn-w4" / "model.safetensors").stat().st_mtime_ns
+    arguments = ("--recipe", "../recipe.yaml", "--out", ".", "--scheme", "rtn-w4")
+    mixroute("quantize", made / "pool.yaml", *arguments, cwd=made)
+    assert (made / "rtn-w4" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_wrong_names_are_refused(tmp_path: Path, tiny_pool: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    arguments = ("quantize", tiny_pool, "--recipe", "recipe.yaml", "--out", "made")
+    assert "did you mean 'awq-w4'" in mixroute(*arguments, "--scheme", "awq-4", cwd=tmp_path, code=2).stderr
+    assert "no model 'mid'" in mixroute(*arguments, "--model", "mid", cwd=tmp_path, code=2).stderr
+    assert not (tmp_path / "made").exists()
+
+
+def test_groups_divide_every_width() -> None:
+    scheme = get_scheme("rtn-w4")
+    assert scheme.group([4096, 1024]) == 128
+    assert scheme.group([576, 1536]) == 64
+    with pytest.raises(MixrouteError, match="100"):
+        scheme.group([100])
