@@ -87,12 +87,13 @@ class SuiteRunner:
         suite: What to run.
         out: Folder of the runs; calibration runs go to its subfolder ``calibration``.
         console: Where progress is shown.
+        training: Whether the episodes are learned from and never reported, so that the models may have seen them.
 
     Raises:
         MixrouteError: anything in the suite, the data, the weights or the folder that keeps it from running.
     """
 
-    def __init__(self, suite: Suite, out: Path, console: Console) -> None:
+    def __init__(self, suite: Suite, out: Path, console: Console, *, training: bool = False) -> None:
         self._suite = suite
         self._out = out
         self._console = console
@@ -100,7 +101,7 @@ class SuiteRunner:
         self._models: dict[str, Backend] = {}
         self._seen = frozenset().union(*(trained_on(spec) for spec in self._pool.models.values()))
         self._reported = [open_instances(entry) for entry in suite.tasks]
-        for opened in self._reported:
+        for opened in () if training else self._reported:
             for one in opened.instances:
                 if seen_as(opened.task.name, one.id) in self._seen:
                     raise MixrouteError(

@@ -74,10 +74,10 @@ class Suite(Strict):
     routers: list[RouterEntry] = Field(min_length=1)
     seeds: list[int] = Field(default=[0], min_length=1)
     mode: Mode = "deterministic"
-    temperature: float = Field(0.0, ge=0)
-    concurrency: int = Field(16, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+    concurrency: int = Field(default=16, ge=1)
     """Episodes at once. Changes no result in deterministic mode."""
-    router_timeout: float = Field(60.0, gt=0)
+    router_timeout: float = Field(default=60.0, gt=0)
     """Seconds a router may spend on a step without waiting for a model."""
 
     @model_validator(mode="after")

@@ -3,6 +3,22 @@
 from harness import Step, StepRouter, register_router
 
 
+@register_router("always")
+class Always(StepRouter):
+    """The same model at every step.
+
+    Args:
+        model: Its name in the pool.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def choose(self, step: Step) -> str:
+        """Always that model."""
+        return self._model
+
+
 @register_router("always-high")
 class AlwaysHigh(StepRouter):
     """High precision at every step: quality and cost that others are measured against."""

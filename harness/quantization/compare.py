@@ -27,8 +27,8 @@ from harness.run import OpenTask, open_instances
 from harness.suite import TaskEntry
 from harness.trace import Episode, write_atomically
 from harness.training.demonstrate import Demonstration
-from harness.training.dev import DevGames
 from harness.training.examples import IGNORED, Example, collate, encode
+from harness.training.play import DevGames
 
 log = logging.getLogger(__name__)
 

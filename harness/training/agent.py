@@ -26,8 +26,8 @@ from harness.run import OpenTask, open_instances
 from harness.trace import write_atomically
 from harness.training.card import Card, seen_as, trained_on, write_card
 from harness.training.demonstrate import demonstrations, open_lesson
-from harness.training.dev import DevGames
 from harness.training.examples import IGNORED, Example, batched, encode
+from harness.training.play import DevGames, played_by_model
 from harness.training.recipe import AgentRecipe
 from harness.training.trainer import AgentTrainer
 
@@ -71,7 +71,7 @@ def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: l
     bare = spec.model_copy(update={"adapter": None})
     base = weights_folder(bare)
     tokenizer = AutoTokenizer.from_pretrained(base)
-    material = _material(recipe, lessons, Encoder(tokenizer))
+    material = _material(recipe, lessons, Encoder(tokenizer), folder / "played")
     batches = batched(material.examples, recipe.batch_tokens, recipe.seed)
     games = DevGames(dev, recipe.seed)
 
@@ -149,12 +149,13 @@ def _claim(folder: Path, recipe: AgentRecipe) -> None:
     write_atomically(path, json.dumps(content, indent=1).encode())
 
 
-def _material(recipe: AgentRecipe, lessons: Sequence[OpenTask], encoder: Encoder) -> _Material:
+def _material(recipe: AgentRecipe, lessons: Sequence[OpenTask], encoder: Encoder, played: Path) -> _Material:
     examples: list[Example] = []
     seen: list[str] = []
     for lesson, opened in zip(recipe.lessons, lessons, strict=True):
         before, too_long = len(examples), 0
-        for shown in demonstrations(lesson, opened, recipe.seed):
+        episodes = played_by_model(recipe, lesson, played) if lesson.takeover else None
+        for shown in demonstrations(lesson, opened, recipe.seed, episodes):
             example = encode(shown, opened.task, encoder)
             if len(example.ids) > recipe.longest:
                 too_long += 1

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.contracts import Expert, Task, Teachable
 from harness.data import Instance, Observation, Turn
@@ -13,7 +12,7 @@ from harness.errors import MixrouteError
 from harness.run import OpenTask, open_instances
 from harness.seeding import seed_for
 from harness.suite import TaskEntry
-from harness.trace import Episode, find_runs, read_episodes, read_meta
+from harness.trace import Episode
 from harness.training.recipe import Lesson
 
 
@@ -40,19 +39,25 @@ def open_lesson(lesson: Lesson) -> OpenTask:
     return opened
 
 
-def demonstrations(lesson: Lesson, opened: OpenTask, seed: int) -> Iterator[Demonstration]:
-    """The lesson's solved episodes, in the order of its instances."""
+def demonstrations(
+    lesson: Lesson, opened: OpenTask, seed: int, played: Mapping[str, Episode] | None = None
+) -> Iterator[Demonstration]:
+    """The lesson's solved episodes, in the order of its instances.
+
+    Args:
+        lesson: What to play and how.
+        opened: Its task.
+        seed: Root seed of slips and takeovers.
+        played: For a lesson with ``takeover``: what the model did, by instance.
+    """
     task = opened.task
     assert isinstance(task, Teachable)  # noqa: S101 - checked by open_lesson
     expert = task.expert()
-    played = _played(Path(lesson.traces), opened) if lesson.traces else None
     for instance in opened.instances:
         rng = random.Random(seed_for(seed, instance.id, "lesson"))  # noqa: S311 - reproducible on purpose
         student: Sequence[Turn] = ()
-        if played is not None:
-            if instance.id not in played:
-                continue
-            student = _astray(played[instance.id], expert, rng)
+        if lesson.takeover:
+            student = _astray(played[instance.id], expert, rng) if played and instance.id in played else ()
             if not student:
                 continue
         shown = _demonstrate(task, instance, expert, student, lesson.slips, rng)
@@ -107,20 +112,3 @@ def _astray(episode: Episode, expert: Expert, rng: random.Random) -> list[Turn]:
 
 _FOLLOWED = 6
 """Steps that a player is followed at most after its first departure; lost players soon repeat themselves."""
-
-
-def _played(folder: Path, opened: OpenTask) -> dict[str, Episode]:
-    """Episodes of the lesson's instances on disk, by instance."""
-    found: dict[str, Episode] = {}
-    protocol = dict(opened.task.protocol())
-    for run in find_runs(folder):
-        meta = read_meta(run)
-        different = [key for key in protocol if key != "step_cap" and meta.protocol.get(key) != protocol[key]]
-        if meta.task != opened.task.name or meta.split != opened.task.split:
-            continue
-        if different:
-            raise MixrouteError(
-                f"{run} was played with another {different[0]} than the lesson's: give it the same args"
-            )
-        found.update({episode.instance: episode for episode in read_episodes(run) if not episode.error})
-    return found

@@ -23,9 +23,9 @@ class Lesson(Strict):
     """A fixed sample, spread evenly over the kinds of instance; default all."""
     slips: float = Field(0.0, ge=0, lt=1)
     """Chance that a step is a mistake, which the expert then mends; mistakes are read and not learned."""
-    traces: str | None = None
-    """Folder of runs: the expert takes over the episodes there, where the player left its path (DAgger). Without it the
-    expert plays from the start."""
+    takeover: bool = False
+    """The model plays first, as it is when training begins, and the expert takes over where the model left its path
+    (DAgger). Otherwise the expert plays from the start."""
 
 
 class Lora(Strict):
@@ -71,6 +71,8 @@ class AgentRecipe(Strict):
             for lesson in self.lessons:
                 if (dev.task, dev.split) == (lesson.task, lesson.split):
                     raise ValueError(f"dev plays split '{dev.split}' of task '{dev.task}', which a lesson trains on")
+        if any(lesson.takeover for lesson in self.lessons) and not self.continued:
+            raise ValueError("a lesson with 'takeover' needs a model that plays: set 'continued: true'")
         return self
 
 

@@ -7,19 +7,20 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from harness import MixrouteError, Task
+from harness import Task
 from harness.backends.encoding import Encoder
 from harness.contracts import Teachable
+from harness.trace import Episode, find_runs, read_episodes
 from harness.training.demonstrate import Demonstration, demonstrations, open_lesson
 from harness.training.examples import IGNORED, batched, collate, encode
 from harness.training.recipe import Lesson
 from tests.command import mixroute
 
 
-def shown(**changes: object) -> tuple[list[Demonstration], Task]:
+def shown(played: dict[str, Episode] | None = None, **changes: object) -> tuple[list[Demonstration], Task]:
     lesson = Lesson.model_validate({"task": "alfworld-gen", "args": {"games": 12}, **changes})
     opened = open_lesson(lesson)
-    return list(demonstrations(lesson, opened, seed=0)), opened.task
+    return list(demonstrations(lesson, opened, 0, played)), opened.task
 
 
 def test_without_slips_every_action_is_the_experts() -> None:
@@ -87,20 +88,12 @@ def test_the_expert_takes_over_where_a_player_went_astray(tmp_path: Path, tiny_p
         "  - {task: alfworld-gen, split: train, args: {games: 3, step_cap: 4}}\nrouters: [always-high]\n"
     )
     mixroute("run", "suite.yaml", cwd=tmp_path)
-    found, _ = shown(args={"games": 3}, traces=str(tmp_path / "runs" / "astray"))
+    (run,) = find_runs(tmp_path / "runs" / "astray")
+    played = {episode.instance: episode for episode in read_episodes(run)}
+    found, _ = shown(played, args={"games": 3}, takeover=True)
     assert len(found) == 3
     for one in found:
         assert not one.taught[0]  # a random model does not do what the expert would
         assert one.taught[-1]
         lost = [index for index, taught in enumerate(one.taught) if not taught]
         assert len(lost) <= 4
-
-
-def test_traces_of_another_prompt_are_refused(tmp_path: Path, tiny_pool: Path) -> None:
-    (tmp_path / "suite.yaml").write_text(
-        f"schema: 1\nname: astray\npool: {tiny_pool}\ntasks:\n"
-        "  - {task: alfworld-gen, split: train, args: {games: 1, step_cap: 1, prompt: chat}}\nrouters: [always-high]\n"
-    )
-    mixroute("run", "suite.yaml", cwd=tmp_path)
-    with pytest.raises(MixrouteError, match="another prompt"):
-        shown(args={"games": 1}, traces=str(tmp_path / "runs" / "astray"))

@@ -1,24 +1,23 @@
-"""The dev games of a training run."""
+"""What the model plays in the course of its training: dev games, and training games that the expert then takes over."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
-from harness.contracts import Backend, Step, StepRouter
+from rich.console import Console
+
+from harness.contracts import Backend
+from harness.plugins import open_router
 from harness.pool import ModelSpec, open_backend
 from harness.rollout import Play, play_all
-from harness.run import OpenTask
-from harness.trace import Episode, EpisodeTiming
+from harness.run import OpenTask, SuiteRunner
+from harness.suite import RouterEntry, Suite, TaskEntry
+from harness.trace import Episode, EpisodeTiming, content_hash, find_runs, read_episodes
+from harness.training.recipe import AgentRecipe, Lesson
 
 _CONCURRENCY = 16
-
-
-class _TheModel(StepRouter):
-    """Asks the only model there is."""
-
-    def choose(self, step: Step) -> str:
-        return step.models[0]
 
 
 class _Episodes:
@@ -72,10 +71,28 @@ class DevGames:
             seed=self._seed,
             temperature=0.0,
             task=opened.task,
-            router=_TheModel(),
+            router=open_router("always", model="model"),
             pool=pool,
             router_timeout=60.0,
         )
         observer = _Episodes()
         asyncio.run(play_all(play, opened.instances, _CONCURRENCY, observer))
         return observer.finished
+
+
+def played_by_model(recipe: AgentRecipe, lesson: Lesson, folder: Path) -> dict[str, Episode]:
+    """The lesson's instances as the recipe's model plays them, by id; those in ``folder`` are not played again."""
+    entry = TaskEntry(task=lesson.task, split=lesson.split, args=lesson.args, limit=lesson.limit)
+    suite = Suite(
+        schema=1,
+        name=recipe.name,
+        pool=recipe.pool,
+        tasks=[entry],
+        routers=[RouterEntry(router="always", args={"model": recipe.model})],
+        seeds=[recipe.seed],
+        mode="throughput",
+        concurrency=_CONCURRENCY,
+    )
+    there = folder / content_hash(entry.model_dump())[:8]
+    SuiteRunner(suite, there, Console(stderr=True), training=True).run()
+    return {e.instance: e for run in find_runs(there) for e in read_episodes(run) if not e.error}
