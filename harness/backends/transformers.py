@@ -43,8 +43,7 @@ class TransformersBackend:
             max_rows=options.max_rows,
             kv_cache_bytes=options.kv_cache_mb << 20,
         )
-        self._worker = DeviceWorker.of(str(model.device))
-        self._worker.add(self._engine)
+        self._worker = DeviceWorker.attach(str(model.device), self._engine)
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; see ``harness.contracts.Backend``."""
@@ -73,6 +72,6 @@ class TransformersBackend:
 
     def close(self) -> None:
         """Free the weights."""
-        self._worker.remove(self._engine)
+        self._worker.detach(self._engine)
         del self._engine
         gc.collect()

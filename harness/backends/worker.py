@@ -32,8 +32,10 @@ class DeviceWorker:
     _guard: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, device: str) -> None:
+        self._device = device
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._engines: list[Engine] = []
+        self._members = 0
         self._over = False
         self._thread = threading.Thread(target=self._loop, name=f"mixroute-{device}", daemon=True)
         self._thread.start()
@@ -41,32 +43,41 @@ class DeviceWorker:
         atexit.register(self.stop)
 
     @classmethod
-    def of(cls, device: str) -> DeviceWorker:
-        """The worker of a device, started at its first use."""
+    def attach(cls, device: str, engine: Engine) -> DeviceWorker:
+        """Let ``engine`` take part in the device's worker, which the first engine starts."""
         with cls._guard:
-            if device not in cls._workers:
-                cls._workers[device] = cls(device)
-            return cls._workers[device]
+            worker = cls._workers.get(device) or cls(device)
+            cls._workers[device] = worker
+            worker._members += 1
+        worker.do(lambda: worker._engines.append(engine))
+        return worker
 
     def do(self, work: Callable[[], None]) -> None:
         """Run ``work`` on the worker's thread soon."""
         self._inbox.put(work)
 
-    def add(self, engine: Engine) -> None:
-        """Let the engine take part."""
-        self.do(lambda: self._engines.append(engine))
+    def detach(self, engine: Engine) -> None:
+        """Leave the engine out from now on; waits until no pass of it runs. The last one out ends the thread.
 
-    def remove(self, engine: Engine) -> None:
-        """Leave the engine out from now on; waits until no pass of it runs."""
+        A thread that has computed keeps a pool of OpenMP threads; while those of several exist, every parallel loop of
+        the process waits the slow way.
+        """
         done = threading.Event()
 
         def take_out() -> None:
-            if engine in self._engines:
-                self._engines.remove(engine)
+            self._engines.remove(engine)
             done.set()
 
         self.do(take_out)
         done.wait()
+        with self._guard:
+            self._members -= 1
+            last = self._members == 0
+            if last:
+                del self._workers[self._device]
+        if last:
+            self.stop()
+            atexit.unregister(self.stop)
 
     def stop(self) -> None:
         """End the thread after the pass that it is in."""
