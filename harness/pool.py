@@ -6,9 +6,11 @@ package that is read as data. ``options`` belong to the backend, which checks th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import Field
 
 from harness import registry
@@ -63,6 +65,22 @@ def load_pool(name: str) -> Pool:
             changes["adapter"] = str(path.parent / spec.adapter)
         resolved[key] = spec.model_copy(update=changes)
     return pool.model_copy(update={"models": resolved})
+
+
+def save_pool(path: Path, name: str, description: str, models: Mapping[str, ModelSpec]) -> Path:
+    """Write a pool file that means the same wherever it lies; returns ``path``."""
+    specs = {}
+    for key, spec in models.items():
+        absolute = {}
+        if isinstance(spec.weights, str) and Path(spec.weights).is_dir():
+            absolute["weights"] = str(Path(spec.weights).resolve())
+        if spec.adapter is not None:
+            absolute["adapter"] = str(Path(spec.adapter).resolve())
+        specs[key] = spec.model_copy(update=absolute).model_dump(exclude_defaults=True)
+    content = {"schema": 1, "name": name, "description": description, "models": specs}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return path
 
 
 def open_backend(name: str, spec: ModelSpec, *, deterministic: bool) -> Backend:

@@ -100,10 +100,10 @@ def _load(name: str, spec: ModelSpec) -> tuple[PreTrainedModel, Encoder]:
 
 
 def _examples(opened: OpenTask, episodes: Sequence[Episode], encoder: Encoder) -> list[Example]:
-    """Episodes with every action marked; those cut off in mid-action have no such tokens and are left out."""
+    """Episodes with every action marked. An action cut off at its longest is closed here: both models read the same."""
     found = []
     for episode in episodes:
-        if episode.error or any(step.calls[-1].finish != "stop" for step in episode.steps):
+        if episode.error:
             continue
         turns = tuple(Turn(Observation(s.observation, tuple(s.admissible)), s.text, s.action) for s in episode.steps)
         final = Observation(episode.final_observation)

@@ -16,12 +16,11 @@ from typing import Any
 
 import msgspec
 import torch
-import yaml
 
 from harness.backends.adapters import weights_folder
 from harness.backends.encoding import Encoder
 from harness.errors import MixrouteError
-from harness.pool import ModelSpec, load_pool
+from harness.pool import ModelSpec, load_pool, save_pool
 from harness.provenance import provenance
 from harness.quantization.schemes import Scheme, get_scheme
 from harness.trace import write_atomically
@@ -64,8 +63,10 @@ def quantize(pool: str, model: str, schemes: Sequence[str], recipe: AgentRecipe,
             write_atomically(made / "card.json", msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")
             write_seen(made, trained_on(spec))
             made.replace(folder / name)
-    _write_pool(folder, pool, spec)
-    return folder / "pool.yaml"
+    twins = sorted(path.parent for path in folder.glob("*/config.json"))
+    models = {"high": spec} | {twin.name: ModelSpec(weights=str(twin), options=spec.options) for twin in twins}
+    title = f"{load_pool(pool).name}-twins"
+    return save_pool(folder / "pool.yaml", title, f"Twins of {pool}, made by 'mixroute quantize'.", models)
 
 
 def _spec(pool: str, model: str) -> ModelSpec:
@@ -137,19 +138,3 @@ def _without_pinning() -> Iterator[None]:
         yield
     finally:
         torch.Tensor.pin_memory = pin  # type: ignore[method-assign]
-
-
-def _write_pool(folder: Path, pool: str, spec: ModelSpec) -> None:
-    """A pool of the model, as ``high``, and its twins."""
-    high = spec.model_dump(exclude_defaults=True)
-    if spec.adapter:
-        high["adapter"] = str(Path(spec.adapter).resolve())
-    twins = sorted(path.parent.name for path in folder.glob("*/config.json"))
-    models = {"high": high} | {name: {"weights": name, "options": spec.options} for name in twins}
-    content = {
-        "schema": 1,
-        "name": f"{load_pool(pool).name}-twins",
-        "description": f"Twins of {pool}, made by 'mixroute quantize'.",
-        "models": models,
-    }
-    write_atomically(folder / "pool.yaml", yaml.safe_dump(content, sort_keys=False).encode())

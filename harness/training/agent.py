@@ -53,7 +53,8 @@ def train_agent(recipe: AgentRecipe, folder: Path) -> Path:
         MixrouteError: anything in recipe, data or weights that keeps it from training, or a folder of another recipe.
     """
     spec = _model_of(recipe)
-    lessons = [open_lesson(lesson) for lesson in recipe.lessons]
+    seen = trained_on(spec)
+    lessons = [open_lesson(lesson, seen) for lesson in recipe.lessons]
     dev = [open_instances(entry) for entry in recipe.dev]
     _check_apart(lessons, dev)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,10 +69,9 @@ def train_agent(recipe: AgentRecipe, folder: Path) -> Path:
 
 
 def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: list[OpenTask], folder: Path) -> None:
-    bare = spec.model_copy(update={"adapter": None})
-    base = weights_folder(bare)
+    base = weights_folder(spec.model_copy(update={"adapter": None}))
     tokenizer = AutoTokenizer.from_pretrained(base)
-    material = _material(recipe, lessons, Encoder(tokenizer), folder / "played")
+    material = _material(recipe, spec, lessons, Encoder(tokenizer), folder / "played")
     batches = batched(material.examples, recipe.batch_tokens, recipe.seed)
     games = DevGames(dev, recipe.seed)
 
@@ -99,7 +99,7 @@ def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: l
         card = Card(
             schema=1,
             name=recipe.name,
-            base=spec.model_dump(include={"weights", "adapter"} if recipe.continued else {"weights"}),
+            base=spec.model_dump(include={"weights", "adapter"}),
             recipe=recipe.model_dump(by_alias=True),
             examples=len(material.examples),
             tokens=tokens,
@@ -109,8 +109,7 @@ def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: l
             dev=history,
             provenance=provenance(),
         )
-        earlier = trained_on(spec if recipe.continued else bare)
-        write_card(result, card, [*earlier, *material.seen])
+        write_card(result, card, [*trained_on(spec), *material.seen])
         result.replace(folder / "model")
 
 
@@ -119,11 +118,9 @@ def _model_of(recipe: AgentRecipe) -> ModelSpec:
     if recipe.model not in pool.models:
         raise MixrouteError(f"pool '{pool.name}' has no model '{recipe.model}': it has {', '.join(pool.models)}")
     spec = pool.models[recipe.model]
-    if recipe.continued and spec.adapter is None:
-        raise MixrouteError(
-            f"model '{recipe.model}' of pool '{pool.name}' has no adapter to go on from: drop 'continued'"
-        )
-    return spec
+    if recipe.start and not (Path(recipe.start) / FILES[0]).exists():
+        raise MixrouteError(f"start = {recipe.start}: there is no adapter; train it first, or give another folder")
+    return spec.model_copy(update={"adapter": recipe.start})
 
 
 def _check_apart(lessons: Sequence[OpenTask], dev: Sequence[OpenTask]) -> None:
@@ -149,12 +146,14 @@ def _claim(folder: Path, recipe: AgentRecipe) -> None:
     write_atomically(path, json.dumps(content, indent=1).encode())
 
 
-def _material(recipe: AgentRecipe, lessons: Sequence[OpenTask], encoder: Encoder, played: Path) -> _Material:
+def _material(
+    recipe: AgentRecipe, spec: ModelSpec, lessons: Sequence[OpenTask], encoder: Encoder, played: Path
+) -> _Material:
     examples: list[Example] = []
     seen: list[str] = []
     for lesson, opened in zip(recipe.lessons, lessons, strict=True):
         before, too_long = len(examples), 0
-        episodes = played_by_model(recipe, lesson, played) if lesson.takeover else None
+        episodes = played_by_model(recipe, spec, lesson, played) if lesson.takeover else None
         for shown in demonstrations(lesson, opened, recipe.seed, episodes):
             example = encode(shown, opened.task, encoder)
             if len(example.ids) > recipe.longest:
@@ -175,11 +174,12 @@ def _prepared(recipe: AgentRecipe, spec: ModelSpec, base: str | Path) -> nn.Modu
     """The model to train: float32 weights, with adapters if the recipe has them."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
-    start: str | Path = base if recipe.lora or not recipe.continued else weights_folder(spec)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        base if recipe.lora else weights_folder(spec), dtype=torch.float32
+    )
     if recipe.lora is None:
         return model
-    if recipe.continued:
+    if spec.adapter:
         return PeftModel.from_pretrained(model, str(spec.adapter), is_trainable=True)
     config = LoraConfig(
         r=recipe.lora.rank, lora_alpha=recipe.lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM"

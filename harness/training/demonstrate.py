@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.contracts import Expert, Task, Teachable
@@ -26,14 +26,18 @@ class Demonstration:
     final: Observation
 
 
-def open_lesson(lesson: Lesson) -> OpenTask:
+def open_lesson(lesson: Lesson, seen: Collection[str] = ()) -> OpenTask:
     """Open a lesson's task.
+
+    Args:
+        lesson: What to open.
+        seen: What the model was trained on before, as ``trained_on`` names it.
 
     Raises:
         MixrouteError: the task has no expert, or what ``open_instances`` raises.
     """
     entry = TaskEntry(task=lesson.task, split=lesson.split, args=lesson.args, limit=lesson.limit)
-    opened = open_instances(entry)
+    opened = open_instances(entry, without=seen if lesson.unseen else ())
     if not isinstance(opened.task, Teachable):
         raise MixrouteError(f"task '{lesson.task}' has no expert to learn from: give it an 'expert' method")
     return opened

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from harness.contracts import Backend
 from harness.plugins import open_router
-from harness.pool import ModelSpec, open_backend
+from harness.pool import ModelSpec, open_backend, save_pool
 from harness.rollout import Play, play_all
 from harness.run import OpenTask, SuiteRunner
 from harness.suite import RouterEntry, Suite, TaskEntry
@@ -80,13 +80,14 @@ class DevGames:
         return observer.finished
 
 
-def played_by_model(recipe: AgentRecipe, lesson: Lesson, folder: Path) -> dict[str, Episode]:
-    """The lesson's instances as the recipe's model plays them, by id; those in ``folder`` are not played again."""
+def played_by_model(recipe: AgentRecipe, spec: ModelSpec, lesson: Lesson, folder: Path) -> dict[str, Episode]:
+    """The lesson's instances as the model ``spec`` plays them, by id; those in ``folder`` are not played again."""
+    pool = save_pool(folder / "pool.yaml", recipe.name, "The model before training.", {recipe.model: spec})
     entry = TaskEntry(task=lesson.task, split=lesson.split, args=lesson.args, limit=lesson.limit)
     suite = Suite(
         schema=1,
         name=recipe.name,
-        pool=recipe.pool,
+        pool=str(pool),
         tasks=[entry],
         routers=[RouterEntry(router="always", args={"model": recipe.model})],
         seeds=[recipe.seed],

@@ -23,6 +23,8 @@ class Lesson(Strict):
     """A fixed sample, spread evenly over the kinds of instance; default all."""
     slips: float = Field(0.0, ge=0, lt=1)
     """Chance that a step is a mistake, which the expert then mends; mistakes are read and not learned."""
+    unseen: bool = False
+    """Leaves out what the adapter under ``start`` was trained on."""
     takeover: bool = False
     """The model plays first, as it is when training begins, and the expert takes over where the model left its path
     (DAgger). Otherwise the expert plays from the start."""
@@ -48,8 +50,8 @@ class AgentRecipe(Strict):
     """Played greedily during training, never trained on."""
     lora: Lora | None = Lora()
     """``null`` trains all weights."""
-    continued: bool = False
-    """Whether to go on from the adapter that the pool names; otherwise it is left aside."""
+    start: str | None = None
+    """Folder of an adapter to go on from, relative to where the command is run. What the pool names is left aside."""
     epochs: float = Field(1.0, gt=0)
     learning_rate: float = Field(1e-3, gt=0)
     """At its peak; it rises over ``warmup`` of all updates and falls along a cosine."""
@@ -71,8 +73,8 @@ class AgentRecipe(Strict):
             for lesson in self.lessons:
                 if (dev.task, dev.split) == (lesson.task, lesson.split):
                     raise ValueError(f"dev plays split '{dev.split}' of task '{dev.task}', which a lesson trains on")
-        if any(lesson.takeover for lesson in self.lessons) and not self.continued:
-            raise ValueError("a lesson with 'takeover' needs a model that plays: set 'continued: true'")
+        if any(lesson.takeover for lesson in self.lessons) and not self.start:
+            raise ValueError("a lesson with 'takeover' needs a model that plays: name its adapter under 'start'")
         return self
 
 

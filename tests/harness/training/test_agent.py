@@ -72,16 +72,18 @@ def test_learns_and_what_it_ships_can_be_played(tmp_path: Path, tiny_pool: Path,
 
 def test_a_second_round_starts_from_what_the_first_one_does(tmp_path: Path, tiny_pool: Path) -> None:
     mixroute("train", "agent", write_recipe(tmp_path, tiny_pool, epochs=1), "--out", "one", cwd=tmp_path)
-    weights = load_pool(str(tiny_pool)).models["high"].weights
-    models = {"high": {"weights": weights, "adapter": "one/model"}}
-    (tmp_path / "pool.yaml").write_text(yaml.safe_dump({"schema": 1, "name": "tuned", "models": models}))
-    lessons = [{"task": "alfworld-gen", "args": {"games": 4, "seed": 100, "step_cap": 30}, "takeover": True}]
-    recipe = write_recipe(tmp_path, tmp_path / "pool.yaml", lessons=lessons, continued=True, epochs=1)
+    lessons = [
+        {"task": "alfworld-gen", "args": {"games": 4, "step_cap": 30}, "takeover": True},
+        {"task": "alfworld-gen", "args": {"games": 12}, "unseen": True},
+    ]
+    recipe = write_recipe(tmp_path, tiny_pool, lessons=lessons, start="one/model", epochs=1)
     mixroute("train", "agent", recipe, "--out", "two", cwd=tmp_path)
     assert len(list((tmp_path / "two" / "played").rglob("episodes.jsonl"))) == 1
     one, two = (trained_on(ModelSpec(weights="", adapter=str(tmp_path / n / "model"))) for n in ("one", "two"))
     assert len(one) == 8
     assert one < two
+    assert len(two) == 12
+    assert json.loads((tmp_path / "two" / "model" / "card.json").read_text())["examples"] == 4 + 4
     before, after = (load_file(tmp_path / n / "model" / "adapter_model.safetensors") for n in ("one", "two"))
     assert before.keys() == after.keys()
 
@@ -126,8 +128,8 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path, tiny_pool: Path) 
     [
         ({"dev": [{"task": "alfworld-gen", "split": "train"}]}, "which a lesson trains on"),
         ({"model": "medium"}, "no model 'medium'"),
-        ({"continued": True}, "no adapter to go on from"),
-        ({"lessons": [{"task": "alfworld-gen", "takeover": True}]}, "set 'continued: true'"),
+        ({"start": "nowhere"}, "nowhere: there is no adapter"),
+        ({"lessons": [{"task": "alfworld-gen", "takeover": True}]}, "name its adapter under 'start'"),
         ({"learningrate": 1}, "did you mean 'learning_rate'"),
         ({"lessons": [{"task": "alfworld-gen", "args": {"games": 2}}], "longest": 10}, "nothing to learn"),
     ],
