@@ -20,7 +20,7 @@ lint: $(READY) ## Style and types.
 	$(BIN)/mypy
 
 benchmark: $(READY) ## Timings; none of them is asserted.
-	$(BIN)/python -m pytest tests/benchmarks -o addopts= --benchmark-only --benchmark-columns=min,median,stddev,rounds
+	$(BIN)/python -m pytest tests/benchmarks -o addopts= -m 'not slow' --benchmark-only --benchmark-columns=min,median,stddev,rounds
 
 setup: $(READY) ## Only set up.
 
