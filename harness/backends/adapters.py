@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
 from pathlib import Path
 
-from filelock import FileLock
-
 from harness.backends.weights import package_weights
-from harness.cache import cache_folder
+from harness.cache import made_once
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec, PackageWeights
 
@@ -28,15 +25,8 @@ def weights_folder(spec: ModelSpec) -> str | Path:
     base = package_weights(spec.weights) if isinstance(spec.weights, PackageWeights) else spec.weights
     if spec.adapter is None:
         return base
-    folder = cache_folder("merged", _identity(base, Path(spec.adapter)))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-                merged = Path(scratch) / "merged"
-                merge(base, Path(spec.adapter), merged)
-                merged.replace(folder)
-    return folder
+    adapter = Path(spec.adapter)
+    return made_once("merged", _identity(base, adapter), lambda target: merge(base, adapter, target))
 
 
 def merge(base: str | Path, adapter: Path, target: Path) -> None:
@@ -65,14 +55,19 @@ def merge(base: str | Path, adapter: Path, target: Path) -> None:
 
 
 def _identity(base: str | Path, adapter: Path) -> str:
-    """Names a pair of weights and adapter by content; of local weights, by file names, sizes and times."""
-    digest = hashlib.sha256(str(base).encode())
-    for file in sorted(Path(base).glob("*.safetensors")) if Path(base).is_dir() else ():
-        state = file.stat()
-        digest.update(f"{file.name} {state.st_size} {state.st_mtime_ns}".encode())
+    digest = hashlib.sha256(identity(base).encode())
     for name in FILES:
         try:
             digest.update((adapter / name).read_bytes())
         except OSError as error:
             raise MixrouteError(f"adapter {adapter}: {name} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()[:16]
+
+
+def identity(weights: str | Path) -> str:
+    """Names weights by where they lie and, if that is a folder, by their files' names, sizes and times."""
+    digest = hashlib.sha256(str(weights).encode())
+    for file in sorted(Path(weights).glob("*.safetensors")) if Path(weights).is_dir() else ():
+        state = file.stat()
+        digest.update(f"{file.name} {state.st_size} {state.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]

@@ -26,6 +26,8 @@ from harness.config import Strict
 from harness.data import ModelCard
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
+from harness.quantization.rounding import rounded_folder
+from harness.quantization.schemes import SCHEMES
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports an optional kernel, to be fetched from a hub
 disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -38,13 +40,14 @@ class TransformersOptions(Strict):
     """``auto`` takes CUDA where there is one, else the CPU."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """What is computed in. The nominal bytes come from the checkpoint's own type, not from this."""
-    quantization: Literal["none", "nf4", "int8"] = "none"
-    """Done at load, by bitsandbytes: NF4 in blocks of 64 weights, or LLM.int8."""
-    max_batch: int = Field(32, ge=1)
+    quantization: Literal["none", "nf4", "int8", "rtn-w4", "rtn-w3", "rtn-w2"] = "none"
+    """Done by bitsandbytes at load: NF4 in blocks of 64 weights, or LLM.int8. Or round to nearest with 4, 3 or 2 bits,
+    packed once in the cache."""
+    max_batch: int = Field(default=32, ge=1)
     """Most sequences in one pass."""
-    max_rows: int = Field(1024, ge=1)
+    max_rows: int = Field(default=1024, ge=1)
     """Most tokens in one pass (a single longer prompt still runs whole)."""
-    kv_cache_mb: int = Field(1024, ge=1)
+    kv_cache_mb: int = Field(default=1024, ge=1)
     """Memory for key-value caches; see ``ContinuousBatching``."""
 
 
@@ -60,6 +63,8 @@ def load_model(
         MixrouteError: the weights cannot be read.
     """
     folder = weights_folder(spec)
+    if options.quantization in SCHEMES:
+        folder = rounded_folder(folder, options.quantization)
     device = options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     load: Any = AutoModelForCausalLM.from_pretrained
     try:
@@ -85,6 +90,8 @@ def load_model(
 def _quantization(folder: str | Path, options: TransformersOptions, device: str) -> dict[str, Any]:
     """Arguments for weights that are quantized at load, or that come quantized."""
     if _is_compressed(AutoConfig.from_pretrained(folder)):
+        if options.quantization in ("nf4", "int8"):
+            raise MixrouteError(f"{folder} is quantized already: leave out 'quantization: {options.quantization}'")
         return {"quantization_config": CompressedTensorsConfig(dequantize=True)}
     if options.quantization == "none":
         return {}

@@ -11,7 +11,7 @@ from harness.backends.encoding import Encoder
 from harness.backends.loading import TransformersOptions, load_model, model_card
 from harness.backends.memory import keep_freed_memory
 from harness.backends.packed import PackedModel
-from harness.backends.worker import DeviceWorker
+from harness.backends.worker import DeviceWorker, aside
 from harness.config import check
 from harness.data import Completion, ModelCard, Request
 from harness.errors import EpisodeError, MixrouteError
@@ -30,20 +30,22 @@ class TransformersBackend:
         if deterministic and options.dtype != "float32":
             raise MixrouteError(f"model '{name}': dtype {options.dtype} needs mode 'throughput'; set dtype: float32")
         keep_freed_memory()
-        model, self._tokenizer = load_model(name, spec, options)
+        aside(lambda: self._load(name, spec, options, deterministic))
+        self._worker = DeviceWorker.attach(self._card.details["device"], self._engine)
+
+    def _load(self, name: str, spec: ModelSpec, options: TransformersOptions, deterministic: bool) -> None:
+        model, tokenizer = load_model(name, spec, options)
         self._card = model_card(name, model, spec, options)
-        self._encoder = Encoder(self._tokenizer)
+        self._encoder = Encoder(tokenizer)
         self._context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
-        packed = PackedModel(model, deterministic=deterministic)
         self._engine = ContinuousBatching(
             name,
-            packed,
-            self._tokenizer,
+            PackedModel(model, deterministic=deterministic),
+            tokenizer,
             max_batch=options.max_batch,
             max_rows=options.max_rows,
             kv_cache_bytes=options.kv_cache_mb << 20,
         )
-        self._worker = DeviceWorker.attach(str(model.device), self._engine)
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; see ``harness.contracts.Backend``."""

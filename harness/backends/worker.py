@@ -6,7 +6,18 @@ import atexit
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, Protocol
+
+
+def aside(work: Callable[[], None]) -> None:
+    """Do ``work`` on a thread that ends with it, for what computes before the worker does.
+
+    A thread that has computed keeps a pool of OpenMP threads until it ends. While there are several pools, every
+    parallel loop of the process waits the slow way.
+    """
+    with ThreadPoolExecutor(1, "mixroute-aside") as executor:
+        executor.submit(work).result()
 
 
 class Engine(Protocol):
@@ -57,10 +68,8 @@ class DeviceWorker:
         self._inbox.put(work)
 
     def detach(self, engine: Engine) -> None:
-        """Leave the engine out from now on; waits until no pass of it runs. The last one out ends the thread.
-
-        A thread that has computed keeps a pool of OpenMP threads; while those of several exist, every parallel loop of
-        the process waits the slow way.
+        """Leave the engine out from now on; waits until no pass of it runs. The last one out ends the thread (``aside``
+        says why).
         """
         done = threading.Event()
 

@@ -1,6 +1,6 @@
 """``mixroute quantize``: checkpoints in the compressed-tensors format, which transformers and vLLM read.
 
-The work is llm-compressor's (the extra ``quantize``). Calibration reads the agent's own prompts: episodes of the
+AWQ and GPTQ are llm-compressor's (the extra ``quantize``). Calibration reads the agent's own prompts: episodes of the
 recipe's lessons, in the very tokens of play.
 """
 
@@ -22,6 +22,7 @@ from harness.backends.encoding import Encoder
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec, load_pool, save_pool
 from harness.provenance import provenance
+from harness.quantization.rounding import group_of, open_dense, round_to_nearest
 from harness.quantization.schemes import Scheme, get_scheme
 from harness.trace import write_atomically
 from harness.training.card import trained_on, write_seen
@@ -90,40 +91,33 @@ def _calibration(recipe: AgentRecipe, base: Path) -> list[Example]:
 
 
 def _quantize(base: Path, scheme: Scheme, examples: Sequence[Example], target: Path) -> None:
+    if scheme.method == "rtn":
+        round_to_nearest(base, scheme, target)
+        return
     try:
         from datasets import Dataset
         from llmcompressor import oneshot
+        from llmcompressor.modifiers.awq import AWQModifier
+        from llmcompressor.modifiers.quantization import GPTQModifier
     except ImportError as error:
-        raise MixrouteError(f"quantizing needs llm-compressor ({error}): pip install 'mixroute[quantize]'") from error
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise MixrouteError(f"weights {base} cannot be read: {' '.join(str(error).split())[:300]}") from error
-    layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not model.get_output_embeddings()]
-    group = scheme.group(layer.in_features for layer in layers)
+        raise MixrouteError(
+            f"{scheme.method} needs llm-compressor ({error}): pip install 'mixroute[quantize]'"
+        ) from error
+    model, tokenizer = open_dense(base)
+    group = group_of(model, scheme)
     log.info("%s%d in groups of %d", scheme.method, scheme.bits, group)
-    arguments: dict[str, Any] = {}
-    if scheme.calibrated:
-        ids = [list(example.ids[:_LONGEST]) for example in examples]
-        arguments = {
-            "dataset": Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]}),
-            "num_calibration_samples": len(ids),
-            "max_seq_length": _LONGEST,
-        }
+    kind: Any = {"awq": AWQModifier, "gptq": GPTQModifier}[scheme.method]
+    ids = [list(example.ids[:_LONGEST]) for example in examples]
     with _without_pinning():
-        oneshot(model=model, recipe=_modifier(scheme, group), **arguments)
+        oneshot(
+            model=model,
+            recipe=kind(config_groups=scheme.config_groups(group), ignore=["lm_head"]),
+            dataset=Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]}),
+            num_calibration_samples=len(ids),
+            max_seq_length=_LONGEST,
+        )
     model.save_pretrained(target, save_compressed=True)
-    AutoTokenizer.from_pretrained(base).save_pretrained(target)
-
-
-def _modifier(scheme: Scheme, group: int) -> Any:  # noqa: ANN401 - one of llm-compressor's modifiers
-    from llmcompressor.modifiers.awq import AWQModifier
-    from llmcompressor.modifiers.quantization import GPTQModifier, QuantizationModifier
-
-    kind: Any = {"awq": AWQModifier, "gptq": GPTQModifier, "rtn": QuantizationModifier}[scheme.method]
-    return kind(config_groups=scheme.config_groups(group), ignore=["lm_head"])
+    tokenizer.save_pretrained(target)
 
 
 @contextmanager

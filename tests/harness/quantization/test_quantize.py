@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from harness import MixrouteError
-from harness.pool import load_pool
+from harness.backends.loading import TransformersOptions, load_model, model_card
+from harness.pool import ModelSpec, load_pool
 from harness.quantization.schemes import SCHEMES, get_scheme
 from tests.command import mixroute
 
@@ -78,6 +83,38 @@ def test_what_is_made_is_not_made_again(made: Path) -> None:
     arguments = ("--recipe", "../recipe.yaml", "--out", ".", "--scheme", "rtn-w4")
     mixroute("quantize", made / "pool.yaml", *arguments, cwd=made)
     assert (made / "rtn-w4" / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("name", ["rtn-w4", "rtn-w3", "rtn-w2"])
+def test_round_to_nearest_equals_that_of_llm_compressor(made: Path, tiny_weights: Path, name: str) -> None:
+    from llmcompressor import oneshot
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_weights)
+    groups: Any = SCHEMES[name].config_groups(64)
+    oneshot(model=model, recipe=QuantizationModifier(config_groups=groups, ignore=["lm_head"]))
+    model.save_pretrained(made.parent / name)
+    theirs, ours = (load_file(folder / name / "model.safetensors") for folder in (made.parent, made))
+    assert set(theirs) == set(ours)
+    assert all(torch.equal(theirs[key], ours[key]) for key in ours)
+
+
+def test_rounding_at_load_is_that_twin(
+    made: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIXROUTE_CACHE", str(tmp_path))
+    options = TransformersOptions(quantization="rtn-w3")
+    at_load = ModelSpec(weights=str(tiny_weights))
+    for _ in range(2):  # made, then found in the cache
+        model, _ = load_model("low", at_load, options)
+    twin, _ = load_model("low", ModelSpec(weights=str(made / "rtn-w3")), TransformersOptions())
+    state = twin.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    cards = [model_card("low", one, at_load, options) for one in (model, twin)]
+    assert cards[0].weight_bytes == cards[1].weight_bytes
+    assert cards[0].bits < 8
+    with pytest.raises(MixrouteError, match="quantized already"):
+        load_model("low", ModelSpec(weights=str(made / "rtn-w3")), TransformersOptions(quantization="nf4"))
 
 
 def test_wrong_names_are_refused(tmp_path: Path, tiny_pool: Path) -> None:
