@@ -138,6 +138,17 @@ def train_agent(
     out.print(f"weights and card are in {result}", highlight=False, markup=False)
 
 
+@train.command("average")
+def train_average(
+    adapters: Annotated[list[Path], typer.Argument(help="Folders of adapters, one trained on from the other.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder of the result.")],
+) -> None:
+    """Average adapters of one shape, tensor by tensor."""
+    from harness.training.average import average
+
+    out.print(f"weights and card are in {average(adapters, to)}", highlight=False, markup=False)
+
+
 @app.command()
 def quantize(
     pool_name: Annotated[str, typer.Argument(metavar="POOL", help="Name of a shipped pool, or a .yaml file.")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -70,9 +71,8 @@ def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
     if not instances:
         unseen = " that no model of the pool was trained on" if without else ""
         raise MixrouteError(f"task '{entry.task}' has no instance in split '{entry.split}'{unseen}")
-    ids = [one.id for one in instances]
-    for one in ids:
-        if ids.count(one) > 1:
+    for one, count in Counter(one.id for one in instances).items():
+        if count > 1:
             raise MixrouteError(f"task '{entry.task}' has two instances with the id {one}: make the data's ids unique")
     if not task.blocking:
         for instance in instances:
@@ -87,21 +87,23 @@ class SuiteRunner:
         suite: What to run.
         out: Folder of the runs; calibration runs go to its subfolder ``calibration``.
         console: Where progress is shown.
-        training: Whether the episodes are learned from and never reported, so that the models may have seen them.
+        learned_from: The suite's tasks, opened; what is learned from is never reported, so models may have seen it.
 
     Raises:
         MixrouteError: anything in the suite, the data, the weights or the folder that keeps it from running.
     """
 
-    def __init__(self, suite: Suite, out: Path, console: Console, *, training: bool = False) -> None:
+    def __init__(
+        self, suite: Suite, out: Path, console: Console, *, learned_from: Sequence[OpenTask] | None = None
+    ) -> None:
         self._suite = suite
         self._out = out
         self._console = console
         self._pool: Pool = load_pool(suite.pool)
         self._models: dict[str, Backend] = {}
         self._seen = frozenset().union(*(trained_on(spec) for spec in self._pool.models.values()))
-        self._reported = [open_instances(entry) for entry in suite.tasks]
-        for opened in () if training else self._reported:
+        self._reported = [open_instances(entry) for entry in suite.tasks] if learned_from is None else learned_from
+        for opened in self._reported if learned_from is None else ():
             for one in opened.instances:
                 if seen_as(opened.task.name, one.id) in self._seen:
                     raise MixrouteError(

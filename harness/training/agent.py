@@ -24,7 +24,7 @@ from harness.pool import ModelSpec, load_pool
 from harness.provenance import provenance
 from harness.run import OpenTask, open_instances
 from harness.trace import write_atomically
-from harness.training.card import Card, seen_as, trained_on, write_card
+from harness.training.card import Card, read_card, seen_as, trained_on, write_card
 from harness.training.demonstrate import demonstrations, open_lesson
 from harness.training.examples import IGNORED, Example, batched, encode
 from harness.training.play import DevGames, played_by_model
@@ -101,7 +101,7 @@ def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: l
         card = Card(
             schema=1,
             name=recipe.name,
-            base=spec.model_dump(include={"weights", "adapter"}),
+            base={**spec.model_dump(include={"weights", "adapter"}), "card": read_card(spec)},
             recipe=recipe.model_dump(by_alias=True),
             examples=len(material.examples),
             tokens=tokens,
@@ -162,7 +162,7 @@ def _material(
     seen: list[str] = []
     for lesson, opened in zip(recipe.lessons, lessons, strict=True):
         before, too_long = len(examples), 0
-        episodes = played_by_model(recipe, spec, lesson, played) if lesson.takeover else None
+        episodes = played_by_model(recipe, spec, lesson, opened, played) if lesson.takeover else None
         for shown in demonstrations(lesson, opened, recipe.seed, episodes):
             example = encode(shown, opened.task, encoder)
             if len(example.ids) > recipe.longest:

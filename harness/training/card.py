@@ -23,7 +23,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: int
     name: str
     base: Any
-    """The weights that training began from, as in the pool file."""
+    """The weights that training began from, as in the pool file, and their own card if they have one."""
     recipe: Mapping[str, Any]
     examples: int
     tokens: int
@@ -55,17 +55,38 @@ def seen_as(task: str, instance: str) -> str:
     return f"{task} {instance}"
 
 
+def read_card(spec: ModelSpec) -> Any:  # noqa: ANN401 - JSON
+    """The card of a model's weights or adapter; None for those without.
+
+    Raises:
+        MixrouteError: it is damaged.
+    """
+    path = _beside(spec, CARD)
+    if path is None:
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except (msgspec.DecodeError, OSError) as error:
+        raise MixrouteError(f"{path} cannot be read ({error}): get the weights again, with their card") from error
+
+
 def trained_on(spec: ModelSpec) -> frozenset[str]:
     """The instances that a model's weights or adapter were trained on, by ``seen_as``; none for those without a card.
 
     Raises:
         MixrouteError: the list is damaged.
     """
-    folder = spec.adapter or spec.weights
-    path = Path(folder) / SEEN if isinstance(folder, str) else None
-    if path is None or not path.exists():
+    path = _beside(spec, SEEN)
+    if path is None:
         return frozenset()
     try:
         return frozenset(lzma.decompress(path.read_bytes()).decode().splitlines())
     except (lzma.LZMAError, UnicodeDecodeError, OSError) as error:
         raise MixrouteError(f"{path} cannot be read ({error}): get the weights again, with their card") from error
+
+
+def _beside(spec: ModelSpec, name: str) -> Path | None:
+    """The file with this name beside the adapter, or beside the weights where there is none."""
+    folder = spec.adapter or spec.weights
+    path = Path(folder) / name if isinstance(folder, str) else None
+    return path if path is not None and path.exists() else None

@@ -106,13 +106,22 @@ def _slip(observation: Observation, offered: set[str], rng: random.Random) -> st
 
 
 def _astray(episode: Episode, expert: Expert, rng: random.Random) -> list[Turn]:
-    """The player's turns up to some point soon after it first left the expert's path; none if it never did."""
+    """The player's turns up to some point soon after it left the expert's path; none if it never did.
+
+    Where the game was won, the first departure counts; where it was lost, any, since the one that lost it may come
+    late. Departures at one and the same observation, as of a player that repeats itself, count as one.
+    """
     turns = [Turn(Observation(s.observation, tuple(s.admissible)), s.text, s.action) for s in episode.steps]
+    departures: dict[str, int] = {}
     for index, turn in enumerate(turns):
         if turn.action != expert.act(turns[:index], turn.observation):
-            return turns[: rng.randint(index + 1, min(index + _FOLLOWED, len(turns)))]
-    return []
+            departures.setdefault(turn.observation.text, index)
+    if not departures:
+        return []
+    found = list(departures.values())
+    left = found[0] if episode.success else rng.choice(found)
+    return turns[: rng.randint(left + 1, min(left + _FOLLOWED, len(turns)))]
 
 
 _FOLLOWED = 6
-"""Steps that a player is followed at most after its first departure; lost players soon repeat themselves."""
+"""Steps that a player is followed at most after a departure; lost players soon repeat themselves."""

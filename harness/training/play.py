@@ -13,7 +13,7 @@ from harness.plugins import open_router
 from harness.pool import ModelSpec, open_backend, save_pool
 from harness.rollout import Play, play_all
 from harness.run import OpenTask, SuiteRunner
-from harness.suite import RouterEntry, Suite, TaskEntry
+from harness.suite import RouterEntry, Suite
 from harness.trace import Episode, EpisodeTiming, content_hash, find_runs, read_episodes
 from harness.training.recipe import AgentRecipe, Lesson
 
@@ -80,20 +80,21 @@ class DevGames:
         return observer.finished
 
 
-def played_by_model(recipe: AgentRecipe, spec: ModelSpec, lesson: Lesson, folder: Path) -> dict[str, Episode]:
+def played_by_model(
+    recipe: AgentRecipe, spec: ModelSpec, lesson: Lesson, opened: OpenTask, folder: Path
+) -> dict[str, Episode]:
     """The lesson's instances as the model ``spec`` plays them, by id; those in ``folder`` are not played again."""
     pool = save_pool(folder / "pool.yaml", recipe.name, "The model before training.", {recipe.model: spec})
-    entry = TaskEntry(task=lesson.task, split=lesson.split, args=lesson.args, limit=lesson.limit)
     suite = Suite(
         schema=1,
         name=recipe.name,
         pool=str(pool),
-        tasks=[entry],
+        tasks=[opened.entry],
         routers=[RouterEntry(router="always", args={"model": recipe.model})],
         seeds=[recipe.seed],
         mode="throughput",
         concurrency=_CONCURRENCY,
     )
-    there = folder / content_hash(entry.model_dump())[:8]
-    SuiteRunner(suite, there, Console(stderr=True), training=True).run()
+    there = folder / content_hash(lesson.model_dump())[:8]
+    SuiteRunner(suite, there, Console(stderr=True), learned_from=[opened]).run()
     return {e.instance: e for run in find_runs(there) for e in read_episodes(run) if not e.error}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -70,22 +71,35 @@ def test_learns_and_what_it_ships_can_be_played(tmp_path: Path, tiny_pool: Path,
     assert not (tmp_path / "refused").exists()
 
 
-def test_a_second_round_starts_from_what_the_first_one_does(tmp_path: Path, tiny_pool: Path) -> None:
+def test_a_second_round_starts_from_the_first_and_both_are_averaged(tmp_path: Path, tiny_pool: Path) -> None:
     mixroute("train", "agent", write_recipe(tmp_path, tiny_pool, epochs=1), "--out", "one", cwd=tmp_path)
     lessons = [
         {"task": "alfworld-gen", "args": {"games": 4, "step_cap": 30}, "takeover": True},
+        {"task": "alfworld-gen", "args": {"games": 10, "step_cap": 30}, "takeover": True, "unseen": True},
         {"task": "alfworld-gen", "args": {"games": 12}, "unseen": True},
     ]
     recipe = write_recipe(tmp_path, tiny_pool, lessons=lessons, start="one/model", epochs=1)
     mixroute("train", "agent", recipe, "--out", "two", cwd=tmp_path)
-    assert len(list((tmp_path / "two" / "played").rglob("episodes.jsonl"))) == 1
+    assert len(list((tmp_path / "two" / "played").rglob("episodes.jsonl"))) == 2
     one, two = (trained_on(ModelSpec(weights="", adapter=str(tmp_path / n / "model"))) for n in ("one", "two"))
     assert len(one) == 8
     assert one < two
     assert len(two) == 12
-    assert json.loads((tmp_path / "two" / "model" / "card.json").read_text())["examples"] == 4 + 4
-    before, after = (load_file(tmp_path / n / "model" / "adapter_model.safetensors") for n in ("one", "two"))
-    assert before.keys() == after.keys()
+    first, second = (json.loads((tmp_path / n / "model" / "card.json").read_text()) for n in ("one", "two"))
+    assert second["examples"] == 4 + 2 + 4
+    assert second["base"]["card"] == first
+
+    average = ("train", "average", "one/model")
+    mixroute(*average, "two/model", "--out", "mean", cwd=tmp_path)
+    folders = [tmp_path / name for name in ("one/model", "two/model", "mean")]
+    before, after, mean = (load_file(folder / "adapter_model.safetensors") for folder in folders)
+    assert any(not torch.equal(before[key], after[key]) for key in mean)
+    assert all(torch.equal(mean[key], ((before[key].double() + after[key]) / 2).to(mean[key].dtype)) for key in mean)
+    assert trained_on(ModelSpec(weights="", adapter=str(folders[2]))) == two
+    assert json.loads((folders[2] / "card.json").read_text())["mean_of"] == [first, second]
+    assert "name two or more" in mixroute(*average, "--out", "x", cwd=tmp_path, code=2).stderr
+    assert "mean exists" in mixroute(*average, "two/model", "--out", "mean", cwd=tmp_path, code=2).stderr
+    assert "cannot be read" in mixroute(*average, "two", "--out", "x", cwd=tmp_path, code=2).stderr
 
 
 def suite(folder: Path, split: str) -> Path:

@@ -1,0 +1,73 @@
+"""The mean of adapters that were trained from one another.
+
+Small batches leave the weights scattered around a better middle, which a mean finds without training.
+Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018; Wortsman et al.,
+"Model Soups", 2022.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from harness.backends.adapters import FILES
+from harness.errors import MixrouteError
+from harness.pool import ModelSpec
+from harness.provenance import provenance
+from harness.trace import write_atomically
+from harness.training.card import CARD, read_card, trained_on, write_seen
+
+
+def average(adapters: Sequence[Path], folder: Path) -> Path:
+    """Write the mean of ``adapters``, tensor by tensor, with a card that holds theirs.
+
+    Args:
+        adapters: Folders of LoRA adapters of one shape. The factors of a product are averaged apart, so the mean is
+            of use only for adapters close to one another: one trained on from the other, or both from a third.
+        folder: Where it goes; must not exist.
+
+    Raises:
+        MixrouteError: an adapter cannot be read, they are of different shapes, or ``folder`` exists.
+    """
+    if len(adapters) < 2:
+        raise MixrouteError(f"an average of {len(adapters)} adapter: name two or more")
+    if folder.exists():
+        raise MixrouteError(f"{folder} exists: use another --out")
+    configs, tensors = zip(*(_read(adapter) for adapter in adapters), strict=True)
+    for adapter, config, state in zip(adapters, configs, tensors, strict=True):
+        same = {key: value.shape for key, value in state.items()} == {k: v.shape for k, v in tensors[0].items()}
+        if not same or config != configs[0]:
+            raise MixrouteError(f"adapters {adapters[0]} and {adapter} differ in shape: average those of one recipe")
+    mean = {
+        key: torch.stack([state[key].double() for state in tensors]).mean(0).to(value.dtype)
+        for key, value in tensors[0].items()
+    }
+    specs = [ModelSpec(weights="", adapter=str(adapter)) for adapter in adapters]
+    cards = [read_card(spec) for spec in specs]
+    card = {"schema": 1, "name": folder.name, "mean_of": cards, "provenance": provenance()}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        made = Path(scratch) / "mean"
+        made.mkdir()
+        (made / FILES[0]).write_bytes((adapters[0] / FILES[0]).read_bytes())
+        save_file(mean, made / FILES[1], metadata={"format": "pt"})
+        write_seen(made, frozenset().union(*map(trained_on, specs)))
+        write_atomically(made / CARD, msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
+        made.replace(folder)
+    return folder
+
+
+def _read(adapter: Path) -> tuple[Any, dict[str, torch.Tensor]]:
+    try:
+        config = json.loads((adapter / FILES[0]).read_bytes())
+        return {key: config.get(key) for key in ("r", "lora_alpha", "peft_type")}, load_file(adapter / FILES[1])
+    except (OSError, ValueError, SafetensorError) as error:
+        raise MixrouteError(f"adapter {adapter} cannot be read: {error}") from error
