@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,13 +72,14 @@ def load_model(
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         extra = _quantization(folder, options, device)
-        model, loading = load(
-            folder,
-            dtype=getattr(torch, options.dtype),
-            attn_implementation=attention,
-            output_loading_info=True,
-            **extra,
-        )
+        with redirect_stderr(StringIO()):  # where compressed-tensors draws its progress
+            model, loading = load(
+                folder,
+                dtype=getattr(torch, options.dtype),
+                attn_implementation=attention,
+                output_loading_info=True,
+                **extra,
+            )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise MixrouteError(f"weights of model '{name}' ({folder}) cannot be read: {reason}") from error

@@ -40,7 +40,7 @@ class Played:
 def test_play(
     benchmark: Benchmark, capsys: pytest.CaptureFixture[str], smollm2: dict[str, Backend], router: str
 ) -> None:
-    task = open_task("alfworld-gen", split="test", prompt="few-shot", step_cap=STEPS)
+    task = open_task("alfworld-gen", split="test", step_cap=STEPS)
     instances = sample(task.instances(), GAMES)
     play = Play("benchmark", 0, 0.0, task, open_router(router), smollm2, 60.0)
 
