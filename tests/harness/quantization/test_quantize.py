@@ -112,7 +112,7 @@ def test_rounding_at_load_is_that_twin(
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
     cards = [model_card("low", one, at_load, options) for one in (model, twin)]
     assert cards[0].weight_bytes == cards[1].weight_bytes
-    assert cards[0].bits < 8
+    assert cards[0].bits < 32 / 3  # the embedding keeps its 32
     with pytest.raises(MixrouteError, match="quantized already"):
         load_model("low", ModelSpec(weights=str(made / "rtn-w3")), TransformersOptions(quantization="nf4"))
 
