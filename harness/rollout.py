@@ -88,16 +88,19 @@ async def play_all(play: Play, instances: Sequence[Instance], concurrency: int, 
         for instance in waiting:
             observer.episode_finished(*await _play_one(play, instance, watchdog, observer))
 
+    end: BaseException | None = None  # raised below: Python 3.11.2 wraps what an except* clause raises in a group
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(concurrency, len(instances))):
                 group.create_task(worker())
     except* RunStopped as stopped:
-        raise _first(stopped) from None
+        end = _first(stopped)
     except* Stuck:
-        raise RouterStopped("the router kept the event loop busy: mend it, or raise router_timeout") from None
+        end = RouterStopped("the router kept the event loop busy: mend it, or raise router_timeout")
     finally:
         watchdog.close()
+    if end is not None:
+        raise end
 
 
 def _first(group: BaseExceptionGroup[RunStopped]) -> RunStopped:
