@@ -6,33 +6,25 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
 
-from harness.data import Message, Observation, Prompt, Turn
+from harness.data import Observation, Prompt, Turn
 from harness.errors import MixrouteError
 from tasks.alfworld.dialect import Dialect, translate
 from tasks.alfworld.game import Game
 from tasks.alfworld.generate import GeneratedGame
 from tasks.alfworld.texts import BANNER
+from tasks.prompting import Template
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """The texts of one prompt format. Every turn is rendered alone, so each prompt extends the one before."""
+class _Template(Template):
+    """In the instruction, ``{put}`` is the dialect's put command; in ``admissible``, ``{commands}`` is the list."""
 
-    format: Literal["chat", "plain"]
-    instruction: str
-    """``{put}`` is the dialect's put command."""
-    admissible: str
-    """Follows an observation where admissible commands are shown; ``{commands}`` is their list."""
-    after_observation: str
-    after_completion: str
-    """Completes what the model wrote to what the next turn's prompt holds: the stop string in plain text."""
     examples: tuple[int, ...] = ()
     """Generated train games whose walkthroughs are shown after the instruction."""
 
 
-_COMPACT = Template(
+_COMPACT = _Template(
     format="plain",
     instruction=(
         "You act in a house, one command a line: look, inventory, go to R, open R, close R, examine X, use O, "
@@ -49,7 +41,7 @@ TEMPLATES = {
     "compact": _COMPACT,
     # For models that were never trained on the task: without an example they answer with an empty line.
     "few-shot": replace(_COMPACT, examples=(2,)),
-    "chat": Template(
+    "chat": _Template(
         format="chat",
         instruction=(
             "You act in a house through a text interface to reach the goal you are given. Each of your replies is one "
@@ -94,19 +86,12 @@ class Prompter:
 
     def render(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
         """The prompt for the step after ``turns``."""
-        template = self._template
-        messages = [Message("system", self._instruction)] if template.format == "chat" else []
-        opening = "" if template.format == "chat" else self._instruction
-        for turn in turns:
-            messages.append(Message("user", opening + self._shown(turn.observation)))
-            messages.append(Message("assistant", turn.text + template.after_completion))
-            opening = ""
-        messages.append(Message("user", opening + self._shown(observation)))
-        return Prompt(tuple(messages), template.format)
+        shown = [self._shown(one) for one in (*(turn.observation for turn in turns), observation)]
+        return self._template.render(self._instruction, turns, shown)
 
     def answer(self, action: str) -> str:
-        """What a model writes to take ``action``; in plain text it goes on after the ``>``."""
-        return action if self._template.format == "chat" else f" {action}"
+        """What a model writes to take ``action``."""
+        return self._template.answer(action)
 
     def _example(self, number: int, dialect: Dialect) -> str:
         """A generated train game won by its walkthrough, as text; lists of admissible commands are left out."""
@@ -122,14 +107,9 @@ class Prompter:
         text = _plain(observation.text)
         if self._show_admissible:
             text += self._template.admissible.format(commands=", ".join(observation.admissible))
-        return text + self._template.after_observation
+        return text
 
 
 def _plain(observation: str) -> str:
     """An observation without the banner and without empty lines."""
     return observation.removeprefix(BANNER).strip().replace("\n\n", "\n")
-
-
-def parse_action(text: str) -> str:
-    """The first line of ``text`` without surrounding whitespace and without a leading ``> ``; nothing is repaired."""
-    return text.partition("\n")[0].strip().removeprefix("> ")

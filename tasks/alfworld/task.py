@@ -20,6 +20,7 @@ from tasks.alfworld.generate import GeneratedGame, games_of
 from tasks.alfworld.official import OFFICIAL
 from tasks.alfworld.original import OriginalEnvironment, check_installed
 from tasks.alfworld.pddl import PddlError
+from tasks.prompting import parse_action
 
 ENGINES = ("native", "textworld")
 
@@ -106,7 +107,7 @@ class GameTask(ABC):
 
     def parse_action(self, text: str) -> str:
         """The first line of ``text``, stripped, without a leading ``> ``. Nothing is repaired."""
-        return prompts.parse_action(text)
+        return parse_action(text)
 
     def expert(self) -> Expert:
         """A handcoded player; see ``tasks.alfworld.expert``."""

@@ -7,23 +7,16 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
 
-from harness.data import Message, Observation, Prompt, Turn
+from harness.data import Observation, Prompt, Turn
 from harness.errors import MixrouteError
+from tasks.prompting import Template
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """The texts of one prompt format. Every turn is rendered alone, so each prompt extends the one before."""
+class _Template(Template):
+    """In ``admissible``, ``{actions}`` is the list."""
 
-    format: Literal["chat", "plain"]
-    instruction: str
-    admissible: str
-    """Follows an observation where admissible actions are shown; ``{actions}`` is their list."""
-    after_observation: str
-    after_completion: str
-    """Completes what the model wrote to what the next turn's prompt holds: the stop string in plain text."""
     cut: str = " ..."
     """Ends a page or list that goes on."""
     same: str = "The page is as it was."
@@ -33,14 +26,14 @@ class Template:
 TEMPLATES = {
     # Page and action alternate. The page's turn ends with ">", so the model's text begins with a space and token
     # boundaries are the same in training and in play.
-    "compact": Template(
+    "compact": _Template(
         format="plain",
         instruction="You shop for what is asked, one action a line: search[words], click[name].\n",
         admissible="\nAdmissible: {actions}",
         after_observation="\n>",
         after_completion="\n",
     ),
-    "chat": Template(
+    "chat": _Template(
         format="chat",
         instruction=(
             "You shop on a website through a text interface: find the product that the instruction asks for, choose "
@@ -103,20 +96,13 @@ class Prompter:
 
     def render(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
         """The prompt for the step after ``turns``."""
-        template = self._template
-        messages = [Message("system", template.instruction)] if template.format == "chat" else []
-        opening = "" if template.format == "chat" else template.instruction
-        before: Observation | None = None
-        for turn in turns:
-            messages.append(Message("user", opening + self._shown(turn.observation, before)))
-            messages.append(Message("assistant", turn.text + template.after_completion))
-            opening, before = "", turn.observation
-        messages.append(Message("user", opening + self._shown(observation, before)))
-        return Prompt(tuple(messages), template.format)
+        seen = [*(turn.observation for turn in turns), observation]
+        shown = [self._shown(now, before) for before, now in zip([None, *seen], seen, strict=False)]
+        return self._template.render(self._template.instruction, turns, shown)
 
     def answer(self, action: str) -> str:
-        """What a model writes to take ``action``; in plain text it goes on after the ``>``."""
-        return action if self._template.format == "chat" else f" {action}"
+        """What a model writes to take ``action``."""
+        return self._template.answer(action)
 
     def _shown(self, observation: Observation, before: Observation | None) -> str:
         if before is not None and observation.text == before.text:
@@ -125,7 +111,7 @@ class Prompter:
             shown = self._cut(_told(observation.text, before is None).replace(" [SEP] ", "\n").strip())
         if self._show_admissible:
             shown += self._template.admissible.format(actions=self._listed(observation.admissible))
-        return shown + self._template.after_observation
+        return shown
 
     def _cut(self, text: str) -> str:
         for number, unit in enumerate(_UNIT.finditer(text)):
@@ -149,8 +135,3 @@ def _told(text: str, first: bool) -> str:
         if found:
             return found["told"] if first else found["rest"]
     return text
-
-
-def parse_action(text: str) -> str:
-    """The first line of ``text`` without surrounding whitespace and without a leading ``> ``; nothing is repaired."""
-    return text.partition("\n")[0].strip().removeprefix("> ")

@@ -13,6 +13,7 @@ from typing import Any, cast, overload
 from harness.contracts import Environment
 from harness.data import Instance, Observation, Prompt, Turn
 from harness.errors import MixrouteError
+from tasks.prompting import parse_action
 from tasks.webshop import prompt as prompts
 from tasks.webshop.catalogue import Catalogue, load_catalogue, open_catalogue
 from tasks.webshop.environment import FORMS, Form, WebShopEnvironment
@@ -114,7 +115,7 @@ class ShopTask:
 
     def parse_action(self, text: str) -> str:
         """The first line of ``text``, stripped, without a leading ``> ``. Nothing is repaired."""
-        return prompts.parse_action(text)
+        return parse_action(text)
 
     def completion_text(self, action: str) -> str:
         """What a model writes to take ``action``."""
