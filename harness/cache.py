@@ -16,7 +16,10 @@ def cache_folder(*parts: str) -> Path:
 
 
 def made_once(kind: str, identity: str, make: Callable[[Path], None]) -> Path:
-    """The cached folder ``kind/identity``; ``make`` writes it the first time, and processes wait for one another."""
+    """The cached folder ``kind/identity``; ``make`` writes it the first time, and processes wait for one another.
+
+    ``make`` gets the path to write to; the folder around it is its own, for whatever it needs on the way.
+    """
     folder = cache_folder(kind, identity)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):

