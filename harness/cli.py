@@ -56,6 +56,7 @@ def run(
     limit: Annotated[int | None, typer.Option(min=1, help="Play so many instances of each task.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Root seed instead of the suite's; may be repeated.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Episodes at once.")] = None,
+    reuse: Annotated[bool, typer.Option(help="Take greedy answers that were computed before from the cache.")] = True,
 ) -> None:
     """Play a suite. The same command again plays only what is missing."""
     from harness.run import SuiteRunner
@@ -72,7 +73,7 @@ def run(
         changes["concurrency"] = concurrency
     folder = to or Path("runs") / chosen.name
     try:
-        SuiteRunner(chosen.model_copy(update=changes), folder, err).run()
+        SuiteRunner(chosen.model_copy(update=changes), folder, err, reuse=reuse).run()
     except KeyboardInterrupt:
         err.print("interrupted: finished episodes are kept; the same command goes on from here")
         raise typer.Exit(130) from None

@@ -11,6 +11,7 @@ from harness.data import Completion, Instance, ModelCard, Observation, Prompt, R
 if TYPE_CHECKING:
     import random
 
+    from harness.answers import AnswerStore
     from harness.trace import Episode
 
 Granularity = Literal["query", "step", "token"]
@@ -113,6 +114,15 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Stop threads and free the weights."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A backend that can keep greedy answers and give them again instead of computing."""
+
+    def remember(self, store: AnswerStore) -> None:
+        """Look in ``store`` before computing, and keep there what is computed."""
         ...
 
 

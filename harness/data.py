@@ -105,6 +105,8 @@ class Completion:
     prompt_tokens: int
     cached_tokens: int
     timing: Timing = field(default=Timing(), compare=False)
+    reused: bool = field(default=False, compare=False)
+    """Whether it was computed earlier and kept; see ``harness.answers``. ``timing`` is then that of the first time."""
     parts: tuple[Completion, ...] = ()
     """The completions that this one was joined from; see ``join``."""
 

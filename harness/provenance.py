@@ -29,6 +29,12 @@ def provenance() -> dict[str, Any]:
     }
 
 
+@cache
+def computed_by() -> dict[str, Any]:
+    """The part of it that a model's answer may depend on."""
+    return {"packages": _versions(), "hardware": {key: _hardware()[key] for key in ("cpu", "threads", "gpus")}}
+
+
 def source_of(cls: type[Any]) -> dict[str, Any]:
     """A class and the SHA-256 of the file that defines it."""
     return {"class": f"{cls.__module__}.{cls.__qualname__}", "sha256": _source_hash(cls)}

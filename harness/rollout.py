@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol, TypeVar
 
 from harness.contracts import Backend, Environment, Router, Task
@@ -236,7 +236,7 @@ def _record(
             model=end.model,
         )
     )
-    measured = [CallTiming(c.timing.queue, c.timing.prefill, c.timing.decode, c.timing.latency) for c in calls]
+    measured = [CallTiming(**asdict(call.timing), reused=call.reused) for call in calls]
     live.timings.append(StepTiming(environment_seconds, router_seconds, measured))
 
 

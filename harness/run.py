@@ -14,7 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from harness.contracts import Backend, Calibrated, Router, Task
+from harness.answers import AnswerStore
+from harness.contracts import Backend, Calibrated, Remembering, Router, Task
 from harness.data import Instance
 from harness.errors import MixrouteError
 from harness.plugins import open_router, open_task
@@ -87,6 +88,7 @@ class SuiteRunner:
         suite: What to run.
         out: Folder of the runs; calibration runs go to its subfolder ``calibration``.
         console: Where progress is shown.
+        reuse: Whether answers that were computed before, in this run or another, are taken from ``AnswerStore``.
         learned_from: The suite's tasks, opened; what is learned from is never reported, so models may have seen it.
 
     Raises:
@@ -94,11 +96,18 @@ class SuiteRunner:
     """
 
     def __init__(
-        self, suite: Suite, out: Path, console: Console, *, learned_from: Sequence[OpenTask] | None = None
+        self,
+        suite: Suite,
+        out: Path,
+        console: Console,
+        *,
+        reuse: bool = True,
+        learned_from: Sequence[OpenTask] | None = None,
     ) -> None:
         self._suite = suite
         self._out = out
         self._console = console
+        self._reuse = reuse
         self._pool: Pool = load_pool(suite.pool)
         self._models: dict[str, Backend] = {}
         self._seen = frozenset().union(*(trained_on(spec) for spec in self._pool.models.values()))
@@ -121,12 +130,17 @@ class SuiteRunner:
     def run(self) -> None:
         """Play everything that is not on disk yet."""
         with ExitStack() as stack:
+            answers = AnswerStore() if self._reuse else None
+            if answers is not None:
+                stack.callback(answers.close)
             deterministic = self._suite.mode == "deterministic"
             for name, spec in self._pool.models.items():
                 self._console.print(f"loading model '{name}'", style="dim", highlight=False)
                 backend = open_backend(name, spec, deterministic=deterministic)
                 stack.callback(backend.close)
                 self._models[name] = backend
+                if answers is not None and isinstance(backend, Remembering):
+                    backend.remember(answers)
             self._out.mkdir(parents=True, exist_ok=True)
             try:
                 stack.enter_context(FileLock(self._out / ".lock").acquire(timeout=0))

@@ -36,7 +36,7 @@ class CallRecord(_Record, frozen=True):
     model: str
     prompt_tokens: int
     cached_tokens: int
-    """Leading prompt tokens whose keys and values this model already held; only the others were computed."""
+    """Leading prompt tokens that this model has read in this episode before; only the others are charged."""
     decoded_tokens: int
     content_tokens: int
     finish: str
@@ -86,6 +86,8 @@ class CallTiming(_Record, frozen=True):
     prefill: float
     decode: float
     latency: float
+    reused: bool = False
+    """Whether the answer was kept from an earlier call; the seconds are then that call's."""
 
 
 class StepTiming(_Record, frozen=True):

@@ -1,8 +1,8 @@
 """Continuous batching: calls join and leave a model's batch at every pass.
 
-A pass holds one decode token of each running call and the whole unseen prompt of calls that just arrived. Prompts are
-never split over passes: how a session's cache was computed then depends on that session's own calls alone, which the
-deterministic mode rests on.
+A pass holds one decode token of each running call, and what calls that arrived have not read. In deterministic mode a
+prompt is read turn by turn, a pass each, whichever models answered before and whatever caches were dropped: the answer
+is then a function of the prompt, to the last bit. Else all that is unread goes into one pass.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from harness.backends.decoding import content_length, cut_at_stop, decode, pick_token
+from harness.backends.encoding import Encoded
 from harness.backends.packed import Chunk, KVCache, PackedModel
 from harness.data import Completion, Request, Timing, Token
 from harness.errors import EpisodeError
@@ -33,39 +34,50 @@ T = TypeVar("T")
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """A request on its way. ``ids`` is its whole prompt."""
+    """A request on its way.
+
+    ``cached`` are the leading tokens that the session's calls have read before. They may have to be read again, after
+    their cache was dropped or where answers came from a store; the ledger says nothing of that.
+    """
 
     request: Request
-    ids: list[int]
+    prompt: Encoded
+    cached: int
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Completion]
     submitted: float
-    cache: KVCache | None = None
-    cached: int = 0
+    cache: KVCache = field(default_factory=KVCache)
     tokens: list[Token] = field(default_factory=list)
     generator: torch.Generator | None = None
     started: float = 0.0
     prefill: float = 0.0
     decode: float = 0.0
 
-    @property
-    def pending(self) -> list[int]:
-        """Tokens that the next pass must run: the unseen prompt, then each new token."""
-        return [self.tokens[-1].id] if self.tokens else self.ids[self.cached :]
+    def pending(self, *, by_turn: bool) -> list[int]:
+        """Tokens that the next pass must run: what is unread of the prompt, then each new token."""
+        if self.tokens:
+            return [self.tokens[-1].id]
+        held = len(self.cache.ids)
+        end = next(border for border in self.prompt.borders if border > held) if by_turn else None
+        return self.prompt.ids[held:end]
 
-    def charge(self, seconds: float) -> None:
-        """Add the call's share of a pass, by the rows that it had in it."""
+    @property
+    def reading(self) -> bool:
+        """Whether some of the prompt is unread."""
+        return len(self.cache.ids) < len(self.prompt.ids)
+
+    def charge(self, seconds: float, start: int, end: int) -> None:
+        """Add the call's share of a pass over its tokens ``start`` to ``end``; what is read again is free."""
         if self.tokens:
             self.decode += seconds
         else:
-            self.prefill += seconds
+            self.prefill += seconds * max(0, end - max(start, self.cached)) / (end - start)
 
 
 class ContinuousBatching:
     """Schedules the calls of one model. All methods run on the device worker's thread.
 
-    Caches of idle sessions are dropped, least recently used first, when they outgrow ``kv_cache_bytes``; in
-    deterministic mode they are kept, since a recomputed cache may round differently.
+    Caches of idle sessions are dropped, least recently used first, when they outgrow ``kv_cache_bytes``.
     """
 
     def __init__(
@@ -80,6 +92,7 @@ class ContinuousBatching:
     ) -> None:
         self._name = name
         self._model = model
+        self.by_turn = model.deterministic
         self._tokenizer = tokenizer
         self._max_batch = 1 if model.isolated else max_batch
         self._max_rows = max_rows
@@ -113,24 +126,30 @@ class ContinuousBatching:
     def run_pass(self) -> None:
         """Admit what fits, run one forward pass, hand out what is finished."""
         self._admit()
-        batch = list(self._running)
-        if not batch:
+        passed: list[tuple[Call, list[int]]] = []
+        rows = 0
+        for call in self._running:
+            ids = call.pending(by_turn=self.by_turn)
+            if not passed or rows + len(ids) <= self._max_rows:
+                passed.append((call, ids))
+                rows += len(ids)
+        if not passed:
             return
         began = time.perf_counter()
-        shares = [len(call.pending) for call in batch]
         try:
-            logits = self._model.forward([Chunk(_held(call), call.pending) for call in batch])
+            logits = self._model.forward([Chunk(call.cache, ids) for call, ids in passed])
         except Exception as error:  # it must not end the thread that all models run on
-            self._recover(batch, error)
+            self._recover([call for call, _ in passed], error)
             return
         picked = [
-            (call, self._guarded(call, partial(_next_token, call, row)))
-            for call, row in zip(batch, logits, strict=True)
+            (call, None if call.reading else self._guarded(call, partial(_next_token, call, row)))
+            for (call, _), row in zip(passed, logits, strict=True)
         ]
-        seconds = (time.perf_counter() - began) / sum(shares)
-        for (call, token), share in zip(picked, shares, strict=True):
+        seconds = (time.perf_counter() - began) / rows
+        for (call, token), (_, ids) in zip(picked, passed, strict=True):
+            end = len(call.cache.ids)
+            call.charge(seconds * len(ids), end - len(ids), end)
             if token is not None:
-                call.charge(seconds * share)
                 self._guarded(call, partial(self._advance, call, token))
 
     def _guarded(self, call: Call, work: Callable[[], T]) -> T | None:
@@ -143,43 +162,33 @@ class ContinuousBatching:
 
     def _admit(self) -> None:
         busy = {call.request.session for call in self._running}
-        rows = len(self._running)
         for call in list(self._waiting):
             session = call.request.session
             if len(self._running) >= self._max_batch:
                 return
             if session in busy or not self._has_room(session):
                 continue
-            cache = self._caches.get(session) or KVCache()
-            common = _common_prefix(cache.ids, call.ids)
-            call.cached = min(common, len(call.ids) - 1)
-            unseen = len(call.ids) - call.cached
-            if self._running and rows + unseen > self._max_rows:
-                return  # what came later waits too, or a long prompt would never find room
-            cache.crop(call.cached)
-            call.cache = self._caches[session] = cache
+            cache = self._caches.setdefault(session, KVCache())
+            cache.crop(call.prompt.read_before(Encoded(cache.ids, cache.borders)))
+            cache.borders = call.prompt.borders
+            call.cache = cache
             self._caches.move_to_end(session)
             call.started = time.perf_counter()
             self._waiting.remove(call)
             self._running.append(call)
             busy.add(session)
-            rows += unseen
 
     def _has_room(self, session: str) -> bool:
-        """Whether the session may have a cache now; makes room where caches may be dropped."""
+        """Whether the session may have a cache now; makes room for it."""
         if session in self._caches:
             return True
         held = sum(cache.bytes for cache in self._caches.values())
-        if held < self._kv_cache_bytes:
-            return True
-        if self._model.deterministic:
-            self._warn("its key-value caches outgrew kv_cache_mb: lower --concurrency if memory runs short")
-            return True
         running = {call.request.session for call in self._running}
         for idle in [key for key in self._caches if key not in running]:
-            held -= self._caches.pop(idle).bytes
             if held < self._kv_cache_bytes:
                 break
+            held -= self._caches.pop(idle).bytes
+            self._warn("its caches outgrew kv_cache_mb, so prompts are read again: lower --concurrency, or raise it")
         return held < self._kv_cache_bytes or not self._running
 
     def _advance(self, call: Call, token: Token) -> None:
@@ -199,7 +208,7 @@ class ContinuousBatching:
             tokens=tuple(call.tokens),
             content_tokens=content_length(self._tokenizer, ids, final),
             finish="length" if cut is None and not ended else "stop",
-            prompt_tokens=len(call.ids),
+            prompt_tokens=len(call.prompt.ids),
             cached_tokens=call.cached,
             timing=Timing(call.started - call.submitted, call.prefill, call.decode, now - call.submitted),
         )
@@ -227,7 +236,6 @@ class ContinuousBatching:
 
     def _requeue(self, call: Call) -> None:
         """Start a call over: what it decoded is decoded again, and comes out the same."""
-        _held(call).crop(call.cached)
         call.tokens.clear()
         call.generator = None
         self._waiting.appendleft(call)
@@ -252,18 +260,6 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
         words in message for words in ("out of memory", "can't allocate memory", "not enough memory")
     )
-
-
-def _held(call: Call) -> KVCache:
-    assert call.cache is not None  # noqa: S101 - set on admission
-    return call.cache
-
-
-def _common_prefix(held: list[int], wanted: list[int]) -> int:
-    for place, (a, b) in enumerate(zip(held, wanted, strict=False)):
-        if a != b:
-            return place
-    return min(len(held), len(wanted))
 
 
 def _deliver(call: Call, settle: Callable[[], None]) -> None:

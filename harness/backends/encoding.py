@@ -1,12 +1,14 @@
 """Prompts to token ids, so that an append-only prompt is append-only in tokens too.
 
 Every turn is tokenised by itself: the ids of a prompt then begin with the ids of the prompt before it, whatever the
-tokenizer would merge across the border, and a key-value cache serves from step to step.
+tokenizer would merge across the border, and a key-value cache serves from step to step. A *border* is a place where an
+answer begins, or would have begun at an earlier step; borders too depend on the prompt alone.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
@@ -14,6 +16,28 @@ from harness.data import Message, Prompt
 from harness.errors import RunStopped
 
 _REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A prompt in tokens. ``borders`` are ends of its turns, as counts of ids, rising; the last is the whole."""
+
+    ids: list[int]
+    borders: tuple[int, ...]
+
+    def read_before(self, before: Encoded) -> int:
+        """How many leading ids are whole turns that ``before`` had too. The last turn never counts: it is read for
+        the answer.
+        """
+        length = 0
+        for theirs, ours in zip(before.borders, self.borders[:-1], strict=False):
+            if theirs != ours or before.ids[length:theirs] != self.ids[length:ours]:
+                break
+            length = ours
+        return length
+
+
+NOTHING = Encoded([], ())
 
 
 class Encoder:
@@ -26,17 +50,20 @@ class Encoder:
         bos = tokenizer.bos_token_id
         self._start = [bos] if bos is not None and plain and plain[0] == bos else []
 
-    def encode(self, prompt: Prompt, continue_from: str) -> list[int]:
-        """Token ids of the prompt, then of the part of the answer that is already there."""
+    def encode(self, prompt: Prompt, continue_from: str = "") -> Encoded:
+        """The prompt, then the part of the answer that is already there."""
         if prompt.format == "plain":
             ids = list(self._start)
-            pieces = [message.content for message in prompt.messages]
+            pieces = [(message.content, message.role == "user") for message in prompt.messages]
         else:
             ids = []  # a chat template writes its own start
             pieces = self._chat_pieces(prompt.messages)
-        for piece in [*pieces, continue_from]:
-            ids += self._piece(piece)
-        return ids
+        borders = []
+        for text, answered in [*pieces, (continue_from, True)]:
+            ids += self._piece(text)
+            if answered:
+                borders.append(len(ids))
+        return Encoded(ids, tuple(sorted({*borders} - {0})))
 
     def _piece(self, text: str) -> list[int]:
         known = self._pieces.get(text)
@@ -47,23 +74,23 @@ class Encoder:
                 self._pieces.popitem(last=False)
         return known
 
-    def _chat_pieces(self, messages: tuple[Message, ...]) -> list[str]:
-        """The rendered conversation, cut where a turn ends and where an answer begins."""
+    def _chat_pieces(self, messages: tuple[Message, ...]) -> list[tuple[str, bool]]:
+        """The rendered conversation, cut where a turn ends and where an answer begins; whether it is the latter."""
         if not getattr(self._tokenizer, "chat_template", None):
             raise RunStopped(f"{self._tokenizer.name_or_path} has no chat template: use a prompt of format 'plain'")
         turns = [{"role": message.role, "content": message.content} for message in messages]
         whole = self._render(turns, answer=True)
         pieces, done = [], 0
         for count in range(1, len(turns) + 1):
-            prefixes = [self._render(turns[:count], answer=False)]
+            prefixes = [(self._render(turns[:count], answer=False), False)]
             if turns[count - 1]["role"] == "assistant":
-                prefixes.insert(0, self._render(turns[: count - 1], answer=True))
-            for prefix in prefixes:
+                prefixes.insert(0, (self._render(turns[: count - 1], answer=True), True))
+            for prefix, answered in prefixes:
                 # Templates that rewrite earlier turns (dropping old reasoning) have no stable border there.
                 if len(prefix) > done and whole.startswith(prefix):
-                    pieces.append(whole[done : len(prefix)])
+                    pieces.append((whole[done : len(prefix)], answered))
                     done = len(prefix)
-        return [*pieces, whole[done:]]
+        return [*pieces, (whole[done:], True)]
 
     def _render(self, turns: list[dict[str, str]], *, answer: bool) -> str:
         text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=answer)

@@ -32,6 +32,8 @@ class KVCache:
     store: Tensor | None = None
     """Shape (layers, 2, key-value heads, capacity, head size)."""
     ids: list[int] = field(default_factory=list)
+    borders: tuple[int, ...] = ()
+    """Ends of the turns that the ids were read in."""
 
     def crop(self, length: int) -> None:
         """Forget all but the first ``length`` tokens."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from dataclasses import replace
 
+from harness.answers import AnswerStore, answer_key
 from harness.backends.continuous import Call, ContinuousBatching
-from harness.backends.encoding import Encoder
+from harness.backends.encoding import NOTHING, Encoded, Encoder
 from harness.backends.loading import TransformersOptions, load_model, model_card
 from harness.backends.memory import keep_freed_memory
 from harness.backends.packed import PackedModel
@@ -29,6 +31,9 @@ class TransformersBackend:
         options = check(spec.options, TransformersOptions, f"options of model '{name}'")
         if deterministic and options.dtype != "float32":
             raise MixrouteError(f"model '{name}': dtype {options.dtype} needs mode 'throughput'; set dtype: float32")
+        self._answers: AnswerStore | None = None
+        self._read: dict[str, Encoded] = {}
+        """What each session has read last."""
         keep_freed_memory()
         aside(lambda: self._load(name, spec, options, deterministic))
         self._worker = DeviceWorker.attach(self._card.details["device"], self._engine)
@@ -49,14 +54,24 @@ class TransformersBackend:
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; see ``harness.contracts.Backend``."""
+        prompt = self._encoder.encode(request.prompt, request.continue_from)
+        if not prompt.ids:
+            raise EpisodeError("the prompt is empty")
+        if len(prompt.ids) + request.max_tokens > self._context:
+            raise EpisodeError(f"a prompt of {len(prompt.ids)} tokens leaves no room in a context of {self._context}")
+        cached = prompt.read_before(self._read.get(request.session, NOTHING))
+        self._read[request.session] = prompt
+        if self._answers is None or request.temperature > 0:
+            return await self._compute(request, prompt, cached)
+        question = [self._engine.by_turn, prompt.ids, prompt.borders, request.stop, request.max_tokens]
+        key = answer_key(self._card.fingerprint, question)
+        answer = await self._answers.answer(key, lambda: self._compute(request, prompt, cached))
+        return replace(answer, model=self._card.model, cached_tokens=cached)
+
+    async def _compute(self, request: Request, prompt: Encoded, cached: int) -> Completion:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Completion] = loop.create_future()
-        ids = self._encoder.encode(request.prompt, request.continue_from)
-        if not ids:
-            raise EpisodeError("the prompt is empty")
-        if len(ids) + request.max_tokens > self._context:
-            raise EpisodeError(f"a prompt of {len(ids)} tokens leaves no room in a context of {self._context}")
-        call = Call(request=request, ids=ids, loop=loop, future=future, submitted=time.perf_counter())
+        call = Call(request, prompt, cached, loop, future, submitted=time.perf_counter())
         self._worker.do(lambda: self._engine.submit(call))
         try:
             return await future
@@ -64,8 +79,13 @@ class TransformersBackend:
             self._worker.do(lambda: self._engine.cancel(call))
             raise
 
+    def remember(self, store: AnswerStore) -> None:
+        """Keep greedy answers; see ``harness.contracts.Remembering``."""
+        self._answers = store
+
     def release(self, session: str) -> None:
         """Free the session's cache."""
+        self._read.pop(session, None)
         self._worker.do(lambda: self._engine.release(session))
 
     def card(self) -> ModelCard:

@@ -35,12 +35,12 @@ def encode(demonstration: Demonstration, task: Task, encoder: Encoder) -> Exampl
     turns = demonstration.turns
     observations = [*(turn.observation for turn in turns), demonstration.final]
     prompts = [task.prompt(turns[:n], observation) for n, observation in enumerate(observations)]
-    ids = encoder.encode(prompts[-1], "")
+    ids = encoder.encode(prompts[-1]).ids
     labels = [IGNORED] * len(ids)
     end = 0
     for turn, taught, prompt in zip(turns, demonstration.taught, prompts, strict=False):
-        start = len(encoder.encode(prompt, ""))
-        answered = encoder.encode(prompt, turn.text)
+        start = len(encoder.encode(prompt).ids)
+        answered = encoder.encode(prompt, turn.text).ids
         end = len(answered) + 1
         if ids[: len(answered)] != answered:
             raise MixrouteError(

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness import Completion, EpisodeError, Message, MixrouteError, Prompt, Request, Token
+from harness.answers import AnswerStore
 from harness.backends.decoding import content_length, pick_token
 from harness.backends.transformers import TransformersBackend
 from harness.pool import ModelSpec
@@ -94,22 +95,62 @@ def test_a_grown_prompt_costs_only_its_new_tokens(backend: TransformersBackend) 
     backend.release("talk")
     assert answers[0].cached_tokens == 0
     for before, after in itertools.pairwise(answers):
-        # All of the prompt before; what was generated, but for its last token, which no pass has read.
-        assert after.cached_tokens >= before.prompt_tokens
+        assert after.cached_tokens == before.prompt_tokens  # what was generated is read again, with what follows it
 
 
-def test_a_cached_prefix_gives_the_answer_of_a_fresh_start(backend: TransformersBackend) -> None:
-    long = "the quick brown fox " * 10
+def conversation(*turns: str) -> tuple[Message, ...]:
+    return tuple(Message(("user", "assistant")[place % 2], text) for place, text in enumerate(turns))
 
-    async def twice() -> Completion:
-        await backend.generate(plain(long + "jumps", "warm"))
-        return await backend.generate(plain(long + "sleeps", "warm"))
 
-    warm = asyncio.run(twice())
+TURNS = st.lists(WORDS, min_size=1, max_size=7).filter(lambda turns: len(turns) % 2)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(turns=TURNS, asked=st.sets(st.integers(0, 3)), draft=st.sampled_from(["", "ab"]))
+def test_an_answer_is_a_function_of_its_prompt(
+    backend: TransformersBackend, turns: list[str], asked: set[int], draft: str
+) -> None:
+    """Whichever earlier steps this model was asked at, and whoever answered them."""
+    prompts = [Prompt(conversation(*turns[: 2 * step + 1]), "plain") for step in range(len(turns) // 2 + 1)]
+
+    async def at(steps: list[int], session: str) -> Completion:
+        for step in steps:
+            await backend.generate(Request(session, prompts[step], continue_from="a", max_tokens=3))
+            await backend.generate(Request(session, prompts[step], max_tokens=3))
+        return await backend.generate(Request(session, prompts[-1], continue_from=draft, max_tokens=5))
+
+    earlier = [step for step in sorted(asked) if step < len(prompts)]
+    warm, cold = asyncio.run(at(earlier, "warm")), asyncio.run(at([], "cold"))
     backend.release("warm")
-    (cold,) = ask(backend, plain(long + "sleeps", "cold"))
-    assert warm.cached_tokens == len(long)
-    assert (warm.text, [token.id for token in warm.tokens]) == (cold.text, [token.id for token in cold.tokens])
+    backend.release("cold")
+    assert replace(warm, cached_tokens=0) == cold  # log-probabilities too, to the last bit
+    assert (warm.cached_tokens > 0) == bool(earlier and (len(prompts) > 1 or draft))
+
+
+def test_a_kept_answer_is_charged_as_if_it_were_computed(tiny_weights: Path, tmp_path: Path) -> None:
+    async def talk(backend: TransformersBackend, kept: int) -> list[Completion]:
+        """Four steps, of which the answers of the first ``kept`` are in the store."""
+        store = AnswerStore(tmp_path / f"{kept}.sqlite")
+        backend.remember(store)
+        turns = ["You are in a room.\n>", " look\n", "You see desk 1.\n>", " open\n", "It is open.\n>", " go\n", "End"]
+        prompts = [Prompt(conversation(*turns[: 2 * step + 1]), "plain") for step in range(4)]
+        requests = [Request(f"talk {kept}", prompt, max_tokens=5) for prompt in prompts]
+        for request in requests[:kept]:
+            await backend.generate(replace(request, session="before"))
+        answers = [await backend.generate(request) for request in requests]
+        sampled = [await backend.generate(replace(request, temperature=1.0)) for request in requests]
+        assert not any(answer.reused for answer in sampled)
+        store.close()
+        return answers
+
+    backend = open_model(tiny_weights)
+    expected = asyncio.run(talk(backend, 0))
+    assert not any(answer.reused for answer in expected)
+    for kept in (1, 2, 4):
+        answers = asyncio.run(talk(backend, kept))
+        assert answers == expected
+        assert [answer.reused for answer in answers] == [step < kept for step in range(4)]
+    backend.close()
 
 
 def test_stop_strings_end_the_text_and_are_charged(backend: TransformersBackend) -> None:
@@ -238,17 +279,26 @@ def test_a_character_of_several_tokens_is_counted_whole(tiny_weights: Path) -> N
     assert [content_length(tokenizer, ids, text) for text in ("", "é", "é!", "é!\n")] == [0, 2, 3, 4]
 
 
-def test_idle_caches_are_dropped_in_throughput_mode(tiny_weights: Path) -> None:
-    backend = open_model(tiny_weights, deterministic=False, kv_cache_mb=1)
+def test_dropped_caches_change_no_answer_and_no_charge(tiny_weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def crowd(backend: TransformersBackend) -> list[Completion]:
+        answers = []
+        for turns in (["x" * 100], ["x" * 100, "y", "z"]):  # each cache holds 128 tokens or more: 128 KiB
+            for i in range(40):
+                request = Request(f"s{i}", Prompt(conversation(*turns), "plain"), max_tokens=3)
+                answers.append(await backend.generate(request))
+        return answers
 
-    async def crowd() -> tuple[Completion, Completion]:
-        for i in range(40):  # each cache holds 128 tokens or more: 128 KiB
-            await backend.generate(plain("x" * 100, f"s{i}"))
-        return await backend.generate(plain("x" * 101, "s0")), await backend.generate(plain("x" * 101, "s39"))
-
-    oldest, newest = asyncio.run(crowd())
-    assert (oldest.cached_tokens, newest.cached_tokens) == (0, 100)
-    backend.close()
+    roomy, narrow = open_model(tiny_weights), open_model(tiny_weights, kv_cache_mb=1)
+    expected = asyncio.run(crowd(roomy))
+    assert not caplog.records
+    assert asyncio.run(crowd(narrow)) == expected
+    assert {answer.cached_tokens for answer in expected[40:]} == {100}
+    assert sum(cache.bytes for cache in narrow._engine._caches.values()) <= 2 << 20
+    assert [record.message for record in caplog.records] == [
+        "model 'high': its caches outgrew kv_cache_mb, so prompts are read again: lower --concurrency, or raise it"
+    ]
+    roomy.close()
+    narrow.close()
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_labels_are_the_tokens_that_a_model_would_decode(tiny_weights: Path, pro
         example = encode(one, task, encoder)
         assert len(example.ids) == len(example.labels)
         for index, (turn, taught) in enumerate(zip(one.turns, one.taught, strict=True)):
-            prompt_ids = encoder.encode(task.prompt(one.turns[:index], turn.observation), "")
+            prompt_ids = encoder.encode(task.prompt(one.turns[:index], turn.observation)).ids
             start = len(prompt_ids)
             assert list(example.ids[:start]) == prompt_ids
             stop = len(turn.text.encode())  # the tokenizer has a token a byte, and one more ends the action
