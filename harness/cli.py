@@ -6,6 +6,7 @@ import inspect
 import logging
 import os
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, NoReturn, Protocol, runtime_checkable
 
@@ -215,8 +216,18 @@ def _print_names(title: str, rows: list[tuple[str, str]]) -> None:
     out.print(table)
 
 
+def add_commands() -> None:
+    """Take in the commands that installed packages bring: entry points of the group ``mixroute.commands``, whose names
+    are ``NAME`` or ``train NAME``.
+    """
+    for point in entry_points(group="mixroute.commands"):
+        group, _, name = point.name.rpartition(" ")
+        (train if group == "train" else app).command(name)(point.load())
+
+
 def main() -> None:
     """Entry point of the command."""
+    add_commands()
     # Libraries read these when they are imported, which happens only in commands that load a model.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

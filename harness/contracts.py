@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from harness.data import Completion, Instance, ModelCard, Observation, Prompt, Request, Turn
@@ -205,6 +205,15 @@ class StepRouter(ABC):
     async def act(self, step: Step) -> Completion:
         """Ask the chosen model."""
         return await step.ask(self.choose(step))
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """A router that was trained on instances, which may then not be reported on."""
+
+    def trained_on(self) -> Collection[str]:
+        """The instances, as ``harness.training.card.seen_as`` names them."""
+        ...
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import MixrouteError
 from harness.trace import EPISODES, RUN, TIMINGS, read_episodes, read_meta, write_atomically
+from harness.training.card import SEEN
 
 
 def pack_run(folder: Path, entries: Path) -> Path:
@@ -22,10 +23,11 @@ def pack_run(folder: Path, entries: Path) -> Path:
     entry = entries / meta.id
     if entry.resolve() == folder.resolve():
         raise MixrouteError(f"{folder} is already an entry")
+    for name in (EPISODES, TIMINGS, SEEN):
+        if not (folder / name).exists():
+            raise MixrouteError(f"{folder / name} does not exist: only a plain run can be packed")
     for name in (EPISODES, TIMINGS):
-        plain = folder / name
-        if not plain.exists():
-            raise MixrouteError(f"{plain} does not exist: only a plain run can be packed")
-        write_atomically(entry / f"{name}.xz", lzma.compress(plain.read_bytes(), preset=9))
+        write_atomically(entry / f"{name}.xz", lzma.compress((folder / name).read_bytes(), preset=9))
+    write_atomically(entry / SEEN, (folder / SEEN).read_bytes())
     write_atomically(entry / RUN, (folder / RUN).read_bytes())
     return entry

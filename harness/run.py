@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from harness.answers import AnswerStore
-from harness.contracts import Backend, Calibrated, Remembering, Router, Task
+from harness.contracts import Backend, Calibrated, Remembering, Router, Task, Trained
 from harness.data import Instance
 from harness.errors import MixrouteError
 from harness.plugins import open_router, open_task
@@ -26,7 +26,7 @@ from harness.rollout import Play, play_all
 from harness.seeding import seed_for
 from harness.suite import RouterEntry, RunConfig, Suite, TaskEntry, run_config
 from harness.trace import SCHEMA, Episode, EpisodeTiming, RunMeta, TraceWriter, content_hash, read_meta
-from harness.training.card import seen_as, trained_on
+from harness.training.card import seen_as, trained_on, write_seen
 
 log = logging.getLogger(__name__)
 
@@ -110,15 +110,15 @@ class SuiteRunner:
         self._reuse = reuse
         self._pool: Pool = load_pool(suite.pool)
         self._models: dict[str, Backend] = {}
-        self._seen = frozenset().union(*(trained_on(spec) for spec in self._pool.models.values()))
+        self._seen_by_pool = frozenset().union(*(trained_on(spec) for spec in self._pool.models.values()))
+        self._seen = self._seen_by_pool
         self._reported = [open_instances(entry) for entry in suite.tasks] if learned_from is None else learned_from
-        for opened in self._reported if learned_from is None else ():
-            for one in opened.instances:
-                if seen_as(opened.task.name, one.id) in self._seen:
-                    raise MixrouteError(
-                        f"pool '{suite.pool}' was trained on {one.id} of task '{opened.entry.task}': "
-                        f"report on other instances than those of split '{opened.entry.split}'"
-                    )
+        if learned_from is None:
+            self._check_apart(f"pool '{suite.pool}'", self._seen_by_pool)
+        for entry in suite.routers:
+            own = _trained_on(open_router(entry.router, **entry.args))
+            self._check_apart(f"router '{entry.name}'", own)
+            self._seen |= own
         self._development = [self._open_development(opened) for opened in self._reported]
         for entry in suite.routers:
             router = open_router(entry.router, **entry.args)
@@ -154,6 +154,15 @@ class SuiteRunner:
                         fitted = self._fit(entry, development, seed)
                         self._play(opened, entry, fitted, seed, self._out)
 
+    def _check_apart(self, who: str, seen: Collection[str]) -> None:
+        for opened in self._reported:
+            for one in opened.instances:
+                if seen_as(opened.task.name, one.id) in seen:
+                    raise MixrouteError(
+                        f"{who} was trained on {one.id} of task '{opened.entry.task}': "
+                        f"report on other instances than those of split '{opened.entry.split}'"
+                    )
+
     def _open_development(self, reported: OpenTask) -> OpenTask | None:
         calibration = reported.entry.calibration
         if calibration is None:
@@ -185,6 +194,7 @@ class SuiteRunner:
         config = run_config(self._suite, opened.entry, entry, seed)
         meta = self._meta(config, opened, entry.name, router, fitted)
         writer = TraceWriter(out / meta.id, meta)
+        write_seen(writer.folder, self._seen_by_pool | _trained_on(router))
         won = sum(episode.success for episode in writer.episodes.values())
         missing = [one for one in opened.instances if one.id not in writer.episodes]
         done = len(opened.instances) - len(missing)
@@ -242,6 +252,10 @@ class SuiteRunner:
             instances=[one.id for one in opened.instances],
             provenance={**provenance(), "concurrency": self._suite.concurrency, "router": source_of(type(router))},
         )
+
+
+def _trained_on(router: Router) -> frozenset[str]:
+    return frozenset(router.trained_on()) if isinstance(router, Trained) else frozenset()
 
 
 def _check_source(folder: Path, meta: RunMeta) -> None:

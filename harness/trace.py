@@ -26,11 +26,11 @@ TIMINGS = "timings.jsonl"
 RUN = "run.json"
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of a file of JSON lines."""
 
 
-class CallRecord(_Record, frozen=True):
+class CallRecord(Record, frozen=True):
     """One call to a model, as charged. Lists run over the decoded tokens, stop token included."""
 
     model: str
@@ -48,7 +48,7 @@ class CallRecord(_Record, frozen=True):
     margins: list[float]
 
 
-class StepRecord(_Record, frozen=True):
+class StepRecord(Record, frozen=True):
     """One step: what the agent saw, every call that the router made, and what was done."""
 
     observation: str
@@ -63,7 +63,7 @@ class StepRecord(_Record, frozen=True):
     """The model whose completion became the action; ``mixed`` where several made it, ``none`` after an error."""
 
 
-class Episode(_Record, frozen=True):
+class Episode(Record, frozen=True):
     """One play of an instance. ``end`` is ``done``, ``step_cap`` or ``error``."""
 
     schema: int
@@ -79,7 +79,7 @@ class Episode(_Record, frozen=True):
     final_observation: str
 
 
-class CallTiming(_Record, frozen=True):
+class CallTiming(Record, frozen=True):
     """Seconds of one call; see ``harness.data.Timing``."""
 
     queue: float
@@ -90,7 +90,7 @@ class CallTiming(_Record, frozen=True):
     """Whether the answer was kept from an earlier call; the seconds are then that call's."""
 
 
-class StepTiming(_Record, frozen=True):
+class StepTiming(Record, frozen=True):
     """Seconds of one step spent in the environment, in the router's own code, and in each call."""
 
     environment: float
@@ -98,7 +98,7 @@ class StepTiming(_Record, frozen=True):
     calls: list[CallTiming]
 
 
-class EpisodeTiming(_Record, frozen=True):
+class EpisodeTiming(Record, frozen=True):
     """Measured seconds of one episode, keyed as the episode."""
 
     instance: str
@@ -107,7 +107,7 @@ class EpisodeTiming(_Record, frozen=True):
     steps: list[StepTiming]
 
 
-class RunMeta(_Record, frozen=True):
+class RunMeta(Record, frozen=True):
     """What was run.
 
     ``hash`` covers ``config``, ``protocol``, the model fingerprints and ``fitted``; ``group`` the same without router
@@ -134,7 +134,7 @@ class RunMeta(_Record, frozen=True):
     provenance: dict[str, Any]
 
 
-R = TypeVar("R", bound=_Record)
+R = TypeVar("R", bound=Record)
 
 
 def content_hash(value: object) -> str:
@@ -157,15 +157,15 @@ class TraceWriter:
 
     def __init__(self, folder: Path, meta: RunMeta) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self.folder = folder
         self.episodes: dict[str, Episode] = {}
         """Finished episodes by instance."""
         existing = folder / RUN
         if existing.exists() and read_meta(folder).hash != meta.hash:
             raise MixrouteError(f"{existing} belongs to another run (hash differs): choose another --out folder")
         for name in (TIMINGS, EPISODES):
-            _repair(folder / name)
-        for episode in _read_lines(folder / EPISODES, Episode):
+            repair(folder / name)
+        for episode in read_lines(folder / EPISODES, Episode):
             if episode.run != meta.hash:
                 raise MixrouteError(f"{folder / EPISODES} holds episodes of another run: choose another --out folder")
             if episode.end != "error":  # what went wrong is tried again
@@ -191,12 +191,12 @@ class TraceWriter:
         self._write_sorted()
 
     def _write_sorted(self) -> None:
-        timings = {t.instance: t for t in _read_lines(self._folder / TIMINGS, EpisodeTiming)}
+        timings = {t.instance: t for t in read_lines(self.folder / TIMINGS, EpisodeTiming)}
         for name, records in ((TIMINGS, timings), (EPISODES, self.episodes)):
-            if not (self._folder / name).exists():
+            if not (self.folder / name).exists():
                 continue
             body = b"".join(msgspec.json.encode(records[i]) + b"\n" for i in sorted(records) if i in self.episodes)
-            write_atomically(self._folder / name, body)
+            write_atomically(self.folder / name, body)
 
 
 def read_meta(folder: Path) -> RunMeta:
@@ -220,12 +220,12 @@ def read_episodes(folder: Path) -> Iterator[Episode]:
     Raises:
         MixrouteError: a line is corrupt (a torn last line of a running or killed run is passed over).
     """
-    yield from _read_lines(_plain_or_xz(folder / EPISODES), Episode)
+    yield from read_lines(_plain_or_xz(folder / EPISODES), Episode)
 
 
 def read_timings(folder: Path) -> Iterator[EpisodeTiming]:
     """The measured times of a run or entry folder; a killed run may hold some without an episode."""
-    yield from _read_lines(_plain_or_xz(folder / TIMINGS), EpisodeTiming)
+    yield from read_lines(_plain_or_xz(folder / TIMINGS), EpisodeTiming)
 
 
 def find_runs(root: Path, *, nested: bool = False) -> list[Path]:
@@ -250,7 +250,12 @@ def _plain_or_xz(path: Path) -> Path:
     return packed if packed.exists() and not path.exists() else path
 
 
-def _read_lines(path: Path, kind: type[R]) -> Iterator[R]:
+def read_lines(path: Path, kind: type[R]) -> Iterator[R]:
+    """The records of a file of JSON lines; none where there is no file. A torn last line is passed over.
+
+    Raises:
+        MixrouteError: a line is corrupt.
+    """
     if not path.exists():
         return
     try:
@@ -270,7 +275,7 @@ def _decode_lines(path: Path, decoder: msgspec.json.Decoder[R]) -> Iterator[R]:
                 raise MixrouteError(f"{path}:{number} is corrupt ({error}): delete the line to replay it") from error
 
 
-def _repair(path: Path) -> None:
+def repair(path: Path) -> None:
     """Cut a last line that a kill left half-written."""
     if not path.exists():
         return

@@ -23,6 +23,7 @@ from harness.trace import (
     read_meta,
     read_timings,
 )
+from harness.training.card import SEEN, read_seen, seen_as
 
 HIGH = "high"
 """The pool's name for its high-precision model; the high share counts its steps."""
@@ -66,6 +67,13 @@ def read_run(folder: Path) -> Run:
         raise MixrouteError(
             f"{folder / RUN} has schema {meta.schema}, not {SCHEMA}: read it with the mixroute it is of"
         )
+    seen = read_seen(folder)
+    for instance in meta.instances:
+        if seen_as(meta.task, instance) in seen:
+            raise MixrouteError(
+                f"{folder}: {SEEN} says that its models or its router were trained on {instance!r}, which it reports: "
+                "take the entry out"
+            )
     cards = model_cards(folder, meta)
     # The last line counts, as for TraceWriter: a killed run leaves timings of episodes that were then played again.
     timings = {timing.instance: timing for timing in read_timings(folder)}

@@ -12,22 +12,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-from torch.nn.functional import log_softmax
 from transformers import PreTrainedModel
 
 from harness.backends.encoding import Encoder
 from harness.backends.loading import TransformersOptions, load_model, model_card
 from harness.config import check
-from harness.data import Instance, Observation, Turn
+from harness.divergence import divergences
 from harness.errors import MixrouteError
 from harness.metrics.statistics import Estimate, clustered_mean
 from harness.pool import ModelSpec, load_pool
-from harness.run import OpenTask, open_instances
+from harness.run import open_instances
 from harness.suite import TaskEntry
 from harness.trace import Episode, write_atomically
-from harness.training.demonstrate import Demonstration
-from harness.training.examples import IGNORED, Example, collate, encode
+from harness.training.demonstrate import as_played
+from harness.training.examples import Example, encode
 from harness.training.play import DevGames
 
 log = logging.getLogger(__name__)
@@ -76,66 +74,40 @@ def compare(pool: str, tasks: Sequence[TaskEntry], folder: Path, seed: int = 0) 
     for name in order:
         log.info("playing %d games with '%s'", sum(len(one.instances) for one in opened), name)
         played[name] = games.episodes(models[name])
-    reference, encoder = _load(REFERENCE, models[REFERENCE])
+    reference, encoder = open_for_comparison(REFERENCE, models[REFERENCE])
     examples = [
-        example
+        encode(as_played(episode), one.task, encoder)
         for one, episodes in zip(opened, played[REFERENCE], strict=True)
-        for example in _examples(one, episodes, encoder)
+        for episode in episodes
+        if not episode.error
     ]
     rows = []
     for name in order:
-        twin = reference if name == REFERENCE else _load(name, models[name])[0]
+        twin = reference if name == REFERENCE else open_for_comparison(name, models[name])[0]
         kl, flips = _distance(reference, twin, examples)
         rows.append(_row(name, models[name], twin, kl, flips, [e for episodes in played[name] for e in episodes]))
     _write(folder, rows, pool, tasks)
     return rows
 
 
-def _load(name: str, spec: ModelSpec) -> tuple[PreTrainedModel, Encoder]:
+def open_for_comparison(name: str, spec: ModelSpec) -> tuple[PreTrainedModel, Encoder]:
+    """A model of a pool to be read from outside a backend.
+
+    Raises:
+        MixrouteError: it is not of backend ``transformers``, or cannot be read.
+    """
     if spec.backend != "transformers":
-        raise MixrouteError(f"model '{name}' has backend '{spec.backend}': twins are compared with transformers")
+        raise MixrouteError(f"model '{name}' has backend '{spec.backend}': only transformers can be compared")
     options = check(spec.options, TransformersOptions, f"options of model '{name}'")
     model, tokenizer = load_model(name, spec, options, attention="sdpa")
     return model, Encoder(tokenizer)
 
 
-def _examples(opened: OpenTask, episodes: Sequence[Episode], encoder: Encoder) -> list[Example]:
-    """Episodes with every action marked. An action cut off at its longest is closed here: both models read the same."""
-    found = []
-    for episode in episodes:
-        if episode.error:
-            continue
-        turns = tuple(Turn(Observation(s.observation, tuple(s.admissible)), s.text, s.action) for s in episode.steps)
-        final = Observation(episode.final_observation)
-        shown = Demonstration(Instance(episode.instance), turns, (True,) * len(turns), final)
-        found.append(encode(shown, opened.task, encoder))
-    return found
-
-
-@torch.inference_mode()
 def _distance(high: PreTrainedModel, twin: PreTrainedModel, examples: Sequence[Example]) -> tuple[float, float]:
     """Mean KL(high || twin) over action tokens, and the share of actions with another greedy token."""
-    divergence = torch.zeros((), dtype=torch.float64)
-    tokens = actions = flipped = 0
-    for example in examples:
-        batch = collate([example])
-        learned = (batch["labels"][0, 1:] != IGNORED).nonzero()[:, 0]
-        ours = _log_probabilities(high, batch["input_ids"], learned)
-        theirs = _log_probabilities(twin, batch["input_ids"], learned)
-        divergence += (ours.exp() * (ours - theirs)).sum().double()
-        tokens += len(learned)
-        other = ours.argmax(-1) != theirs.argmax(-1)
-        # Actions are runs of neighbouring learned tokens.
-        number = torch.cat([torch.zeros(1, dtype=torch.long), (learned.diff() > 1).long().cumsum(0)])
-        actions += int(number[-1]) + 1
-        flipped += len(set(number[other].tolist()))
-    return divergence.item() / max(1, tokens), flipped / max(1, actions)
-
-
-def _log_probabilities(model: PreTrainedModel, ids: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-    """Of the token after each position in ``keep``: shape (positions, vocabulary), float32, on the CPU."""
-    logits = model(input_ids=ids.to(model.device), logits_to_keep=keep.to(model.device), use_cache=False).logits
-    return log_softmax(logits[0].float().cpu(), dim=-1)
+    actions = [action for example in examples for action in divergences(high, twin, example)]
+    tokens = [kl for action in actions for kl in action.kl]
+    return sum(tokens) / max(1, len(tokens)), sum(action.flip for action in actions) / max(1, len(actions))
 
 
 def _row(

@@ -46,9 +46,29 @@ def write_card(folder: Path, card: Card | Mapping[str, Any], seen: Iterable[str]
         card: Facts; a mapping for weights that were not trained but made from trained ones.
         seen: Instances, as ``seen_as`` names them.
     """
+    write_seen(folder, seen)
+    write_atomically(folder / CARD, msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
+
+
+def write_seen(folder: Path, seen: Iterable[str]) -> None:
+    """Write the list of instances that something was trained on, named by ``seen_as``, into ``folder``."""
     lines = "".join(f"{line}\n" for line in sorted(set(seen)))
     write_atomically(folder / SEEN, lzma.compress(lines.encode()))
-    write_atomically(folder / CARD, msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
+
+
+def read_seen(folder: Path) -> frozenset[str]:
+    """The list in ``folder``; empty where there is none.
+
+    Raises:
+        MixrouteError: it is damaged.
+    """
+    path = folder / SEEN
+    if not path.exists():
+        return frozenset()
+    try:
+        return frozenset(lzma.decompress(path.read_bytes()).decode().splitlines())
+    except (lzma.LZMAError, UnicodeDecodeError, OSError) as error:
+        raise MixrouteError(f"{path} cannot be read ({error}): get it again, with the files beside it") from error
 
 
 def seen_as(task: str, instance: str) -> str:
@@ -78,12 +98,7 @@ def trained_on(spec: ModelSpec) -> frozenset[str]:
         MixrouteError: the list is damaged.
     """
     path = _beside(spec, SEEN)
-    if path is None:
-        return frozenset()
-    try:
-        return frozenset(lzma.decompress(path.read_bytes()).decode().splitlines())
-    except (lzma.LZMAError, UnicodeDecodeError, OSError) as error:
-        raise MixrouteError(f"{path} cannot be read ({error}): get the weights again, with their card") from error
+    return frozenset() if path is None else read_seen(path.parent)
 
 
 def _beside(spec: ModelSpec, name: str) -> Path | None:

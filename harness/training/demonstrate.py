@@ -26,6 +26,19 @@ class Demonstration:
     final: Observation
 
 
+def as_played(episode: Episode) -> Demonstration:
+    """An episode with every action marked. One cut off at its longest ends here: all models read the same."""
+    turns = played_turns(episode)
+    return Demonstration(
+        Instance(episode.instance), turns, (True,) * len(turns), Observation(episode.final_observation)
+    )
+
+
+def played_turns(episode: Episode) -> tuple[Turn, ...]:
+    """The turns of a finished episode."""
+    return tuple(Turn(Observation(s.observation, tuple(s.admissible)), s.text, s.action) for s in episode.steps)
+
+
 def open_lesson(lesson: Lesson, seen: Collection[str] = ()) -> OpenTask:
     """Open a lesson's task.
 
@@ -111,7 +124,7 @@ def _astray(episode: Episode, expert: Expert, rng: random.Random) -> list[Turn]:
     Where the game was won, the first departure counts; where it was lost, any, since the one that lost it may come
     late. Departures at one and the same observation, as of a player that repeats itself, count as one.
     """
-    turns = [Turn(Observation(s.observation, tuple(s.admissible)), s.text, s.action) for s in episode.steps]
+    turns = played_turns(episode)
     departures: dict[str, int] = {}
     for index, turn in enumerate(turns):
         if turn.action != expert.act(turns[:index], turn.observation):
@@ -120,7 +133,7 @@ def _astray(episode: Episode, expert: Expert, rng: random.Random) -> list[Turn]:
         return []
     found = list(departures.values())
     left = found[0] if episode.success else rng.choice(found)
-    return turns[: rng.randint(left + 1, min(left + _FOLLOWED, len(turns)))]
+    return list(turns[: rng.randint(left + 1, min(left + _FOLLOWED, len(turns)))])
 
 
 _FOLLOWED = 6

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from harness.contracts import Backend
+from harness.contracts import Backend, Router
+from harness.data import Instance
 from harness.plugins import open_router
 from harness.pool import ModelSpec, open_backend, save_pool
 from harness.rollout import Play, play_all
@@ -17,7 +18,8 @@ from harness.suite import RouterEntry, Suite
 from harness.trace import Episode, EpisodeTiming, content_hash, find_runs, read_episodes
 from harness.training.recipe import AgentRecipe, Lesson
 
-_CONCURRENCY = 16
+CONCURRENCY = 16
+"""Episodes at once."""
 
 
 class _Episodes:
@@ -60,24 +62,31 @@ class DevGames:
     def episodes(self, spec: ModelSpec) -> list[list[Episode]]:
         """The finished episodes of each task."""
         backend = open_backend("model", spec, deterministic=False)
+        router = open_router("always", model="model")
         try:
-            return [self._episodes(opened, {"model": backend}) for opened in self._tasks]
+            return [play_episodes(opened, router, {"model": backend}, self._seed) for opened in self._tasks]
         finally:
             backend.close()
 
-    def _episodes(self, opened: OpenTask, pool: dict[str, Backend]) -> list[Episode]:
-        play = Play(
-            run="dev",
-            seed=self._seed,
-            temperature=0.0,
-            task=opened.task,
-            router=open_router("always", model="model"),
-            pool=pool,
-            router_timeout=60.0,
-        )
-        observer = _Episodes()
-        asyncio.run(play_all(play, opened.instances, _CONCURRENCY, observer))
-        return observer.finished
+
+def play_episodes(
+    opened: OpenTask,
+    router: Router,
+    pool: Mapping[str, Backend],
+    seed: int,
+    instances: Sequence[Instance] | None = None,
+) -> list[Episode]:
+    """Play the task's instances, or those given, greedily; nothing is written.
+
+    Raises:
+        RouterStopped: the router broke its contract. Other errors end their episode, which tells them.
+    """
+    play = Play(
+        run=f"play {seed}", seed=seed, temperature=0.0, task=opened.task, router=router, pool=pool, router_timeout=60.0
+    )
+    observer = _Episodes()
+    asyncio.run(play_all(play, opened.instances if instances is None else instances, CONCURRENCY, observer))
+    return observer.finished
 
 
 def played_by_model(
@@ -93,7 +102,7 @@ def played_by_model(
         routers=[RouterEntry(router="always", args={"model": recipe.model})],
         seeds=[recipe.seed],
         mode="throughput",
-        concurrency=_CONCURRENCY,
+        concurrency=CONCURRENCY,
     )
     there = folder / content_hash(lesson.model_dump())[:8]
     SuiteRunner(suite, there, Console(stderr=True), learned_from=[opened]).run()

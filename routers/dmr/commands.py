@@ -1,0 +1,45 @@
+"""The commands ``mixroute label``, ``mixroute train kl-sft`` and ``mixroute train dmr``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped router recipe, or a .yaml file.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Working folder; runs/routers/RECIPE if not given.")]
+
+
+def label(recipe_name: Recipe, to: Out = None) -> None:
+    """Play train episodes with both models and label how far they part at each step."""
+    from routers.dmr.label import label
+    from routers.dmr.recipe import load_recipe
+
+    recipe = load_recipe(recipe_name)
+    for run in label(recipe, _folder(recipe.name, to) / "labels"):
+        typer.echo(f"labels are in {run}")
+
+
+def train_kl_sft(recipe_name: Recipe, to: Out = None) -> None:
+    """Train stage one of DMR, a network a rate; labels first, where there are none."""
+    from routers.dmr.kl_sft import train_kl_sft
+    from routers.dmr.recipe import load_recipe
+
+    recipe = load_recipe(recipe_name)
+    for folder in train_kl_sft(recipe, _folder(recipe.name, to)).values():
+        typer.echo(f"checkpoint: {folder}")
+
+
+def train_dmr(recipe_name: Recipe, to: Out = None) -> None:
+    """Train stage two of DMR over the recipe's grid; stage one first. The same command again goes on."""
+    from routers.dmr.recipe import load_recipe
+    from routers.dmr.train import train_dmr
+
+    recipe = load_recipe(recipe_name)
+    for folder in train_dmr(recipe, _folder(recipe.name, to)):
+        typer.echo(f"checkpoint: {folder}")
+
+
+def _folder(name: str, to: Path | None) -> Path:
+    return to or Path("runs/routers") / name

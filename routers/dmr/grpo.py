@@ -1,0 +1,169 @@
+"""Stage two, GRPO: the router is rewarded for episodes that are won with few high steps.
+
+Paper: GRPO on top of stage one, reward = success - lambda * cost. Ours: a group is G rollouts of one instance with
+choices drawn from the network; the cost is the share of high steps; the advantage is the reward less the group's mean,
+over its standard deviation; the ratio is clipped (PPO); KL to stage one is exact, since a choice has two outcomes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from harness.contracts import Backend
+from harness.data import Instance
+from harness.run import OpenTask
+from harness.seeding import seed_for
+from harness.trace import Episode
+from harness.training.play import play_episodes
+from routers.dmr.data import padded, trajectory_of
+from routers.dmr.network import RouterNetwork, Trajectory
+from routers.dmr.recipe import GrpoRecipe
+from routers.dmr.router import LearnedRouter
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A finished episode with what the update needs of it."""
+
+    trajectory: Trajectory
+    high: Tensor
+    """The choices: 1 where high answered, shape (steps,)."""
+    advantage: float
+
+
+class Grpo:
+    """The policy and its updates.
+
+    Args:
+        network: To begin from; it is trained in place, and its copy is the reference.
+        options: How to train.
+        price: The lambda of the reward.
+    """
+
+    def __init__(self, network: RouterNetwork, options: GrpoRecipe, price: float) -> None:
+        self.network = network.eval()  # without dropout: the policy that plays is the policy that is updated
+        self.optimizer = torch.optim.AdamW(network.parameters(), options.learning_rate, weight_decay=0.0)
+        self.reference = copy.deepcopy(network).requires_grad_(requires_grad=False)
+        self._options = options
+        self._price = price
+
+    def iterate(self, tasks: Sequence[OpenTask], pool: Mapping[str, Backend], seed: int) -> dict[str, float]:
+        """Roll out and update once; returns what there is to log.
+
+        Args:
+            tasks: To draw instances from, each task as often as the others.
+            pool: The models.
+            seed: Of this iteration.
+        """
+        groups: dict[str, list[Episode]] = {}
+        for number, opened in enumerate(tasks):
+            share = self._options.instances // len(tasks) + (number < self._options.instances % len(tasks))
+            drawn = _drawn(opened.instances, share, seed)
+            for rollout in range(self._options.group):
+                router = LearnedRouter(self.network, sample=True)
+                for episode in play_episodes(opened, router, pool, seed_for(seed, rollout), drawn):
+                    if episode.steps and not episode.error:
+                        groups.setdefault(f"{number} {episode.instance}", []).append(episode)
+        rollouts = [rollout for group in groups.values() for rollout in self._judged(group)]
+        episodes = [episode for group in groups.values() for episode in group]
+        return {**self._summary(episodes), **self._update(rollouts, seed)}
+
+    def reward(self, episode: Episode) -> float:
+        """``success - lambda * share of high steps``."""
+        return float(episode.success) - self._price * high_share(episode)
+
+    def _judged(self, group: Sequence[Episode]) -> list[Rollout]:
+        """The group's rollouts with their advantages; none where all were rewarded alike."""
+        rewards = [self.reward(episode) for episode in group]
+        mean, spread = fmean(rewards), pstdev(rewards)
+        if spread == 0:
+            return []
+        steps = self.network.config.steps
+        return [
+            Rollout(
+                trajectory_of(episode).last(steps),
+                torch.tensor([float(step.model == "high") for step in episode.steps[-steps:]]),
+                (reward - mean) / (spread + 1e-6),
+            )
+            for episode, reward in zip(group, rewards, strict=True)
+        ]
+
+    def _update(self, rollouts: Sequence[Rollout], seed: int) -> dict[str, float]:
+        """Several passes over the rollouts; the figures are means over all updates."""
+        batches = []
+        for epoch in range(self._options.epochs):
+            order = sorted(range(len(rollouts)), key=lambda place: seed_for(seed, epoch, place))
+            for start in range(0, len(order), self._options.batch):
+                batches.append([rollouts[place] for place in order[start : start + self._options.batch]])
+        with torch.no_grad():
+            before = {id(one): self.network([one.trajectory])[0] for one in rollouts}
+            reference = {id(one): self.reference([one.trajectory])[0] for one in rollouts}
+        figures = [
+            self._step(batch, [before[id(one)] for one in batch], [reference[id(one)] for one in batch])
+            for batch in batches
+        ]
+        names = ("kl", "entropy", "clipped")
+        return {name: fmean(one[name] for one in figures) if figures else 0.0 for name in names}
+
+    def _step(
+        self, batch: Sequence[Rollout], before: Sequence[Tensor], reference: Sequence[Tensor]
+    ) -> dict[str, float]:
+        """One update; ``before`` and ``reference`` are logits of the policy that played and of stage one."""
+        length = max(len(one.high) for one in batch)
+        high = padded([one.high for one in batch], length)
+        counts = padded([torch.ones_like(one.high) / len(one.high) for one in batch], length)
+        counts = counts / len(batch)  # the mean over an episode's steps, then over episodes
+        advantage = torch.tensor([one.advantage for one in batch])[:, None]
+        logits = self.network([one.trajectory for one in batch])
+        ratio = (_log_chance(logits, high) - _log_chance(padded(before, length), high)).exp()
+        clipped = ratio.clamp(1 - self._options.clip, 1 + self._options.clip)
+        gain = torch.minimum(ratio * advantage, clipped * advantage)
+        kl = bernoulli_kl(logits, padded(reference, length))
+        loss = (counts * (self._options.kl * kl - gain)).sum()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            entropy = -(torch.sigmoid(logits) * logsigmoid(logits) + torch.sigmoid(-logits) * logsigmoid(-logits))
+            return {
+                "kl": float((counts * kl).sum()),
+                "entropy": float((counts * entropy).sum()),
+                "clipped": float((counts * (ratio != clipped)).sum()),
+            }
+
+    def _summary(self, episodes: Sequence[Episode]) -> dict[str, float]:
+        shares = [high_share(episode) for episode in episodes]
+        return {
+            "reward": fmean(self.reward(episode) for episode in episodes),
+            "success": fmean(episode.success for episode in episodes),
+            "high_share": fmean(shares),
+            "collapse": fmean(share in (0, 1) for share in shares),
+        }
+
+
+def high_share(episode: Episode) -> float:
+    """Share of the episode's steps that high answered."""
+    return sum(step.model == "high" for step in episode.steps) / max(1, len(episode.steps))
+
+
+def bernoulli_kl(ours: Tensor, theirs: Tensor) -> Tensor:
+    """KL(ours || theirs) of choices given by their logits, in nats, elementwise."""
+    chance = torch.sigmoid(ours)
+    return chance * (logsigmoid(ours) - logsigmoid(theirs)) + (1 - chance) * (logsigmoid(-ours) - logsigmoid(-theirs))
+
+
+def _log_chance(logits: Tensor, high: Tensor) -> Tensor:
+    """Log-probability of the choices made; shapes (episodes, steps)."""
+    return torch.where(high > 0, logsigmoid(logits), logsigmoid(-logits))
+
+
+def _drawn(instances: Sequence[Instance], count: int, seed: int) -> list[Instance]:
+    return sorted(instances, key=lambda one: seed_for(seed, "drawn", one.id))[:count]

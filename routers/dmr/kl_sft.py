@@ -1,0 +1,141 @@
+"""Stage one, KL-SFT: which steps are sensitive to precision, by class-weighted cross-entropy.
+
+Paper: both models run at a step, and it is sensitive where the KL of their action distributions is at least tau. Ours:
+tau is the quantile of all labelled steps that calls a share K of them sensitive; the positive class weighs N- / N+.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from sklearn.metrics import roc_auc_score
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from harness.errors import MixrouteError
+from harness.provenance import provenance
+from harness.seeding import seed_for
+from harness.trace import read_meta
+from harness.training.card import seen_as
+from routers.dmr.checkpoint import RouterCard, save_checkpoint
+from routers.dmr.data import Labelled, labelled, padded
+from routers.dmr.label import StepLabel, label
+from routers.dmr.network import RouterNetwork
+from routers.dmr.recipe import KlSftRecipe, Label, RouterRecipe
+
+log = logging.getLogger(__name__)
+
+Target = tuple[Labelled, list[float]]
+"""An episode and, a step, 1 for sensitive, 0 for not, NaN for unknown."""
+
+
+def train_kl_sft(recipe: RouterRecipe, folder: Path) -> dict[float, Path]:
+    """Label, then train a network for each rate K; what is there already is not made again.
+
+    Returns:
+        Folder of the checkpoint, by rate.
+
+    Raises:
+        MixrouteError: what ``label`` raises, or labels that are all alike.
+    """
+    runs = label(recipe, folder / "labels")
+    seen = [seen_as(read_meta(run).task, name) for run in runs for name in read_meta(run).instances]
+    made = {rate: folder / "kl-sft" / f"k{round(100 * rate)}" for rate in recipe.kl_sft.rates}
+    for rate in [rate for rate, path in made.items() if not (path / "card.json").exists()]:
+        wanted, tau = targets(labelled(runs, recipe.network.steps), recipe.kl_sft.label, rate)
+        torch.manual_seed(seed_for(recipe.seed, "kl-sft", rate))
+        network = RouterNetwork(recipe.network)
+        figures = fit(network, wanted, recipe.kl_sft, recipe.seed)
+        log.info("kl-sft, K = %g: %s", rate, figures)
+        card = RouterCard(
+            schema=1,
+            name=recipe.name,
+            stage="kl-sft",
+            network=recipe.network,
+            recipe=recipe.model_dump(mode="json", by_alias=True),
+            pool=fingerprints(runs),
+            facts={"rate": rate, "tau": tau, "held_out": figures},
+            provenance=provenance(),
+        )
+        save_checkpoint(made[rate], network, card, seen)
+    return made
+
+
+def fingerprints(runs: Sequence[Path]) -> dict[str, str]:
+    """Of the models that played."""
+    return {name: str(card["fingerprint"]) for name, card in read_meta(runs[0]).models.items()}
+
+
+def targets(data: Sequence[Labelled], kind: Label, rate: float) -> tuple[list[Target], float | None]:
+    """What is to be learned; and tau, if the kind of label needs one.
+
+    Raises:
+        MixrouteError: no step has such a label, or all have the same.
+    """
+    values = [[_value(step, kind) for step in one.labels] for one in data]
+    known = sorted(value for row in values for value in row if not math.isnan(value))
+    if not known:
+        raise MixrouteError(f"no step has a label of kind '{kind}': label with 'choices: true', or use another kind")
+    tau = None
+    if kind in ("kl", "choice"):
+        tau = known[min(len(known) - 1, int((1 - rate) * len(known)))]
+        values = [[value if math.isnan(value) else float(value >= tau) for value in row] for row in values]
+    if len({value for row in values for value in row if not math.isnan(value)}) < 2:
+        raise MixrouteError(f"label '{kind}' is the same at all {len(known)} steps: label more instances")
+    return list(zip(data, values, strict=True)), tau
+
+
+def _value(step: StepLabel, kind: Label) -> float:
+    found = {"kl": step.kl, "choice": step.choice, "agreement": not step.agree, "flip": step.flip}[kind]
+    return math.nan if found is None else float(found)
+
+
+def fit(network: RouterNetwork, data: Sequence[Target], options: KlSftRecipe, seed: int) -> dict[str, float]:
+    """Train in place, keeping the epoch of the best AUC on held-out instances; returns the figures there."""
+    known = [value for _, row in data for value in row if not math.isnan(value)]
+    weight = torch.tensor((len(known) - sum(known)) / sum(known))
+    held = [one for one in data if seed_for(seed, one[0].instance) % 1000 < 1000 * options.held_out]
+    learned = [one for one in data if one not in held]
+    optimizer = torch.optim.AdamW(network.parameters(), options.learning_rate)
+    best = {"auc": -1.0}
+    kept = network.state_dict()
+    for epoch in range(1, options.epochs + 1):
+        network.train()
+        random.Random(seed_for(seed, "epoch", epoch)).shuffle(learned)  # noqa: S311 - reproducible on purpose
+        for start in range(0, len(learned), options.batch):
+            batch = learned[start : start + options.batch]
+            logits = network([one.trajectory for one, _ in batch])
+            target = padded([torch.tensor(row) for _, row in batch], logits.shape[1])
+            counts = padded([torch.ones(len(row)) for _, row in batch], logits.shape[1]) * ~target.isnan()
+            loss = binary_cross_entropy_with_logits(logits, target.nan_to_num(), counts, pos_weight=weight)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        figures = {"epoch": float(epoch), **_measure(network, held)}
+        if figures["auc"] > best["auc"]:
+            best, kept = figures, {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    network.load_state_dict(kept)
+    return best
+
+
+@torch.inference_mode()
+def _measure(network: RouterNetwork, data: Sequence[Target]) -> dict[str, float]:
+    """AUC, the share of sensitive steps, and the share of those called so."""
+    network.eval()
+    scored: list[tuple[float, bool]] = []
+    for one, row in data:
+        chances = torch.sigmoid(network([one.trajectory])[0]).tolist()
+        scored += [(chance, value > 0) for chance, value in zip(chances, row, strict=True) if not math.isnan(value)]
+    scores, truth = [score for score, _ in scored], [true for _, true in scored]
+    if len(set(truth)) < 2:
+        raise MixrouteError(f"the {len(data)} instances held out have one kind of step only: label more instances")
+    return {
+        "auc": float(roc_auc_score(truth, scores)),
+        "steps": float(len(truth)),
+        "sensitive": sum(truth) / len(truth),
+        "called_sensitive": sum(score >= 0.5 for score in scores) / len(scores),
+    }

@@ -1,0 +1,191 @@
+"""``mixroute label``: where both precisions part. Train episodes are played with both models asked at every step, and
+each step is labelled with the divergence between them; a stopped command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import msgspec
+from rich.console import Console
+from transformers import PreTrainedModel
+
+from harness import Completion, MixrouteError, Step, register_router
+from harness.backends.encoding import Encoder
+from harness.contracts import Task, Teachable
+from harness.data import Instance, Observation, Turn
+from harness.divergence import Divergence, choice_divergence, divergences
+from harness.pool import load_pool
+from harness.quantization.compare import open_for_comparison
+from harness.run import OpenTask, SuiteRunner, open_instances
+from harness.suite import RouterEntry, Suite
+from harness.trace import Episode, Record, StepRecord, find_runs, read_episodes, read_lines, read_meta, repair
+from harness.training.card import trained_on
+from harness.training.demonstrate import Demonstration, played_turns
+from harness.training.examples import encode
+from harness.training.play import CONCURRENCY
+from routers.dmr.recipe import RouterRecipe
+
+log = logging.getLogger(__name__)
+
+LABELS = "labels.jsonl"
+
+
+class StepLabel(Record, frozen=True):
+    """How far the models part at one step. None where it could not be said."""
+
+    kl: float | None
+    """KL(high || low) in nats, mean over the tokens of high's action and the one that ends it, as high wrote them."""
+    choice: float | None
+    """KL(high || low) in nats over the admissible actions, each as likely as its tokens."""
+    agree: bool
+    """Whether both choose the same action."""
+    flip: bool | None
+    """Whether low, reading high's action, would write some token otherwise."""
+
+
+class EpisodeLabels(Record, frozen=True):
+    """The labels of an episode's steps, in order."""
+
+    instance: str
+    steps: list[StepLabel]
+
+
+@register_router("both")
+class Both:
+    """Asks both models at every step and follows high with probability ``p``: episodes to label.
+
+    Args:
+        p: Probability in [0, 1].
+    """
+
+    granularity = "step"
+
+    def __init__(self, p: float = 0.5) -> None:
+        self._p = p
+
+    async def act(self, step: Step) -> Completion:
+        """One after the other: the order of the calls is then the same in every run."""
+        high, low = await step.ask("high"), await step.ask("low")
+        return high if step.rng.random() < self._p else low
+
+
+def open_training_tasks(recipe: RouterRecipe) -> list[OpenTask]:
+    """The recipe's tasks without the instances that a model of the pool was trained on."""
+    seen = frozenset().union(*(trained_on(spec) for spec in load_pool(recipe.pool).models.values()))
+    return [open_instances(entry, without=seen) for entry in recipe.tasks]
+
+
+def label(recipe: RouterRecipe, folder: Path) -> list[Path]:
+    """Play and label the recipe's training instances.
+
+    Args:
+        recipe: What to play with which pool.
+        folder: Holds a run a task, with ``labels.jsonl`` beside its episodes.
+
+    Returns:
+        The run folders.
+
+    Raises:
+        MixrouteError: anything in pool, task or folder that keeps it from working.
+    """
+    opened = open_training_tasks(recipe)
+    suite = Suite(
+        schema=1,
+        name=f"{recipe.name}-labels",
+        pool=recipe.pool,
+        tasks=[one.entry for one in opened],
+        routers=[RouterEntry(router="both", args={"p": recipe.drive})],
+        seeds=[recipe.seed],
+        mode=recipe.mode,
+        concurrency=CONCURRENCY,
+    )
+    SuiteRunner(suite, folder, Console(stderr=True), learned_from=opened).run()
+    runs = find_runs(folder)
+    tasks = {(one.task.name, one.entry.split): one for one in opened}
+    missing = [run for run in runs if len(read_labels(run)) < len(read_meta(run).instances)]
+    if missing:
+        models = load_pool(recipe.pool).models
+        high, encoder = open_for_comparison("high", models["high"])
+        low, _ = open_for_comparison("low", models["low"])
+        for run in missing:
+            meta = read_meta(run)
+            _label_run(run, tasks[meta.task, meta.split].task, high, low, encoder, choices=recipe.choices)
+    return runs
+
+
+def read_labels(run: Path) -> dict[str, EpisodeLabels]:
+    """Labels by instance; those that were written so far."""
+    return {one.instance: one for one in read_lines(run / LABELS, EpisodeLabels)}
+
+
+def _label_run(
+    run: Path, task: Task, high: PreTrainedModel, low: PreTrainedModel, encoder: Encoder, *, choices: bool
+) -> None:
+    repair(run / LABELS)
+    done = read_labels(run)
+    with (run / LABELS).open("ab") as lines:
+        for number, episode in enumerate(read_episodes(run)):
+            if number % 50 == 0:
+                log.info("%s: %d of %d episodes labelled", run.name, number, len(read_meta(run).instances))
+            if episode.instance in done:
+                continue
+            kl = _action_divergences(episode, task, high, low, encoder)
+            chosen = _choice_divergences(episode, task, high, low, encoder) if choices else [None] * len(kl)
+            steps = [
+                StepLabel(fmean(d.kl) if d else None, choice, _agree(task, step), d.flip if d else None)
+                for step, d, choice in zip(episode.steps, kl, chosen, strict=True)
+            ]
+            lines.write(msgspec.json.encode(EpisodeLabels(episode.instance, steps)) + b"\n")
+            lines.flush()
+
+
+def _written(step: StepRecord, model: str) -> str:
+    return next(call.text for call in step.calls if call.model == model)
+
+
+def _agree(task: Task, step: StepRecord) -> bool:
+    return task.parse_action(_written(step, "high")) == task.parse_action(_written(step, "low"))
+
+
+def _action_divergences(
+    episode: Episode, task: Task, high: PreTrainedModel, low: PreTrainedModel, encoder: Encoder
+) -> list[Divergence | None]:
+    """Of high's action at each step: along the episode where it was done, else on a branch of its own."""
+    turns = played_turns(episode)
+    written = [_written(step, "high") for step in episode.steps]
+    followed = tuple(text == turn.text for text, turn in zip(written, turns, strict=True))
+    found: list[Divergence | None] = [None] * len(turns)
+    branches = [(turns, followed)] if any(followed) else []
+    for index, text in enumerate(written):
+        if not followed[index]:
+            branch = Turn(turns[index].observation, text, "")
+            branches.append(((*turns[:index], branch), (*[False] * index, True)))
+    for steps, taught in branches:
+        shown = Demonstration(Instance(episode.instance), steps, taught, Observation(episode.final_observation))
+        try:
+            values = iter(divergences(high, low, encode(shown, task, encoder)))
+        except MixrouteError as error:  # an action whose tokens are not those of its text cannot be read again
+            log.warning("%s: a step has no label: %s", episode.instance, error)
+            continue
+        for index in range(len(steps)):
+            if taught[index]:
+                found[index] = next(values)
+    return found
+
+
+def _choice_divergences(
+    episode: Episode, task: Task, high: PreTrainedModel, low: PreTrainedModel, encoder: Encoder
+) -> Iterator[float | None]:
+    if not isinstance(task, Teachable):
+        raise MixrouteError(f"task '{task.name}' does not say how actions are written: set 'choices: false'")
+    turns = played_turns(episode)
+    for index, turn in enumerate(turns):
+        prompt = task.prompt(turns[:index], turn.observation)
+        start = encoder.encode(prompt).ids
+        texts = [task.completion_text(action) + "".join(task.stop[:1]) for action in turn.observation.admissible]
+        ids: Sequence[list[int]] = [encoder.encode(prompt, text).ids[len(start) :] for text in texts]
+        yield choice_divergence(high, low, start, ids) if ids else None

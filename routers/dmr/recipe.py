@@ -1,0 +1,100 @@
+"""Recipes of routers: what a router is trained on and how, as YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.config import Strict, find_file, load_yaml
+from harness.suite import Mode, TaskEntry
+from routers.dmr.network import NetworkConfig
+
+SHIPPED = Path(__file__).parent / "recipes"
+
+Label = Literal["kl", "choice", "agreement", "flip"]
+
+
+class KlSftRecipe(Strict):
+    """Stage one: class-weighted cross-entropy on whether a step is sensitive to precision."""
+
+    label: Label = "kl"
+    """``kl`` (the paper's): KL(high || low), mean over the tokens of high's action, at least tau. ``choice``: the same
+    over the admissible actions. ``agreement``: whether both choose the same action (Hera, arXiv 2605.24598). ``flip``:
+    low would write some token of high's action otherwise."""
+    rates: list[float] = Field(default=[0.05, 0.1, 0.2, 0.4], min_length=1)
+    """Shares K of steps to call sensitive: tau is the quantile that gives it. Unused by labels that are yes or no."""
+    epochs: int = Field(default=30, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    batch: int = Field(default=16, ge=1)
+    """Episodes of an update."""
+    held_out: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the instances that only measure."""
+
+
+class GrpoRecipe(Strict):
+    """Stage two: GRPO on ``success - lambda * share of high steps``, grouped by instance."""
+
+    lambdas: list[float] = Field(default=[0.0, 0.1, 0.3, 1.0], min_length=1)
+    rates: list[float] = Field(default=[0.2], min_length=1)
+    """Stage-one networks to start from, by their K."""
+    start: Literal["kl-sft", "nothing"] = "kl-sft"
+    """``nothing``: stage two alone, from a network drawn at random, which is then also the reference."""
+    iterations: int = Field(default=40, ge=1)
+    instances: int = Field(default=32, ge=1)
+    """Instances of an iteration."""
+    group: int = Field(default=8, ge=2)
+    """Rollouts of an instance."""
+    epochs: int = Field(default=2, ge=1)
+    """Passes over an iteration's rollouts."""
+    batch: int = Field(default=64, ge=1)
+    """Rollouts of an update."""
+    learning_rate: float = Field(default=3e-4, gt=0)
+    clip: float = Field(default=0.2, gt=0)
+    kl: float = Field(default=0.01, ge=0)
+    """Weight of KL(policy || stage one)."""
+
+
+class RouterRecipe(Strict):
+    """Everything that a trained router comes from."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern="^[a-z0-9._-]+$")
+    description: str = ""
+    pool: str
+    mode: Mode = "deterministic"
+    tasks: list[TaskEntry] = Field(min_length=1)
+    """Trained on. Instances that a model of the pool was trained on are left out: it behaves differently there."""
+    dev: list[TaskEntry] = Field(min_length=1)
+    """Played at the end of every training, never trained on."""
+    drive: float = Field(default=0.5, ge=0, le=1)
+    """Share of high steps in the labelled episodes, drawn at random, so that states of both models are labelled."""
+    choices: bool = True
+    """Whether to label the divergence over the admissible actions too, which takes several times as long."""
+    network: NetworkConfig = NetworkConfig()
+    kl_sft: KlSftRecipe = KlSftRecipe()
+    grpo: GrpoRecipe = GrpoRecipe()
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for dev in self.dev:
+            for task in self.tasks:
+                if (dev.task, dev.split) == (task.task, task.split):
+                    raise ValueError(f"dev plays split '{dev.split}' of task '{dev.task}', which is trained on")
+        absent = [rate for rate in self.grpo.rates if rate not in self.kl_sft.rates]
+        if self.grpo.start == "kl-sft" and absent:
+            raise ValueError(f"grpo.rates has {absent[0]}, for which kl_sft.rates {self.kl_sft.rates} has no network")
+        if self.kl_sft.label == "choice" and not self.choices:
+            raise ValueError("label 'choice' needs 'choices: true'")
+        return self
+
+
+def load_recipe(name: str) -> RouterRecipe:
+    """A shipped recipe by name, or one from a ``.yaml`` file.
+
+    Raises:
+        MixrouteError: unknown name, or a wrong key or value in the file.
+    """
+    return load_yaml(find_file("router recipe", name, SHIPPED), RouterRecipe)

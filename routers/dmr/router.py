@@ -1,0 +1,115 @@
+"""The routers ``kl-sft`` and ``dmr``: a trained network names the precision of each step before a model answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import ClassVar
+
+import torch
+
+from harness import Completion, Step, register_router
+from harness.contracts import Granularity
+from routers.dmr.checkpoint import find_checkpoint, load_checkpoint
+from routers.dmr.features import views
+from routers.dmr.network import RouterNetwork, Trajectory
+
+_ROWS = 16
+"""Decisions of one pass. Fewer are padded: a matrix product may round differently for another number of rows."""
+
+_LENGTHS = (16, 32, 64)
+
+
+class Decider:
+    """Probabilities of high, for decisions that come in at the same time together.
+
+    The pass runs on the clock of the first of them: the router times of all episodes add up to what was spent.
+    """
+
+    def __init__(self, network: RouterNetwork) -> None:
+        self._network = network.eval()
+        self._waiting: list[tuple[Trajectory, asyncio.Future[float]]] = []
+
+    async def probability(self, trajectory: Trajectory) -> float:
+        """The probability that high should answer the last step."""
+        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._waiting.append((trajectory.last(self._network.config.steps), future))
+        first = len(self._waiting) == 1
+        await asyncio.sleep(0)
+        if first:
+            self._decide()
+        return await future
+
+    def _decide(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        by_length: dict[int, list[tuple[Trajectory, asyncio.Future[float]]]] = {}
+        for one in waiting:
+            fitting = (length for length in _LENGTHS if length >= len(one[0].steps))
+            by_length.setdefault(next(fitting, self._network.config.steps), []).append(one)
+        for length, group in by_length.items():
+            for start in range(0, len(group), _ROWS):
+                self._pass(group[start : start + _ROWS], length)
+
+    def _pass(self, group: list[tuple[Trajectory, asyncio.Future[float]]], length: int) -> None:
+        with torch.inference_mode():
+            logits = self._network([trajectory for trajectory, _ in group], _ROWS, length)
+            chances = torch.sigmoid(logits.double())
+        for row, (trajectory, future) in enumerate(group):
+            if not future.done():
+                future.set_result(float(chances[row, len(trajectory.steps) - 1]))
+
+
+class LearnedRouter:
+    """High where the network's probability reaches the threshold.
+
+    Args:
+        network: Trained.
+        threshold: In [0, 1].
+        sample: Draw the choice with the network's probability instead, as in training.
+    """
+
+    granularity: ClassVar[Granularity] = "step"
+
+    def __init__(self, network: RouterNetwork, threshold: float = 0.5, *, sample: bool = False) -> None:
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must lie in [0, 1], not {threshold}")
+        self._decider = Decider(network)
+        self._threshold = threshold
+        self._sample = sample
+
+    async def act(self, step: Step) -> Completion:
+        """Ask the model that the network names."""
+        seen = views(step.turns, step.observation, step.models_used)
+        chance = await self._decider.probability(Trajectory(seen))
+        limit = step.rng.random() if self._sample else self._threshold
+        return await step.ask("high" if chance >= limit else "low")
+
+
+class _FromCheckpoint(LearnedRouter):
+    def __init__(self, checkpoint: str, threshold: float = 0.5) -> None:
+        network, _, self._trained_on = load_checkpoint(find_checkpoint(checkpoint))
+        super().__init__(network, threshold)
+
+    def trained_on(self) -> Collection[str]:
+        """See ``harness.contracts.Trained``."""
+        return self._trained_on
+
+
+@register_router("kl-sft")
+class KlSft(_FromCheckpoint):
+    """Stage one of DMR alone: trained to tell the steps at which both precisions' action distributions differ.
+
+    Args:
+        checkpoint: Name of a shipped one, or its folder.
+        threshold: High from this probability on.
+    """
+
+
+@register_router("dmr")
+class Dmr(_FromCheckpoint):
+    """Dynamic Mixed-Precision Routing: trained by GRPO on success minus the cost of high steps.
+
+    Args:
+        checkpoint: Name of a shipped one, or its folder.
+        threshold: High from this probability on.
+    """

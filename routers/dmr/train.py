@@ -1,0 +1,171 @@
+"""``mixroute train dmr``: stage two over a grid of lambda and K, in one command, so that the result is a curve."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from harness.answers import AnswerStore
+from harness.contracts import Backend, Remembering
+from harness.errors import MixrouteError
+from harness.pool import load_pool, open_backend
+from harness.provenance import provenance
+from harness.run import OpenTask, open_instances
+from harness.seeding import seed_for
+from harness.trace import write_atomically
+from harness.training.card import seen_as
+from harness.training.play import play_episodes
+from routers.dmr.checkpoint import RouterCard, load_checkpoint, save_checkpoint
+from routers.dmr.grpo import Grpo, high_share
+from routers.dmr.kl_sft import train_kl_sft
+from routers.dmr.label import open_training_tasks
+from routers.dmr.network import RouterNetwork
+from routers.dmr.recipe import RouterRecipe
+from routers.dmr.router import LearnedRouter
+
+log = logging.getLogger(__name__)
+
+STATE = "state.safetensors"
+LOG = "log.jsonl"
+
+
+def train_dmr(recipe: RouterRecipe, folder: Path) -> list[Path]:
+    """Train a router for each lambda and K of the recipe; the same call again resumes.
+
+    Returns:
+        Folders of the checkpoints.
+
+    Raises:
+        MixrouteError: what ``train_kl_sft`` raises, or a pool that cannot be loaded.
+    """
+    with_sft = recipe.grpo.start == "kl-sft"
+    started = train_kl_sft(recipe, folder) if with_sft else {}
+    tasks = open_training_tasks(recipe)
+    dev = [open_instances(entry) for entry in recipe.dev]
+    made = []
+    with _models(recipe) as pool:
+        for rate in recipe.grpo.rates if with_sft else [None]:
+            for price in recipe.grpo.lambdas:
+                name = f"lambda{price:g}" + ("" if rate is None else f"-k{round(100 * rate)}")
+                made.append(folder / "dmr" / name)
+                if not (made[-1] / "card.json").exists():
+                    first = None if rate is None else started[rate]
+                    _train(recipe, first, price, made[-1], tasks, dev, pool)
+    return made
+
+
+@contextmanager
+def _models(recipe: RouterRecipe) -> Iterator[dict[str, Backend]]:
+    """The pool's models, with their answers kept: most of what rollouts ask was asked before."""
+    with ExitStack() as stack:
+        answers = AnswerStore()
+        stack.callback(answers.close)
+        pool = {}
+        for name, spec in load_pool(recipe.pool).models.items():
+            backend = pool[name] = open_backend(name, spec, deterministic=recipe.mode == "deterministic")
+            stack.callback(backend.close)
+            if isinstance(backend, Remembering):
+                backend.remember(answers)
+        yield pool
+
+
+def _train(
+    recipe: RouterRecipe,
+    start: Path | None,
+    price: float,
+    target: Path,
+    tasks: Sequence[OpenTask],
+    dev: Sequence[OpenTask],
+    pool: Mapping[str, Backend],
+) -> None:
+    if start is None:
+        torch.manual_seed(seed_for(recipe.seed, "grpo"))
+        network = RouterNetwork(recipe.network)
+    else:
+        network, _, _ = load_checkpoint(start)
+    policy = Grpo(network, recipe.grpo, price)
+    working = target.with_name(f".{target.name}")
+    history = _resume(policy, working)
+    scalars = _scalars(working)
+    for iteration in range(len(history), recipe.grpo.iterations):
+        figures = policy.iterate(tasks, pool, seed_for(recipe.seed, price, iteration))
+        history.append(figures)
+        for key, value in figures.items():
+            scalars.add_scalar(key, value, iteration)
+        _save(policy, working, history)
+        log.info("lambda %g, iteration %d: %s", price, iteration + 1, {key: round(v, 3) for key, v in figures.items()})
+    scalars.close()
+    card = RouterCard(
+        schema=1,
+        name=recipe.name,
+        stage="dmr",
+        network=recipe.network,
+        recipe=recipe.model_dump(mode="json", by_alias=True),
+        pool={name: model.card().fingerprint for name, model in pool.items()},
+        facts={
+            "lambda": price,
+            "start": None if start is None else start.name,
+            "dev": [_dev(policy.network, opened, pool) for opened in dev],
+            "history": history,
+        },
+        provenance=provenance(),
+    )
+    seen = [seen_as(opened.task.name, one.id) for opened in tasks for one in opened.instances]
+    save_checkpoint(target, policy.network, card, seen)
+
+
+def _dev(network: RouterNetwork, opened: OpenTask, pool: Mapping[str, Backend]) -> dict[str, Any]:
+    """What the network does on dev games, choosing what it finds likelier."""
+    episodes = play_episodes(opened, LearnedRouter(network), pool, 0)
+    return {
+        "task": opened.task.name,
+        "episodes": len(episodes),
+        "success": fmean(episode.success for episode in episodes),
+        "high_share": fmean(high_share(episode) for episode in episodes),
+    }
+
+
+def _resume(policy: Grpo, working: Path) -> list[dict[str, float]]:
+    """Put the policy where it was; returns the figures of the iterations so far."""
+    if not (working / STATE).exists():
+        return []
+    tensors = load_file(working / STATE)
+    policy.network.load_state_dict({k.partition(".")[2]: v for k, v in tensors.items() if k.startswith("network.")})
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        kind, _, rest = key.partition(".")
+        if kind == "optimizer":
+            number, _, name = rest.partition(".")
+            state.setdefault(int(number), {})[name] = tensor
+    policy.optimizer.load_state_dict({**policy.optimizer.state_dict(), "state": state})
+    count = int(tensors["iterations"])
+    lines = (working / LOG).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines[:count]]
+
+
+def _save(policy: Grpo, working: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Log first, state after: a state always has its log."""
+    write_atomically(working / LOG, "".join(json.dumps(line) + "\n" for line in history).encode())
+    tensors = {f"network.{key}": tensor.contiguous() for key, tensor in policy.network.state_dict().items()}
+    for number, values in policy.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in values.items()}
+    tensors["iterations"] = torch.tensor(len(history))
+    part = working / f".{STATE}.part"
+    save_file({key: tensor.detach().clone() for key, tensor in tensors.items()}, part)
+    part.replace(working / STATE)
+
+
+def _scalars(working: Path) -> Any:  # noqa: ANN401 - tensorboard has no types
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MixrouteError(f"training logs need TensorBoard ({error}): pip install 'mixroute[train]'") from error
+    return SummaryWriter(str(working / "tensorboard"))

@@ -1,0 +1,177 @@
+"""Labels of where two models part, and the network that learns them."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from harness import MixrouteError, Observation, Turn, open_task
+from harness.contracts import Teachable
+from harness.pool import load_pool
+from harness.quantization.compare import open_for_comparison
+from harness.trace import find_runs, read_episodes
+from harness.training.demonstrate import played_turns
+from routers.dmr.data import Labelled
+from routers.dmr.features import views
+from routers.dmr.kl_sft import fit, targets
+from routers.dmr.label import StepLabel, read_labels
+from routers.dmr.network import NetworkConfig, RouterNetwork, Trajectory
+from routers.dmr.recipe import KlSftRecipe, load_recipe
+from tests.command import mixroute
+
+
+def write_recipe(folder: Path, pool: Path, **changes: Any) -> Path:
+    content = {
+        "schema": 1,
+        "name": "tiny",
+        "pool": str(pool),
+        "tasks": [{"task": "alfworld-gen", "split": "train", "args": {"games": 10, "seed": 9000, "step_cap": 4}}],
+        "dev": [{"task": "alfworld-gen", "split": "dev", "limit": 2, "args": {"step_cap": 3}}],
+        "network": {"width": 16, "layers": 1, "heads": 2},
+        "kl_sft": {"rates": [0.3], "epochs": 2},
+        "grpo": {"lambdas": [0.1, 1.0], "rates": [0.3], "iterations": 2, "instances": 3, "group": 2},
+        **changes,
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory, tiny_pool: Path) -> Path:
+    folder = tmp_path_factory.mktemp("labels")
+    mixroute("label", write_recipe(folder, tiny_pool), cwd=folder)
+    (run,) = find_runs(folder / "runs" / "routers" / "tiny" / "labels")
+    return run
+
+
+@torch.inference_mode()
+def logprobs(model: Any, ids: list[int]) -> torch.Tensor:
+    return torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0].double(), -1)
+
+
+def test_labels_are_what_both_models_say_at_every_step(labels: Path, tiny_pool: Path) -> None:
+    models = load_pool(str(tiny_pool)).models
+    (high, encoder), (low, _) = (open_for_comparison(name, models[name]) for name in ("high", "low"))
+    task = open_task("alfworld-gen", split="train", games=10, seed=9000, step_cap=4)
+    assert isinstance(task, Teachable)
+    found = read_labels(labels)
+    checked = 0
+    for episode in read_episodes(labels):
+        turns = played_turns(episode)
+        assert len(found[episode.instance].steps) == len(turns)
+        for index, (step, label) in enumerate(zip(episode.steps, found[episode.instance].steps, strict=True)):
+            texts = {call.model: call.text for call in step.calls}
+            assert list(texts) == ["high", "low"]
+            assert step.text == texts[step.model]
+            assert label.agree == (task.parse_action(texts["high"]) == task.parse_action(texts["low"]))
+            assert label.kl is None or label.kl >= 0
+            assert label.choice is not None
+            if index % 3 or label.kl is None:
+                continue
+            prompt = task.prompt(turns[:index], Observation(step.observation, tuple(step.admissible)))
+            start = encoder.encode(prompt).ids
+            ids = encoder.encode(prompt, texts["high"]).ids
+            ours, theirs = (logprobs(model, ids)[len(start) - 1 :] for model in (high, low))
+            kl = (ours.exp() * (ours - theirs)).sum(-1)
+            assert label.kl == pytest.approx(float(kl.mean()), rel=1e-3, abs=1e-6)
+            assert label.flip == bool((ours.argmax(-1) != theirs.argmax(-1)).any())
+            likelihoods = []
+            for model in (high, low):
+                sums = []
+                for action in step.admissible:
+                    whole = encoder.encode(prompt, task.completion_text(action) + "\n").ids
+                    each = logprobs(model, whole)[len(start) - 1 : -1]
+                    sums.append(each.gather(-1, torch.tensor(whole[len(start) :])[:, None]).sum())
+                likelihoods.append(torch.log_softmax(torch.stack(sums), 0))
+            choice = float((likelihoods[0].exp() * (likelihoods[0] - likelihoods[1])).sum())
+            assert label.choice == pytest.approx(choice, rel=1e-3, abs=1e-4)
+            checked += 1
+    assert checked > 5
+
+
+def test_a_stopped_labelling_goes_on(labels: Path, tiny_pool: Path) -> None:
+    path, folder = labels / "labels.jsonl", labels.parents[4]
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:4]) + lines[4][:20])
+    mixroute("label", "recipe.yaml", cwd=folder)
+    assert path.read_bytes() == whole
+
+
+def test_both_stages_train_from_one_command_and_go_on(labels: Path) -> None:
+    folder = labels.parents[4]
+    first = mixroute("train", "dmr", "recipe.yaml", cwd=folder)
+    made = [line.removeprefix("checkpoint: ") for line in first.stdout.splitlines()]
+    assert [Path(path).name for path in made] == ["lambda0.1-k30", "lambda1-k30"]
+    weights = [(folder / path / "network.safetensors").read_bytes() for path in made]
+    again = mixroute("train", "dmr", "recipe.yaml", cwd=folder)
+    assert again.stdout == first.stdout
+    # Thrown back to its first iteration, training comes to the same end.
+    target = folder / made[0]
+    for path in target.iterdir():
+        path.unlink()
+    target.rmdir()
+    mixroute("train", "dmr", "recipe.yaml", cwd=folder)
+    assert (target / "network.safetensors").read_bytes() == weights[0]
+
+
+def synthetic(count: int, seed: int) -> list[Labelled]:
+    """Episodes whose steps are sensitive exactly where a lamp is shown and nothing was done before about it."""
+    rng = random.Random(seed)
+    data = []
+    for number in range(count):
+        shown = [rng.choice(["a lamp", "a desk", "a bed", "a door"]) for _ in range(8)]
+        turns = [Turn(Observation(text), "go", "go") for text in shown[:-1]]
+        labels = []
+        for index, text in enumerate(shown):
+            kl = rng.random() * 0.1 + (1.0 if text == "a lamp" and "a lamp" not in shown[:index] else 0.0)
+            labels.append(StepLabel(kl, None, kl < 1, kl > 1))
+        trajectory = Trajectory(views(turns, Observation(shown[-1]), ["low"] * 7))
+        data.append(Labelled(f"{seed} {number}", trajectory, tuple(labels)))
+    return data
+
+
+def test_stage_one_learns_what_the_past_decides() -> None:
+    torch.manual_seed(0)
+    data, tau = targets(synthetic(300, 0), "kl", 0.1)
+    assert tau is not None
+    network = RouterNetwork(NetworkConfig(width=32, layers=2, heads=2))
+    figures = fit(network, data, KlSftRecipe(epochs=12, learning_rate=3e-3), 0)
+    assert figures["auc"] > 0.97
+    assert figures["sensitive"] == pytest.approx(0.1, abs=0.04)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.5])
+def test_a_rate_calls_that_share_of_steps_sensitive(rate: float) -> None:
+    data, tau = targets(synthetic(100, 1), "kl", rate)
+    called = [value for _, row in data for value in row]
+    assert sum(called) / len(called) == pytest.approx(rate, abs=0.01)
+    kls = [step.kl for one, _ in data for step in one.labels if step.kl is not None and tau is not None]
+    assert sum(kl >= (tau or math.inf) for kl in kls) == sum(called)
+
+
+@pytest.mark.parametrize(("kind", "message"), [("choice", "no step has a label of kind 'choice'")])
+def test_labels_that_teach_nothing_are_refused(kind: Any, message: str) -> None:
+    with pytest.raises(MixrouteError, match=message):
+        targets(synthetic(5, 2), kind, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"grpo": {"rates": [0.2]}}, r"grpo.rates has 0.2, for which kl_sft.rates \[0.3\] has no network"),
+        ({"dev": [{"task": "alfworld-gen", "split": "train"}]}, "dev plays split 'train' of task 'alfworld-gen'"),
+        ({"kl_sft": {"label": "choice", "rates": [0.2]}, "choices": False}, "label 'choice' needs 'choices: true'"),
+        ({"grpo": {"lambda": [1]}}, "unknown key 'grpo.lambda': did you mean 'lambdas'"),
+    ],
+)
+def test_wrong_recipes_are_named(tmp_path: Path, tiny_pool: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(MixrouteError, match=message):
+        load_recipe(str(write_recipe(tmp_path, tiny_pool, **changes)))
