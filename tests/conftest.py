@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from harness import Backend
 from harness.pool import load_pool, open_backend
 from tests.tiny_model import save_tiny_model
+
+settings.register_profile("mixroute", deadline=None)  # how long an example takes depends on what else runs
+settings.load_profile("mixroute")
 
 
 @pytest.fixture(scope="session")

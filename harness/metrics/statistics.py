@@ -77,7 +77,7 @@ def clustered_mean(values: Sequence[float] | Sequence[bool], labels: Sequence[st
     if not all(map(math.isfinite, values)):
         raise ValueError("a mean needs finite values")
     clusters = partition(labels)
-    sums = _sums(values, clusters)
+    sums = clustered_sums(values, clusters)
     mean = math.fsum(values) / len(values)
     if np.ptp(sums / clusters.sizes) <= 1e-12 * max(1.0, abs(mean)):
         if any(value not in (0, 1) for value in values):
@@ -101,7 +101,7 @@ def wilson(proportion: float, n: int) -> tuple[float, float]:
     return (0.0 if proportion == 0 else middle - half), (1.0 if proportion == 1 else middle + half)
 
 
-def _sums(values: Sequence[float] | Sequence[bool], clusters: Partition) -> NDArray[np.float64]:
+def clustered_sums(values: Sequence[float] | Sequence[bool], clusters: Partition) -> NDArray[np.float64]:
     """Sum of each cluster, added in order of size so that the order of the values does not change the rounding."""
     array = np.asarray(values, dtype=np.float64)
     order = np.argsort(array, kind="stable")

@@ -1,0 +1,129 @@
+"""Paired differences against scipy, by simulation, and in the cases at the edge."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from harness.metrics import holm, paired_difference, required_instances
+
+VALUES = st.dictionaries(
+    st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 2)), st.sampled_from([0.0, 0.5, 1.0]), max_size=20
+)
+
+
+def single(values: list[float]) -> dict[tuple[str, int], float]:
+    return {(f"game {number:03}", 0): value for number, value in enumerate(values)}
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=10))
+def test_few_instances_give_scipys_exact_p(pairs: list[tuple[int, int]]) -> None:
+    first, second = [float(a) for a, _ in pairs], [float(b) for _, b in pairs]
+    found = paired_difference(single(first), single(second))
+    expected = stats.permutation_test(
+        (np.array(first) - np.array(second),), lambda x: abs(np.sum(x)), permutation_type="samples",
+        alternative="greater", n_resamples=np.inf,
+    )  # fmt: skip
+    assert found.p == pytest.approx(expected.pvalue)
+
+
+def test_many_instances_come_close_to_the_exact_test() -> None:
+    rng = random.Random(0)
+    first = single([float(rng.random() < 0.75) for _ in range(134)])
+    second = single([float(rng.random() < 0.6) for _ in range(134)])
+    found = paired_difference(first, second)
+    # For wins and losses the sign test is McNemar's, whose exact form is binomial.
+    wins = sum(first[key] > second[key] for key in first)
+    losses = sum(first[key] < second[key] for key in first)
+    assert found.p == pytest.approx(stats.binomtest(wins, wins + losses).pvalue, abs=0.01)
+
+
+@given(VALUES, VALUES)
+def test_swapping_the_two_turns_the_sign_alone(
+    first: dict[tuple[str, int], float], second: dict[tuple[str, int], float]
+) -> None:
+    there, back = paired_difference(first, second), paired_difference(second, first)
+    assert there.p == back.p
+    assert (there.pairs, there.clusters) == (back.pairs, back.clusters)
+    if there.difference.mean is not None and back.difference.mean is not None:
+        assert there.difference.mean == pytest.approx(-back.difference.mean)
+        assert there.pairs == len(set(first) & set(second))
+        assert there.p is not None
+        assert 0 < there.p <= 1
+    else:
+        assert there.p is None
+
+
+@given(VALUES, VALUES, st.permutations("abcdefgh"))
+def test_names_of_instances_do_not_matter(
+    first: dict[tuple[str, int], float], second: dict[tuple[str, int], float], names: list[str]
+) -> None:
+    renamed = dict(zip("abcdefgh", names, strict=True))
+    one = paired_difference(first, second)
+    two = paired_difference(
+        {(renamed[i], s): v for (i, s), v in first.items()}, {(renamed[i], s): v for (i, s), v in second.items()}
+    )
+    assert one.p == pytest.approx(two.p) if one.p is not None else two.p is None
+
+
+def test_episodes_of_one_instance_count_as_one() -> None:
+    """Ten instances that all differ give p = 2 / 2^10, however many seeds each was played with."""
+    first = {(f"game {number}", seed): 1.0 for number in range(10) for seed in range(3)}
+    second = dict.fromkeys(first, 0.0)
+    assert paired_difference(first, second).p == 2 / 2**10
+
+
+def test_the_same_on_all_is_no_difference() -> None:
+    values = single([0.0, 1.0, 1.0])
+    assert paired_difference(values, values).p == 1.0
+    assert paired_difference(values, {}).p is None
+
+
+def test_false_alarms_are_as_rare_as_promised() -> None:
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(300):
+        first, second = (single(list((rng.random(40) < 0.7).astype(float))) for _ in range(2))
+        p = paired_difference(first, second).p
+        alarms += p is not None and p < 0.05
+    assert alarms / 300 < 0.08
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_equals_its_definition(values: list[float]) -> None:
+    found = holm(values)
+    for alpha in (0.01, 0.05, 0.2):
+        # Step down: reject from the smallest on, until one is not small enough.
+        rejected: set[int] = set()
+        for place, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+            if values[index] * (len(values) - place) > alpha:
+                break
+            rejected.add(index)
+        assert {index for index, value in enumerate(found) if value <= alpha} == rejected
+    assert all(0 <= value <= 1 and value >= own for value, own in zip(found, values, strict=True))
+
+
+def test_the_promised_number_of_instances_shows_the_gap() -> None:
+    rng = np.random.default_rng(1)
+
+    def played(count: int) -> tuple[dict[tuple[str, int], float], dict[tuple[str, int], float]]:
+        won = rng.random(count) < 0.8
+        lost_by_second = won & (rng.random(count) < 0.125)  # ten points in all
+        return single(list(won.astype(float))), single(list((won & ~lost_by_second).astype(float)))
+
+    needed = required_instances(*played(5000), gap=0.1)
+    assert needed is not None
+    seen = sum((paired_difference(*played(needed)).p or 1) < 0.05 for _ in range(200))
+    assert 0.65 < seen / 200 < 0.97
+
+
+def test_a_gap_that_cannot_be_asked_for() -> None:
+    assert required_instances(single([1.0]), single([0.0]), 0.1) is None
+    assert required_instances(single([1.0, 1.0]), single([0.0, 0.0]), 0.1) is None
+    with pytest.raises(ValueError, match="above 0"):
+        required_instances(single([1.0, 0.0]), single([0.0, 0.0]), 0.0)
