@@ -97,6 +97,18 @@ def board(
 
 
 @app.command()
+def compare(
+    runs: Runs,
+    first: Annotated[str, typer.Argument(help="Label of a router, as on the board.")],
+    second: Annotated[str, typer.Argument(help="Label of another.")],
+) -> None:
+    """Compare two routers on the same episodes: difference, interval, permutation test."""
+    from harness.board.compare import compare_routers, print_comparison
+
+    print_comparison(compare_routers(find_runs(runs), first, second), first, second, out)
+
+
+@app.command()
 def show(
     episode: Annotated[str, typer.Argument(metavar="EPISODE", help="RUN/INSTANCE, or any unique part of it.")],
     runs: Annotated[Path, typer.Option(help="Folder of runs or published entries.")] = Path("runs"),

@@ -176,6 +176,13 @@ class Step(Protocol):
         """Call ``model`` with the step's prompt (continuing ``continue_from`` if given); defaults are the task's."""
         ...
 
+    async def read(self, model: str) -> Completion:
+        """Let ``model`` read the prompt and write nothing: the completion holds its hidden state (``state``).
+
+        Asking the same model next goes on from there, so that the two together cost what asking alone does.
+        """
+        ...
+
 
 @runtime_checkable
 class Router(Protocol):

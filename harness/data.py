@@ -105,6 +105,8 @@ class Completion:
     prompt_tokens: int
     cached_tokens: int
     timing: Timing = field(default=Timing(), compare=False)
+    state: tuple[float, ...] = field(default=(), compare=False)
+    """For a call that only read its prompt (``max_tokens`` 0): the model's last hidden state at the prompt's end."""
     reused: bool = field(default=False, compare=False)
     """Whether it was computed earlier and kept; see ``harness.answers``. ``timing`` is then that of the first time."""
     parts: tuple[Completion, ...] = ()
@@ -133,7 +135,10 @@ def join(parts: Sequence[Completion]) -> Completion:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call to one model. ``session`` names the key-value cache to reuse; ``seed`` is used when temperature > 0."""
+    """One call to one model. ``session`` names the key-value cache to reuse; ``seed`` is used when temperature > 0.
+
+    With ``max_tokens`` 0 the model only reads the prompt; its completion holds no token, but the hidden state.
+    """
 
     session: str
     prompt: Prompt

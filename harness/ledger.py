@@ -3,7 +3,8 @@
 Costs of one call (specification: docs/cost.md):
 
 - ``weight_bytes``: bytes of weights read, ``(decoded + 1) * weight_bytes(model)``: the weights once for the prefill
-  pass and once for every decoded token. The nominal cost of precision at batch 1.
+  pass and once for every decoded token; without the 1 where nothing of the prompt was left to read. The nominal cost of
+  precision at batch 1.
 - ``flops``: ``2 * parameters * (computed prompt tokens + decoded tokens)``; attention's own products are left out.
 - ``seconds``: the call's measured share of device time, prefill and decode. Needs the timings file.
 """
@@ -50,7 +51,7 @@ def record_call(completion: Completion, switch: bool) -> CallRecord:
 def call_cost(call: CallRecord, card: ModelCard, timing: CallTiming | None = None) -> Cost:
     """Cost of one call to the model of ``card``."""
     return Cost(
-        weight_bytes=float(card.weight_bytes) * (call.decoded_tokens + 1),
+        weight_bytes=float(card.weight_bytes) * (call.decoded_tokens + (call.cached_tokens < call.prompt_tokens)),
         flops=2.0 * card.parameters * (call.prompt_tokens - call.cached_tokens + call.decoded_tokens),
         seconds=None if timing is None else timing.prefill + timing.decode,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from harness.progress import RunProgress
 from harness.provenance import provenance, source_of
 from harness.rollout import Play, play_all
 from harness.seeding import seed_for
-from harness.suite import RouterEntry, RunConfig, Suite, TaskEntry, run_config
+from harness.suite import Mode, RouterEntry, RunConfig, Suite, TaskEntry, run_config
 from harness.trace import SCHEMA, Episode, EpisodeTiming, RunMeta, TraceWriter, content_hash, read_meta
 from harness.training.card import seen_as, trained_on, write_seen
 
@@ -81,6 +81,30 @@ def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
     return OpenTask(entry, task, instances)
 
 
+@contextmanager
+def open_models(pool: Pool, mode: Mode, answers: AnswerStore | None) -> Iterator[dict[str, Backend]]:
+    """The pool's models, loaded, until the block ends.
+
+    Args:
+        pool: What to load.
+        mode: Of the suite that is to be played.
+        answers: Where greedy answers are kept; closed at the end.
+
+    Raises:
+        MixrouteError: weights or options that are wrong.
+    """
+    with ExitStack() as stack:
+        if answers is not None:
+            stack.callback(answers.close)
+        models = {}
+        for name, spec in pool.models.items():
+            backend = models[name] = open_backend(name, spec, deterministic=mode == "deterministic")
+            stack.callback(backend.close)
+            if answers is not None and isinstance(backend, Remembering):
+                backend.remember(answers)
+        yield models
+
+
 class SuiteRunner:
     """Plays the runs of one suite into a folder. Finished episodes are kept and not played again.
 
@@ -130,17 +154,9 @@ class SuiteRunner:
     def run(self) -> None:
         """Play everything that is not on disk yet."""
         with ExitStack() as stack:
+            self._console.print(f"loading models {', '.join(self._pool.models)}", style="dim", highlight=False)
             answers = AnswerStore() if self._reuse else None
-            if answers is not None:
-                stack.callback(answers.close)
-            deterministic = self._suite.mode == "deterministic"
-            for name, spec in self._pool.models.items():
-                self._console.print(f"loading model '{name}'", style="dim", highlight=False)
-                backend = open_backend(name, spec, deterministic=deterministic)
-                stack.callback(backend.close)
-                self._models[name] = backend
-                if answers is not None and isinstance(backend, Remembering):
-                    backend.remember(answers)
+            self._models = stack.enter_context(open_models(self._pool, self._suite.mode, answers))
             self._out.mkdir(parents=True, exist_ok=True)
             try:
                 stack.enter_context(FileLock(self._out / ".lock").acquire(timeout=0))
@@ -149,8 +165,8 @@ class SuiteRunner:
                     f"{self._out} is in use by another mixroute process: wait, or use another --out"
                 ) from None
             for opened, development in zip(self._reported, self._development, strict=True):
-                for seed in self._suite.seeds:
-                    for entry in self._suite.routers:
+                for entry in self._suite.routers:
+                    for seed in entry.seeds or self._suite.seeds:
                         fitted = self._fit(entry, development, seed)
                         self._play(opened, entry, fitted, seed, self._out)
 

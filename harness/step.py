@@ -39,8 +39,8 @@ class CallDesk:
         fields = {name: getattr(self.request, name) for name in Request.__slots__}
         fields |= {name: value for name, value in changes.items() if value is not None}
         fields["seed"] = seed_for(self.request.seed, len(self._begun))
-        if fields["temperature"] < 0 or fields["max_tokens"] < 1:
-            raise EpisodeError(f"the router asks with {dict(changes)}: temperature is 0 or more, max_tokens 1 or more")
+        if fields["temperature"] < 0 or fields["max_tokens"] < 0:
+            raise EpisodeError(f"the router asks with {dict(changes)}: temperature and max_tokens are 0 or more")
         # A task of its own: its time is the model's, not the router's, and it is charged even if nobody waits for it.
         call = unmeasured(self.pool[model].generate(Request(**fields)))
         self._begun.append(call)
@@ -87,6 +87,10 @@ class LiveStep:
         """Call a model of the pool; see ``harness.contracts.Step.ask``."""
         changes = {"continue_from": continue_from, "stop": stop, "max_tokens": max_tokens, "temperature": temperature}
         return await self._ask(model, changes)
+
+    async def read(self, model: str) -> Completion:
+        """Let a model read the prompt; see ``harness.contracts.Step.read``."""
+        return await self._ask(model, {"max_tokens": 0, "temperature": 0.0})
 
 
 def check_answer(answer: object, calls: list[Completion]) -> Completion:

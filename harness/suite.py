@@ -50,6 +50,8 @@ class RouterEntry(Strict):
     router: str
     args: dict[str, Any] = Field(default_factory=dict)
     label: str = ""
+    seeds: list[int] | None = Field(default=None, min_length=1)
+    """Root seeds instead of the suite's: more of them for a router that draws."""
 
     @model_validator(mode="before")
     @classmethod
@@ -86,8 +88,9 @@ class Suite(Strict):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two routers share the label '{name}': give each its own 'label'")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {self.seeds} repeat one: list each once")
+        for seeds in (self.seeds, *(entry.seeds or [] for entry in self.routers)):
+            if len(set(seeds)) < len(seeds):
+                raise ValueError(f"seeds {seeds} repeat one: list each once")
         return self
 
 

@@ -18,13 +18,12 @@ from functools import partial
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from harness.backends.decoding import content_length, cut_at_stop, decode, pick_token
 from harness.backends.encoding import Encoded
-from harness.backends.packed import Chunk, KVCache, PackedModel
-from harness.data import Completion, Request, Timing, Token
+from harness.backends.packed import Chunk, End, KVCache, PackedModel
+from harness.data import Completion, FinishReason, Request, Timing, Token
 from harness.errors import EpisodeError
 
 log = logging.getLogger(__name__)
@@ -128,6 +127,9 @@ class ContinuousBatching:
         self._admit()
         passed: list[tuple[Call, list[int]]] = []
         rows = 0
+        for call in list(self._running):
+            if call.cache.end is not None and not call.reading:
+                self._guarded(call, partial(self._at_end, call, call.cache.end))
         for call in self._running:
             ids = call.pending(by_turn=self.by_turn)
             if not passed or rows + len(ids) <= self._max_rows:
@@ -137,20 +139,16 @@ class ContinuousBatching:
             return
         began = time.perf_counter()
         try:
-            logits = self._model.forward([Chunk(call.cache, ids) for call, ids in passed])
+            ends = self._model.forward([Chunk(call.cache, ids) for call, ids in passed])
         except Exception as error:  # it must not end the thread that all models run on
             self._recover([call for call, _ in passed], error)
             return
-        picked = [
-            (call, None if call.reading else self._guarded(call, partial(_next_token, call, row)))
-            for (call, _), row in zip(passed, logits, strict=True)
-        ]
         seconds = (time.perf_counter() - began) / rows
-        for (call, token), (_, ids) in zip(picked, passed, strict=True):
-            end = len(call.cache.ids)
-            call.charge(seconds * len(ids), end - len(ids), end)
-            if token is not None:
-                self._guarded(call, partial(self._advance, call, token))
+        for (call, ids), end in zip(passed, ends, strict=True):
+            length = len(call.cache.ids)
+            call.charge(seconds * len(ids), length - len(ids), length)
+            if not call.reading:
+                self._guarded(call, partial(self._at_end, call, end))
 
     def _guarded(self, call: Call, work: Callable[[], T]) -> T | None:
         """Do ``work`` for a call; a failure is that call's alone."""
@@ -169,7 +167,8 @@ class ContinuousBatching:
             if session in busy or not self._has_room(session):
                 continue
             cache = self._caches.setdefault(session, KVCache())
-            cache.crop(call.prompt.read_before(Encoded(cache.ids, cache.borders)))
+            if cache.end is None or cache.ids != call.prompt.ids:
+                cache.crop(call.prompt.read_before(Encoded(cache.ids, cache.borders)))
             cache.borders = call.prompt.borders
             call.cache = cache
             self._caches.move_to_end(session)
@@ -191,26 +190,37 @@ class ContinuousBatching:
             self._warn("its caches outgrew kv_cache_mb, so prompts are read again: lower --concurrency, or raise it")
         return held < self._kv_cache_bytes or not self._running
 
-    def _advance(self, call: Call, token: Token) -> None:
+    def _at_end(self, call: Call, end: End) -> None:
+        """All that is known was read: pick the next token, or hand out the state if only that was asked for."""
         request = call.request
-        call.tokens.append(token)
+        if request.max_tokens == 0:
+            call.cache.end = End(end.logits.clone(), end.state)  # not a row of all that the pass computed
+            self._finish(call, "", [], "length", tuple(end.state.tolist()))
+            return
+        call.cache.end = None
+        if request.temperature > 0 and call.generator is None:
+            call.generator = torch.Generator().manual_seed(request.seed)
+        call.tokens.append(pick_token(end.logits, request.temperature, call.generator))
         ids = [token.id for token in call.tokens]
         ended = ids[-1] in self._ends
         text = decode(self._tokenizer, ids[:-1] if ended else ids)
         cut = cut_at_stop(text, request.stop)
         if cut is None and not ended and len(ids) < request.max_tokens:
             return
-        final = text if cut is None else cut
+        self._finish(call, text if cut is None else cut, ids, "length" if cut is None and not ended else "stop", ())
+
+    def _finish(self, call: Call, text: str, ids: list[int], finish: FinishReason, state: tuple[float, ...]) -> None:
         now = time.perf_counter()
         completion = Completion(
             model=self._name,
-            text=final,
+            text=text,
             tokens=tuple(call.tokens),
-            content_tokens=content_length(self._tokenizer, ids, final),
-            finish="length" if cut is None and not ended else "stop",
+            content_tokens=content_length(self._tokenizer, ids, text),
+            finish=finish,
             prompt_tokens=len(call.prompt.ids),
             cached_tokens=call.cached,
             timing=Timing(call.started - call.submitted, call.prefill, call.decode, now - call.submitted),
+            state=state,
         )
         self._running.remove(call)
         _deliver(call, lambda: call.future.set_result(completion))
@@ -246,13 +256,6 @@ class ContinuousBatching:
         if kind not in self._warned:
             self._warned.add(kind)
             log.warning("model '%s': %s", self._name, message)
-
-
-def _next_token(call: Call, logits: Tensor) -> Token:
-    request = call.request
-    if request.temperature > 0 and call.generator is None:
-        call.generator = torch.Generator().manual_seed(request.seed)
-    return pick_token(logits, request.temperature, call.generator)
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -25,6 +25,16 @@ MIN_ROWS = 16
 _GROWTH = 128  # tokens; capacity grows in such blocks
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """What a model holds at the end of a sequence: logits of the next token and the last hidden state, float32."""
+
+    logits: Tensor
+    """Shape (vocabulary,)."""
+    state: Tensor
+    """Shape (hidden size,)."""
+
+
 @dataclass(slots=True)
 class KVCache:
     """Keys and values of one sequence, and the token ids they belong to."""
@@ -34,10 +44,14 @@ class KVCache:
     ids: list[int] = field(default_factory=list)
     borders: tuple[int, ...] = ()
     """Ends of the turns that the ids were read in."""
+    end: End | None = None
+    """Where the ids end, if somebody wanted to know; the next token then needs no pass."""
 
     def crop(self, length: int) -> None:
         """Forget all but the first ``length`` tokens."""
-        del self.ids[length:]
+        if length < len(self.ids):
+            del self.ids[length:]
+            self.end = None
 
     @property
     def bytes(self) -> int:
@@ -63,14 +77,17 @@ class PackedModel:
         self._head_size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
         self._layers = int(config.num_hidden_layers)
         self.model = model
+        head: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        head.register_forward_pre_hook(self._keep_states)
+        self._states = torch.empty(0)
         self.device = model.device
         self.deterministic = deterministic
         self.isolated = deterministic and not row_invariant(model)
         """Whether passes must hold one sequence only, because the row check failed on this machine."""
 
     @torch.inference_mode()
-    def forward(self, chunks: Sequence[Chunk]) -> Tensor:
-        """Run the chunks, extend their caches, and return the logits after each chunk, (chunks, vocabulary), float32.
+    def forward(self, chunks: Sequence[Chunk]) -> list[End]:
+        """Run the chunks, extend their caches, and return what stands after each.
 
         If this raises (out of memory), no cache has changed.
         """
@@ -94,8 +111,14 @@ class PackedModel:
         )
         for chunk in chunks:
             chunk.cache.ids.extend(chunk.ids)
-        logits: Tensor = output.logits[0, : len(chunks)].float()
-        return logits if self.device.type == "cpu" else logits.cpu()  # waits for the device, so that its time is seen
+            chunk.cache.end = None
+        # To the CPU at once: this waits for the device, so that its time is seen.
+        logits, states = (found[0, : len(chunks)].float().cpu() for found in (output.logits, self._states))
+        return [End(*both) for both in zip(logits, states, strict=True)]
+
+    def _keep_states(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """The head reads the last hidden states of the rows that are kept."""
+        self._states = inputs[0]
 
     def _reserve(self, cache: KVCache, length: int) -> None:
         capacity = 0 if cache.store is None else cache.store.shape[3]

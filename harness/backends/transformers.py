@@ -32,8 +32,8 @@ class TransformersBackend:
         if deterministic and options.dtype != "float32":
             raise MixrouteError(f"model '{name}': dtype {options.dtype} needs mode 'throughput'; set dtype: float32")
         self._answers: AnswerStore | None = None
-        self._read: dict[str, Encoded] = {}
-        """What each session has read last."""
+        self._read: dict[str, tuple[Encoded, bool]] = {}
+        """What each session has read last, and whether it stopped there."""
         keep_freed_memory()
         aside(lambda: self._load(name, spec, options, deterministic))
         self._worker = DeviceWorker.attach(self._card.details["device"], self._engine)
@@ -59,8 +59,9 @@ class TransformersBackend:
             raise EpisodeError("the prompt is empty")
         if len(prompt.ids) + request.max_tokens > self._context:
             raise EpisodeError(f"a prompt of {len(prompt.ids)} tokens leaves no room in a context of {self._context}")
-        cached = prompt.read_before(self._read.get(request.session, NOTHING))
-        self._read[request.session] = prompt
+        before, at_its_end = self._read.get(request.session, (NOTHING, False))
+        cached = len(prompt.ids) if at_its_end and before.ids == prompt.ids else prompt.read_before(before)
+        self._read[request.session] = (prompt, request.max_tokens == 0)
         if self._answers is None or request.temperature > 0:
             return await self._compute(request, prompt, cached)
         question = [self._engine.by_turn, prompt.ids, prompt.borders, request.stop, request.max_tokens]

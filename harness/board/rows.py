@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from harness.board.read import HIGH, Played, Run
+from harness.ledger import Cost
 from harness.metrics import Estimate, clustered_mean
 from harness.trace import RunMeta
 
@@ -151,9 +152,26 @@ def _by_kind(played: Iterable[Played]) -> dict[str, Kind]:
     return {kind: Kind(len({e.instance for e in some}), _success(some)) for kind, some in sorted(kinds.items())}
 
 
+def _counterpart(by_seed: Mapping[int, Played], seed: int) -> Cost:
+    """What the reference paid on an instance: with the same seed, else its mean over the seeds that it has."""
+    if seed in by_seed:
+        return by_seed[seed].cost
+    total = _total(by_seed.values())
+    count = len(by_seed)
+    return Cost(
+        (total.weight_bytes or 0) / count,
+        (total.flops or 0) / count,
+        None if total.seconds is None else total.seconds / count,
+    )
+
+
 def _total(played: Iterable[Played]) -> Costs:
+    return _sum(episode.cost for episode in played)
+
+
+def _sum(parts: Iterable[Cost]) -> Costs:
     """Exactly rounded sums, so that the order of the episodes cannot show."""
-    costs = [episode.cost for episode in played]
+    costs = list(parts)
     seconds = [cost.seconds for cost in costs if cost.seconds is not None]
     return Costs(
         math.fsum(cost.weight_bytes for cost in costs),
@@ -168,22 +186,24 @@ def _absolute(played: Sequence[Played]) -> Costs:
 
 
 def _normalised(played: Sequence[Played], references: Sequence[Pile], notes: list[str]) -> Costs:
-    """Cost over that of always-high, both summed over the (instance, seed) pairs that both have played."""
+    """Cost over that of always-high on the same episodes, both summed; see ``_counterpart``."""
     if not played:
         return Costs()
     if not references:
         notes.append("cost is not normalised: no always-high run in this group")
         return Costs()
-    reference = {(e.instance, e.seed): e for e in references[0].played}
-    common = [episode for episode in played if (episode.instance, episode.seed) in reference]
+    reference: defaultdict[str, dict[int, Played]] = defaultdict(dict)
+    for episode in references[0].played:
+        reference[episode.instance][episode.seed] = episode
+    common = [episode for episode in played if episode.instance in reference]
     if not common:
-        notes.append("cost is not normalised: always-high has played none of these episodes (instance and seed)")
+        notes.append("cost is not normalised: always-high has played none of these instances")
         return Costs()
     if len(common) < len(played):
         notes.append(f"normalised cost is over the {len(common)} of {len(played)} episodes that always-high has played")
     if len(references) > 1:
         notes.append(f"several always-high rows: cost is normalised by the one labelled {references[0].meta.label!r}")
-    one = _total(reference[e.instance, e.seed] for e in common)
+    one = _sum(_counterpart(reference[e.instance], e.seed) for e in common)
     if one.weight_bytes == 0:
         notes.append("cost is not normalised: that of always-high is 0")
     return _divide(_total(common), one)

@@ -1,14 +1,15 @@
 """Differences of two routers on the same episodes: interval, permutation test, Holm's correction, sample size.
 
 Pairs are formed on (instance, seed) and clustered on the instance: the episodes of one instance are not independent of
-each other, so resampling and sign changes treat an instance's pairs as one.
+each other, so resampling and sign changes treat an instance's pairs as one. Where two routers have played an instance
+with different seeds (one that draws with ten, one that does not with one), their means over the seeds make one pair.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 
 import msgspec
 import numpy as np
@@ -32,13 +33,33 @@ class Difference(msgspec.Struct, frozen=True):
     p: float | None
     """Two-sided p-value of the permutation test; None without pairs."""
     pairs: int
-    """Episodes compared."""
+    """Pairs compared."""
     clusters: int
     """Instances compared."""
 
 
+def pairs(first: Mapping[Key, float], second: Mapping[Key, float]) -> list[tuple[str, float]]:
+    """Instance and difference of each pair, in order."""
+    ours, theirs = _by_instance(first), _by_instance(second)
+    found = []
+    for instance in sorted(set(ours) & set(theirs)):
+        one, two = ours[instance], theirs[instance]
+        if one.keys() == two.keys():
+            found += [(instance, one[seed] - two[seed]) for seed in sorted(one)]
+        else:
+            found.append((instance, fmean(one.values()) - fmean(two.values())))
+    return found
+
+
+def _by_instance(values: Mapping[Key, float]) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {}
+    for (instance, seed), value in values.items():
+        found.setdefault(instance, {})[seed] = value
+    return found
+
+
 def paired_difference(first: Mapping[Key, float], second: Mapping[Key, float]) -> Difference:
-    """Compare two routers on the (instance, seed) pairs that both have.
+    """Compare two routers on what both have played; the module says how pairs are formed.
 
     The test: if the two were the same, the signs of an instance's differences could as well be the other way round. The
     p-value is the share of sign changes, an instance's pairs changing together, whose sum is at least as far from zero
@@ -47,14 +68,13 @@ def paired_difference(first: Mapping[Key, float], second: Mapping[Key, float]) -
 
     Edge cases: without pairs everything is None; if nothing differs, p is 1.
     """
-    keys = sorted(set(first) & set(second))
-    if not keys:
+    found = pairs(first, second)
+    if not found:
         return Difference(Estimate(None, None, None), None, 0, 0)
-    differences = [first[key] - second[key] for key in keys]
-    instances = [instance for instance, _ in keys]
+    instances, differences = [instance for instance, _ in found], [difference for _, difference in found]
     clusters = partition(instances)
-    sums = clustered_sums(differences, clusters)
-    return Difference(clustered_mean(differences, instances), _sign_test(sums), len(keys), len(clusters.keys))
+    p = _sign_test(clustered_sums(differences, clusters))
+    return Difference(clustered_mean(differences, instances), p, len(found), len(clusters.keys))
 
 
 def _sign_test(sums: NDArray[np.float64]) -> float:
@@ -101,11 +121,11 @@ def required_instances(
     """
     if not gap > 0:
         raise ValueError(f"a gap of {gap} cannot be looked for: give one above 0")
-    keys = sorted(set(first) & set(second))
-    clusters = partition([instance for instance, _ in keys])
+    found = pairs(first, second)
+    clusters = partition([instance for instance, _ in found])
     if len(clusters.keys) < 2:
         return None
-    means = clustered_sums([first[key] - second[key] for key in keys], clusters) / clusters.sizes
+    means = clustered_sums([difference for _, difference in found], clusters) / clusters.sizes
     variance = float(means.var(ddof=1))
     normal = NormalDist()
     wanted = (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) ** 2 * variance / gap**2

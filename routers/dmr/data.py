@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from harness.contracts import Backend, Task
+from harness.data import Request
 from harness.trace import Episode, read_episodes
 from harness.training.demonstrate import played_turns
+from harness.training.play import CONCURRENCY
 from routers.dmr.features import views
 from routers.dmr.label import StepLabel, read_labels
-from routers.dmr.network import Trajectory
+from routers.dmr.network import NetworkConfig, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +30,55 @@ class Labelled:
     labels: tuple[StepLabel, ...]
 
 
-def trajectory_of(episode: Episode) -> Trajectory:
-    """All steps of a played episode, each as it was when its model was chosen."""
-    turns = played_turns(episode)
-    return Trajectory(views(turns[:-1], turns[-1].observation, [step.model for step in episode.steps]))
+def trajectories(
+    episodes: Sequence[Episode], task: Task, config: NetworkConfig, low: Backend | None
+) -> list[Trajectory]:
+    """Of each played episode the last steps, each as it was when its model was chosen.
 
-
-def labelled(runs: Iterable[Path], steps: int) -> list[Labelled]:
-    """The labelled episodes of runs, of each the last ``steps`` steps."""
+    Args:
+        episodes: Of at least one step.
+        task: What was played.
+        config: Of the network that is to read them.
+        low: Gives the hidden states, for a network that reads them.
+    """
     found = []
-    for run in runs:
-        labels = read_labels(run)
-        for episode in read_episodes(run):
-            if episode.steps and not episode.error:
-                own = tuple(labels[episode.instance].steps)
-                found.append(Labelled(episode.instance, trajectory_of(episode).last(steps), own[-steps:]))
-    return found
+    for episode in episodes:
+        turns = played_turns(episode)
+        seen = views(turns[:-1], turns[-1].observation, [step.model for step in episode.steps])
+        found.append(Trajectory(seen).last(config.steps))
+    if config.reads == "text":
+        return found
+    assert low is not None  # noqa: S101 - opened by the caller for such a network
+    states = asyncio.run(_states(episodes, task, low, config.steps))
+    return [Trajectory(one.steps, own) for one, own in zip(found, states, strict=True)]
+
+
+async def _states(episodes: Sequence[Episode], task: Task, low: Backend, steps: int) -> list[Tensor]:
+    """The hidden state at the end of each step's prompt."""
+    slots = asyncio.Semaphore(CONCURRENCY)
+
+    async def read(number: int, episode: Episode) -> Tensor:
+        session = f"states {number}"
+        turns = played_turns(episode)
+        async with slots:
+            found = []
+            for index in range(max(0, len(turns) - steps), len(turns)):
+                prompt = task.prompt(turns[:index], turns[index].observation)
+                found.append((await low.generate(Request(session, prompt, stop=task.stop, max_tokens=0))).state)
+            low.release(session)
+        return torch.tensor(found)
+
+    return await asyncio.gather(*(read(number, episode) for number, episode in enumerate(episodes)))
+
+
+def labelled(run: Path, task: Task, config: NetworkConfig, low: Backend | None) -> list[Labelled]:
+    """The labelled episodes of a run."""
+    labels = read_labels(run)
+    episodes = [episode for episode in read_episodes(run) if episode.steps and not episode.error]
+    return [
+        Labelled(episode.instance, trajectory, tuple(labels[episode.instance].steps[-config.steps :]))
+        for episode, trajectory in zip(episodes, trajectories(episodes, task, config, low), strict=True)
+    ]
 
 
 def padded(rows: Sequence[Tensor], length: int) -> Tensor:

@@ -22,7 +22,7 @@ from harness.run import OpenTask
 from harness.seeding import seed_for
 from harness.trace import Episode
 from harness.training.play import play_episodes
-from routers.dmr.data import padded, trajectory_of
+from routers.dmr.data import padded, trajectories
 from routers.dmr.network import RouterNetwork, Trajectory
 from routers.dmr.recipe import GrpoRecipe
 from routers.dmr.router import LearnedRouter
@@ -62,37 +62,42 @@ class Grpo:
             pool: The models.
             seed: Of this iteration.
         """
-        groups: dict[str, list[Episode]] = {}
+        rollouts: list[Rollout] = []
+        episodes: list[Episode] = []
         for number, opened in enumerate(tasks):
+            groups: dict[str, list[Episode]] = {}
             share = self._options.instances // len(tasks) + (number < self._options.instances % len(tasks))
             drawn = _drawn(opened.instances, share, seed)
             for rollout in range(self._options.group):
                 router = LearnedRouter(self.network, sample=True)
                 for episode in play_episodes(opened, router, pool, seed_for(seed, rollout), drawn):
                     if episode.steps and not episode.error:
-                        groups.setdefault(f"{number} {episode.instance}", []).append(episode)
-        rollouts = [rollout for group in groups.values() for rollout in self._judged(group)]
-        episodes = [episode for group in groups.values() for episode in group]
+                        groups.setdefault(episode.instance, []).append(episode)
+            for group in groups.values():
+                episodes += group
+                rollouts += self._judged(group, opened, pool)
         return {**self._summary(episodes), **self._update(rollouts, seed)}
 
     def reward(self, episode: Episode) -> float:
         """``success - lambda * share of high steps``."""
         return float(episode.success) - self._price * high_share(episode)
 
-    def _judged(self, group: Sequence[Episode]) -> list[Rollout]:
+    def _judged(self, group: Sequence[Episode], opened: OpenTask, pool: Mapping[str, Backend]) -> list[Rollout]:
         """The group's rollouts with their advantages; none where all were rewarded alike."""
         rewards = [self.reward(episode) for episode in group]
         mean, spread = fmean(rewards), pstdev(rewards)
         if spread == 0:
             return []
-        steps = self.network.config.steps
+        config = self.network.config
         return [
             Rollout(
-                trajectory_of(episode).last(steps),
-                torch.tensor([float(step.model == "high") for step in episode.steps[-steps:]]),
+                trajectory,
+                torch.tensor([float(step.model == "high") for step in episode.steps[-config.steps :]]),
                 (reward - mean) / (spread + 1e-6),
             )
-            for episode, reward in zip(group, rewards, strict=True)
+            for episode, reward, trajectory in zip(
+                group, rewards, trajectories(group, opened.task, config, pool.get("low")), strict=True
+            )
         ]
 
     def _update(self, rollouts: Sequence[Rollout], seed: int) -> dict[str, float]:

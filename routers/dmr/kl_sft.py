@@ -10,20 +10,24 @@ import logging
 import math
 import random
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from harness.answers import AnswerStore
 from harness.errors import MixrouteError
+from harness.pool import load_pool
 from harness.provenance import provenance
+from harness.run import open_models
 from harness.seeding import seed_for
 from harness.trace import read_meta
 from harness.training.card import seen_as
 from routers.dmr.checkpoint import RouterCard, save_checkpoint
 from routers.dmr.data import Labelled, labelled, padded
-from routers.dmr.label import StepLabel, label
+from routers.dmr.label import StepLabel, label, open_training_tasks
 from routers.dmr.network import RouterNetwork
 from routers.dmr.recipe import KlSftRecipe, Label, RouterRecipe
 
@@ -45,8 +49,10 @@ def train_kl_sft(recipe: RouterRecipe, folder: Path) -> dict[float, Path]:
     runs = label(recipe, folder / "labels")
     seen = [seen_as(read_meta(run).task, name) for run in runs for name in read_meta(run).instances]
     made = {rate: folder / "kl-sft" / f"k{round(100 * rate)}" for rate in recipe.kl_sft.rates}
-    for rate in [rate for rate, path in made.items() if not (path / "card.json").exists()]:
-        wanted, tau = targets(labelled(runs, recipe.network.steps), recipe.kl_sft.label, rate)
+    missing = [rate for rate, path in made.items() if not (path / "card.json").exists()]
+    data = _labelled(recipe, runs) if missing else []
+    for rate in missing:
+        wanted, tau = targets(data, recipe.kl_sft.label, rate)
         torch.manual_seed(seed_for(recipe.seed, "kl-sft", rate))
         network = RouterNetwork(recipe.network)
         figures = fit(network, wanted, recipe.kl_sft, recipe.seed)
@@ -63,6 +69,21 @@ def train_kl_sft(recipe: RouterRecipe, folder: Path) -> dict[float, Path]:
         )
         save_checkpoint(made[rate], network, card, seen)
     return made
+
+
+def _labelled(recipe: RouterRecipe, runs: Sequence[Path]) -> list[Labelled]:
+    tasks = {(one.task.name, one.entry.split): one.task for one in open_training_tasks(recipe)}
+    with ExitStack() as stack:
+        low = None
+        if recipe.network.reads == "hidden":
+            pool = load_pool(recipe.pool)
+            only = pool.model_copy(update={"models": {"low": pool.models["low"]}})
+            low = stack.enter_context(open_models(only, recipe.mode, AnswerStore()))["low"]
+        found = []
+        for run in runs:
+            meta = read_meta(run)
+            found += labelled(run, tasks[meta.task, meta.split], recipe.network, low)
+    return found
 
 
 def fingerprints(runs: Sequence[Path]) -> dict[str, str]:

@@ -8,6 +8,7 @@ thousands.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -27,9 +28,9 @@ class NetworkConfig(Strict):
     steps: int = Field(default=64, ge=1)
     """Most steps that are read: of a longer trajectory the last."""
     reads: Literal["text", "hidden"] = "text"
-    """``text``: the words of the trajectory. ``hidden``: besides, the low model's last hidden state at each prompt's
-    end, which costs a prefill of low at every step."""
-    hidden_size: int = Field(default=0, ge=0)
+    """``text``: the words of the trajectory. ``hidden``: besides, the low model's last hidden state at the end of the
+    prompt. Low then reads every prompt, which costs nothing where it also answers."""
+    hidden_size: int = Field(default=576, ge=1)
     """Width of the low model, with ``reads: hidden``."""
 
 
@@ -42,12 +43,13 @@ class RouterNetwork(nn.Module):
         self.words = nn.EmbeddingBag(BUCKETS, config.width, mode="mean")
         self.facts = nn.Linear(FACTS, config.width)
         self.places = nn.Embedding(config.steps, config.width)
-        self.hidden = nn.Linear(config.hidden_size, config.width) if config.reads == "hidden" else None
         layer = nn.TransformerEncoderLayer(
             config.width, config.heads, 4 * config.width, dropout=0.1, batch_first=True, norm_first=True
         )
         self.encoder = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(config.width)
+        # Behind the encoder: a decision needs the state of its own step only.
+        self.state = _state_reader(config) if config.reads == "hidden" else None
         self.head = nn.Linear(config.width, 1)
 
     def forward(self, batch: Sequence[Trajectory], rows: int = 0, length: int = 0) -> Tensor:
@@ -64,25 +66,38 @@ class RouterNetwork(nn.Module):
         flat = torch.tensor([word for step in steps for word in step.words])
         starts = torch.tensor([0, *(len(step.words) for step in steps)]).cumsum(0)[:-1]
         read = self.words(flat, starts) + self.facts(torch.tensor([step.facts for step in steps]))
-        if self.hidden is not None:
-            read = read + self.hidden(torch.stack([state for one in batch for state in one.hidden]))
         where = torch.tensor([row * length + step for row, one in enumerate(batch) for step in range(len(one.steps))])
         x = read.new_zeros(rows * length, read.shape[1]).index_copy(0, where, read).view(rows, length, -1)
         x = x + self.places(torch.arange(length))
         mask = nn.Transformer.generate_square_subsequent_mask(length)
-        logits: Tensor = self.head(self.norm(self.encoder(x, mask=mask, is_causal=True)))[..., 0]
+        x = self.norm(self.encoder(x, mask=mask, is_causal=True))
+        if self.state is not None:
+            states = x.new_zeros(rows, length, self.config.hidden_size)
+            for row, one in enumerate(batch):
+                if one.states is not None:
+                    states[row, len(one.steps) - len(one.states) : len(one.steps)] = one.states
+            x = x + self.state(states)
+        logits: Tensor = self.head(x)[..., 0]
         return logits
 
 
+def _state_reader(config: NetworkConfig) -> nn.Module:
+    return nn.Sequential(
+        nn.LayerNorm(config.hidden_size),
+        nn.Linear(config.hidden_size, config.width),
+        nn.GELU(),
+        nn.Dropout(0.1),
+        nn.Linear(config.width, config.width),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Trajectory:
-    """What the network reads: the last steps of a trajectory, and with ``reads: hidden`` a state for each."""
+    """What the network reads. ``states`` are hidden states of the last steps, shape (some steps, hidden size)."""
 
-    __slots__ = ("hidden", "steps")
-
-    def __init__(self, steps: Sequence[StepView], hidden: Sequence[Tensor] = ()) -> None:
-        self.steps = steps
-        self.hidden = hidden
+    steps: Sequence[StepView]
+    states: Tensor | None = None
 
     def last(self, count: int) -> Trajectory:
         """The last ``count`` steps."""
-        return Trajectory(self.steps[-count:], self.hidden[-count:])
+        return Trajectory(self.steps[-count:], None if self.states is None else self.states[-count:])

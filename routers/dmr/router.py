@@ -74,13 +74,17 @@ class LearnedRouter:
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold must lie in [0, 1], not {threshold}")
         self._decider = Decider(network)
+        self._reads_state = network.config.reads == "hidden"
         self._threshold = threshold
         self._sample = sample
 
     async def act(self, step: Step) -> Completion:
         """Ask the model that the network names."""
+        states = None
+        if self._reads_state:
+            states = torch.tensor([(await step.read("low")).state])
         seen = views(step.turns, step.observation, step.models_used)
-        chance = await self._decider.probability(Trajectory(seen))
+        chance = await self._decider.probability(Trajectory(seen, states))
         limit = step.rng.random() if self._sample else self._threshold
         return await step.ask("high" if chance >= limit else "low")
 

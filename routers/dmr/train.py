@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,11 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.answers import AnswerStore
-from harness.contracts import Backend, Remembering
+from harness.contracts import Backend
 from harness.errors import MixrouteError
-from harness.pool import load_pool, open_backend
+from harness.pool import load_pool
 from harness.provenance import provenance
-from harness.run import OpenTask, open_instances
+from harness.run import OpenTask, open_instances, open_models
 from harness.seeding import seed_for
 from harness.trace import write_atomically
 from harness.training.card import seen_as
@@ -51,7 +50,7 @@ def train_dmr(recipe: RouterRecipe, folder: Path) -> list[Path]:
     tasks = open_training_tasks(recipe)
     dev = [open_instances(entry) for entry in recipe.dev]
     made = []
-    with _models(recipe) as pool:
+    with open_models(load_pool(recipe.pool), recipe.mode, AnswerStore()) as pool:
         for rate in recipe.grpo.rates if with_sft else [None]:
             for price in recipe.grpo.lambdas:
                 name = f"lambda{price:g}" + ("" if rate is None else f"-k{round(100 * rate)}")
@@ -60,21 +59,6 @@ def train_dmr(recipe: RouterRecipe, folder: Path) -> list[Path]:
                     first = None if rate is None else started[rate]
                     _train(recipe, first, price, made[-1], tasks, dev, pool)
     return made
-
-
-@contextmanager
-def _models(recipe: RouterRecipe) -> Iterator[dict[str, Backend]]:
-    """The pool's models, with their answers kept: most of what rollouts ask was asked before."""
-    with ExitStack() as stack:
-        answers = AnswerStore()
-        stack.callback(answers.close)
-        pool = {}
-        for name, spec in load_pool(recipe.pool).models.items():
-            backend = pool[name] = open_backend(name, spec, deterministic=recipe.mode == "deterministic")
-            stack.callback(backend.close)
-            if isinstance(backend, Remembering):
-                backend.remember(answers)
-        yield pool
 
 
 def _train(

@@ -20,6 +20,7 @@ from harness import Completion, EpisodeError, Message, MixrouteError, Prompt, Re
 from harness.answers import AnswerStore
 from harness.backends.decoding import content_length, pick_token
 from harness.backends.transformers import TransformersBackend
+from harness.ledger import call_cost, record_call
 from harness.pool import ModelSpec
 
 WORDS = st.text(alphabet="abc \n", min_size=1, max_size=60)
@@ -210,7 +211,7 @@ def test_memory_running_out_halves_the_batch_and_changes_nothing(
     expected = ask(backend, *requests)
     forward = backend._engine._model.forward
 
-    def scarce(chunks: list[Any]) -> torch.Tensor:
+    def scarce(chunks: list[Any]) -> list[Any]:
         if len(chunks) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(chunks)
@@ -277,6 +278,39 @@ def test_a_character_of_several_tokens_is_counted_whole(tiny_weights: Path) -> N
     tokenizer = AutoTokenizer.from_pretrained(tiny_weights)
     ids = tokenizer("é!\n")["input_ids"]
     assert [content_length(tokenizer, ids, text) for text in ("", "é", "é!", "é!\n")] == [0, 2, 3, 4]
+
+
+def test_reading_first_costs_nothing_and_changes_nothing(tiny_weights: Path, tmp_path: Path) -> None:
+    backend = open_model(tiny_weights)
+    reference: Any = AutoModelForCausalLM.from_pretrained(tiny_weights, dtype=torch.float32)
+    prompt = Prompt(conversation("You are in a room.\n>", " look\n", "You see desk 1.\n>"), "plain")
+    ids = backend._encoder.encode(prompt).ids
+
+    async def talk(session: str, *, read: bool) -> list[Completion]:
+        request = Request(session, prompt, max_tokens=5)
+        first = [await backend.generate(replace(request, max_tokens=0))] if read else []
+        return [*first, await backend.generate(request)]
+
+    (plainly,) = asyncio.run(talk("plain", read=False))
+    for store in (None, AnswerStore(tmp_path / "a.sqlite"), AnswerStore(tmp_path / "a.sqlite")):
+        if store is not None:
+            backend.remember(store)
+        for _ in range(2):
+            reading, answer = asyncio.run(talk("read", read=True))
+            backend.release("read")
+            assert (reading.text, reading.tokens, reading.prompt_tokens) == ("", (), len(ids))
+            with torch.inference_mode():
+                states = reference(torch.tensor([ids]), output_hidden_states=True).hidden_states[-1]
+            torch.testing.assert_close(torch.tensor(reading.state), states[0, -1], atol=1e-4, rtol=1e-4)
+            assert answer.tokens == plainly.tokens
+            assert (reading.cached_tokens, answer.cached_tokens) == (0, len(ids))
+            # Together they cost what the answer alone costs.
+            card = backend.card()
+            calls = [call_cost(record_call(call, switch=False), card) for call in (reading, answer)]
+            alone = call_cost(record_call(plainly, switch=False), card)
+            assert sum(call.weight_bytes for call in calls) == alone.weight_bytes
+            assert sum(call.flops for call in calls) == alone.flops
+    backend.close()
 
 
 def test_dropped_caches_change_no_answer_and_no_charge(tiny_weights: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -59,10 +59,10 @@ def test_without_always_high_cost_is_null_with_a_reason(tmp_path: Path) -> None:
 
 
 def test_cost_is_compared_on_the_same_episodes_alone(tmp_path: Path) -> None:
-    second = replace(MIX, seed=1, plays={"a": Play("l" * 30), "b": Play("l" * 30)})
-    row = row_of(board_of(tmp_path, HIGH, MIX, second), "every-k")
+    more = replace(MIX, plays={**MIX.plays, "y": Play("l" * 30), "z": Play("l" * 30)})
+    row = row_of(board_of(tmp_path, HIGH, more), "every-k")
     assert row.episodes == 4
-    assert row.cost.weight_bytes == pytest.approx(8_000 / 24_000)  # seed 1 would make it far dearer
+    assert row.cost.weight_bytes == pytest.approx(8_000 / 24_000)  # the others would make it far dearer
     assert "over the 2 of 4 episodes" in row.notes[0]
 
 
@@ -103,10 +103,16 @@ def test_an_episode_that_failed_before_its_first_step(tmp_path: Path) -> None:
     assert build_board([folder]).rows[0].cost_absolute == Costs(0.0, 0.0, None)
 
 
-def test_always_high_of_another_seed_alone_does_not_normalise(tmp_path: Path) -> None:
-    row = row_of(board_of(tmp_path, HIGH, replace(MIX, seed=1)), "every-k")
+def test_always_high_of_other_seeds_normalises_by_its_mean_on_the_instance(tmp_path: Path) -> None:
+    same = row_of(board_of(tmp_path / "same", HIGH, MIX), "every-k")
+    other = row_of(board_of(tmp_path / "other", HIGH, replace(HIGH, seed=2), replace(MIX, seed=1)), "every-k")
+    assert other.cost == same.cost
+
+
+def test_always_high_on_other_instances_alone_does_not_normalise(tmp_path: Path) -> None:
+    row = row_of(board_of(tmp_path, HIGH, replace(MIX, plays={"z": Play("l")})), "every-k")
     assert row.cost == Costs()
-    assert "played none of these episodes" in row.notes[0]
+    assert "played none of these instances" in row.notes[0]
 
 
 def test_an_error_is_a_failure_whatever_the_line_says(tmp_path: Path) -> None:

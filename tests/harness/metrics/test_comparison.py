@@ -52,7 +52,7 @@ def test_swapping_the_two_turns_the_sign_alone(
     assert (there.pairs, there.clusters) == (back.pairs, back.clusters)
     if there.difference.mean is not None and back.difference.mean is not None:
         assert there.difference.mean == pytest.approx(-back.difference.mean)
-        assert there.pairs == len(set(first) & set(second))
+        assert there.clusters == len({i for i, _ in first} & {i for i, _ in second})
         assert there.p is not None
         assert 0 < there.p <= 1
     else:
@@ -76,6 +76,13 @@ def test_episodes_of_one_instance_count_as_one() -> None:
     first = {(f"game {number}", seed): 1.0 for number in range(10) for seed in range(3)}
     second = dict.fromkeys(first, 0.0)
     assert paired_difference(first, second).p == 2 / 2**10
+
+
+def test_a_router_that_draws_is_compared_by_its_mean() -> None:
+    drawn = {("a", seed): float(seed < 3) for seed in range(10)} | {("b", seed): float(seed < 7) for seed in range(10)}
+    found = paired_difference({("a", 0): 1.0, ("b", 0): 1.0, ("c", 0): 0.0}, drawn)
+    assert (found.pairs, found.clusters) == (2, 2)
+    assert found.difference.mean == pytest.approx(0.5)
 
 
 def test_the_same_on_all_is_no_difference() -> None:

@@ -1,0 +1,74 @@
+"""Routers for analysis: they ask both models at every step, so they show what a perfect signal would give, no saving.
+
+Both calls are charged. What they tell is the success that is within reach at a share of high steps.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness import Completion, MixrouteError, Step, register_router
+from harness.contracts import Granularity
+
+if TYPE_CHECKING:
+    from harness.backends.encoding import Encoder
+
+
+@register_router("agreement-oracle")
+class AgreementOracle:
+    """High where the two models write different actions (the label of Hera, arXiv 2605.24598), low elsewhere."""
+
+    granularity: ClassVar[Granularity] = "step"
+
+    async def act(self, step: Step) -> Completion:
+        """Ask both, compare."""
+        low, high = await step.ask("low"), await step.ask("high")
+        return low if low.text.strip() == high.text.strip() else high
+
+
+@register_router("kl-oracle")
+class KlOracle:
+    """High where KL(high || low), mean over the tokens of high's action, is at least ``tau``; low elsewhere.
+
+    The models are loaded a second time, to be read token by token.
+
+    Args:
+        pool: Of the suite.
+        tau: In nats; a checkpoint of ``kl-sft`` tells the quantiles of train steps in its card.
+    """
+
+    granularity: ClassVar[Granularity] = "step"
+
+    def __init__(self, pool: str, tau: float) -> None:
+        if tau < 0:
+            raise ValueError(f"tau must be 0 or more, not {tau}")
+        self._pool, self._tau = pool, tau
+        self._loaded: tuple[Any, Any, Encoder] | None = None
+
+    async def act(self, step: Step) -> Completion:
+        """Ask both, let both read high's action, compare."""
+        low, high = await step.ask("low"), await step.ask("high")
+        return high if self._divergence(step, high) >= self._tau else low
+
+    def _divergence(self, step: Step, high: Completion) -> float:
+        from harness.divergence import divergences
+        from harness.training.examples import IGNORED, Example
+
+        ours, theirs, encoder = self._loaded = self._loaded or _load(self._pool)
+        start = encoder.encode(step.prompt).ids
+        written = [token.id for token in high.tokens]
+        example = Example((*start, *written), (*[IGNORED] * len(start), *written))
+        return fmean(divergences(ours, theirs, example)[0].kl)
+
+
+def _load(name: str) -> tuple[Any, Any, Encoder]:
+    from harness.pool import load_pool
+    from harness.quantization.compare import open_for_comparison
+
+    models = load_pool(name).models
+    if not {"high", "low"} <= set(models):
+        raise MixrouteError(f"router 'kl-oracle' needs a pool with 'high' and 'low'; '{name}' has {', '.join(models)}")
+    high, encoder = open_for_comparison("high", models["high"])
+    low, _ = open_for_comparison("low", models["low"])
+    return high, low, encoder
