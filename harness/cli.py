@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, NoReturn, Protocol, runtime_checkable
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
@@ -20,7 +21,7 @@ from harness import pool, registry, suite
 from harness.cache import cache_folder
 from harness.config import shipped_names
 from harness.errors import MixrouteError
-from harness.trace import find_runs
+from harness.trace import find_runs, write_atomically
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -130,6 +131,22 @@ def pack(
 
     for folder in find_runs(runs):
         out.print(str(pack_run(folder, to)), highlight=False, markup=False)
+
+
+@app.command()
+def verify(
+    entries: Annotated[Path, typer.Argument(help="An entry or run, or a folder of them.")] = Path("results/entries"),
+    to: Annotated[Path | None, typer.Option("--json", help="Also write the verdicts to this file.")] = None,
+) -> None:
+    """Check entries without any model: replay their actions and decisions, recount their tokens."""
+    from harness.verify import print_verdicts, verify_entries
+
+    verdicts = verify_entries(find_runs(entries))
+    print_verdicts(verdicts, out)
+    if to is not None:
+        write_atomically(to, msgspec.json.format(msgspec.json.encode(verdicts), indent=1) + b"\n")
+    if any(verdict.status == "failed" for verdict in verdicts):
+        raise typer.Exit(1)
 
 
 @train.command("agent")

@@ -18,6 +18,7 @@ from harness.answers import AnswerStore
 from harness.contracts import Backend, Calibrated, Remembering, Router, Task, Trained
 from harness.data import Instance
 from harness.errors import MixrouteError
+from harness.identity import run_hash, run_id
 from harness.plugins import open_router, open_task
 from harness.pool import Pool, load_pool, open_backend
 from harness.progress import RunProgress
@@ -25,7 +26,7 @@ from harness.provenance import provenance, source_of
 from harness.rollout import Play, play_all
 from harness.seeding import seed_for
 from harness.suite import Mode, RouterEntry, RunConfig, Suite, TaskEntry, run_config
-from harness.trace import SCHEMA, Episode, EpisodeTiming, RunMeta, TraceWriter, content_hash, read_meta
+from harness.trace import SCHEMA, Episode, EpisodeTiming, RunMeta, TraceWriter, read_meta
 from harness.training.card import seen_as, trained_on, write_seen
 
 log = logging.getLogger(__name__)
@@ -241,20 +242,13 @@ class SuiteRunner:
         self, config: RunConfig, opened: OpenTask, label: str, router: Router, fitted: Mapping[str, Any]
     ) -> RunMeta:
         cards = {name: asdict(model.card()) for name, model in self._models.items()}
-        shared = {
-            "schema": SCHEMA,
-            "config": config.comparable(),
-            "protocol": dict(opened.task.protocol()),
-            "models": {name: card["fingerprint"] for name, card in cards.items()},
-        }
-        own = {"router": config.router, "router_args": config.router_args, "seed": config.seed, "fitted": dict(fitted)}
-        run_hash = content_hash({**shared, **own})
-        slug = "".join(c if c.isalnum() or c in ".=-" else "-" for c in label).strip("-")[:80]
+        fingerprints = {name: card["fingerprint"] for name, card in cards.items()}
+        full, group = run_hash(config, opened.task.protocol(), fingerprints, fitted)
         return RunMeta(
             schema=SCHEMA,
-            id=f"{config.task}_{config.split}_{self._pool.name}_{slug}_s{config.seed}_{run_hash[:8]}".replace("/", "-"),
-            hash=run_hash,
-            group=content_hash(shared),
+            id=run_id(config, self._pool.name, label, full),
+            hash=full,
+            group=group,
             label=label,
             task=opened.task.name,
             split=config.split,

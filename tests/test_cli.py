@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.trace import find_runs, read_episodes, read_meta
+from harness.trace import find_runs, read_episodes, read_meta, read_timings
 from tests.command import mixroute, start
 
 SUITE: dict[str, Any] = {
@@ -48,7 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_pool: Path) -> Path:
     """A folder with ``suite.yaml`` and its finished runs in ``runs``."""
     folder = tmp_path_factory.mktemp("finished")
     write_suite(folder, tiny_pool)
-    mixroute("run", "suite.yaml", "--out", "runs", cwd=folder)
+    mixroute("run", "suite.yaml", "--out", "runs", "--no-reuse", cwd=folder)
     return folder
 
 
@@ -89,9 +89,23 @@ def test_the_threshold_was_chosen_on_development_games(finished: Path) -> None:
 
 @pytest.mark.parametrize("concurrency", [1, 6])
 def test_the_same_bytes_whatever_the_concurrency(finished: Path, concurrency: int, tmp_path: Path) -> None:
-    args = ("--out", tmp_path / "again", "--concurrency", str(concurrency))
+    args = ("--out", tmp_path / "again", "--concurrency", str(concurrency), "--no-reuse")
     mixroute("run", "suite.yaml", *args, cwd=finished)
     assert traces(tmp_path / "again") == traces(finished / "runs")
+
+
+def test_kept_answers_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    """The first time what several routers ask is computed once; the second time nothing is computed."""
+    shares = []
+    for name in ("first", "second"):
+        mixroute("run", "suite.yaml", "--out", tmp_path / name, cwd=finished, env={"MIXROUTE_CACHE": str(tmp_path)})
+        assert traces(tmp_path / name) == traces(finished / "runs")
+        runs = find_runs(tmp_path / name, nested=True)
+        calls = [call for run in runs for timing in read_timings(run) for step in timing.steps for call in step.calls]
+        assert all(call.prefill + call.decode > 0 for call in calls)
+        shares.append(sum(call.reused for call in calls) / len(calls))
+    assert 0.2 < shares[0] < 1
+    assert shares[1] == 1
 
 
 def test_a_finished_run_plays_nothing_again(finished: Path) -> None:
@@ -107,7 +121,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     finished: Path, tmp_path: Path, tiny_pool: Path, how: signal.Signals
 ) -> None:
     write_suite(tmp_path, tiny_pool, concurrency=1)
-    process = start("run", "suite.yaml", "--out", "runs", cwd=tmp_path)
+    process = start("run", "suite.yaml", "--out", "runs", "--no-reuse", cwd=tmp_path)
     deadline = time.monotonic() + 120
     while sum(content.count(b"\n") for content in traces(tmp_path / "runs").values()) < 3:
         assert process.poll() is None, process.communicate()
@@ -120,7 +134,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     if how is signal.SIGINT:
         assert process.returncode == 130
         assert err.strip().endswith("interrupted: finished episodes are kept; the same command goes on from here")
-    mixroute("run", "suite.yaml", "--out", "runs", cwd=tmp_path)
+    mixroute("run", "suite.yaml", "--out", "runs", "--no-reuse", cwd=tmp_path)
     assert traces(tmp_path / "runs") == traces(finished / "runs")
 
 

@@ -65,6 +65,13 @@ class Encoder:
                 borders.append(len(ids))
         return Encoded(ids, tuple(sorted({*borders} - {0})))
 
+    def spellings(self) -> frozenset[bytes]:
+        """The bytes that single tokens stand for."""
+        tokenizer = self._tokenizer
+        whole = [tokenizer.decode([number]) for number in range(len(tokenizer))]
+        found = {text.encode() for text in whole if isinstance(text, str) and "\ufffd" not in text}
+        return frozenset(found | {bytes([value]) for value in range(256)})
+
     def _piece(self, text: str) -> list[int]:
         known = self._pieces.get(text)
         if known is None:

@@ -42,9 +42,9 @@ class TransformersOptions(Strict):
     """``auto`` takes CUDA where there is one, else the CPU."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """What is computed in. The nominal bytes come from the checkpoint's own type, not from this."""
-    quantization: Literal["none", "nf4", "int8", "rtn-w4", "rtn-w3", "rtn-w2"] = "none"
+    quantization: Literal["none", "nf4", "int8", "rtn-w4", "rtn-w4-channel", "rtn-w3", "rtn-w2"] = "none"
     """Done by bitsandbytes at load: NF4 in blocks of 64 weights, or LLM.int8. Or round to nearest with 4, 3 or 2 bits,
-    packed once in the cache."""
+    a scale for each group of weights or for each output (``channel``), packed once in the cache."""
     max_batch: int = Field(default=32, ge=1)
     """Most sequences in one pass."""
     max_rows: int = Field(default=1024, ge=1)

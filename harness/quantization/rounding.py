@@ -37,14 +37,15 @@ def round_to_nearest(base: str | Path, scheme: Scheme, target: Path) -> None:
 
     model, tokenizer = open_dense(base)
     size = group_of(model, scheme)
-    log.info("rounding %s to %d bits in groups of %d (once)", base, scheme.bits, size)
+    sharing = "a scale an output" if scheme.per_channel else f"groups of {size}"
+    log.info("rounding %s to %d bits, %s (once)", base, scheme.bits, sharing)
     groups = scheme.config_groups(size)
     apply_quantization_config(model, QuantizationConfig(config_groups=groups, ignore=["lm_head"]))
     for module in model.modules():
         chosen = getattr(module, "quantization_scheme", None)
         if chosen is None:
             continue
-        weights = module.weight.unflatten(-1, (-1, size))
+        weights = module.weight.unflatten(-1, (-1, module.in_features if scheme.per_channel else size))
         scale, zero_point = calculate_qparams(weights.amin(-1), weights.amax(-1), chosen.weights)
         module.weight_scale.data.copy_(scale)
         if not scheme.symmetric:

@@ -20,6 +20,8 @@ class Scheme:
     method: Literal["awq", "gptq", "rtn"]
     bits: int
     symmetric: bool
+    per_channel: bool = False
+    """One scale for all weights of an output, instead of one for every group of them."""
 
     @property
     def calibrated(self) -> bool:
@@ -40,13 +42,8 @@ class Scheme:
 
     def config_groups(self, group: int) -> dict[str, Any]:
         """The scheme in the words of compressed-tensors."""
-        weights = {
-            "num_bits": self.bits,
-            "type": "int",
-            "symmetric": self.symmetric,
-            "strategy": "group",
-            "group_size": group,
-        }
+        sharing = {"strategy": "channel"} if self.per_channel else {"strategy": "group", "group_size": group}
+        weights = {"num_bits": self.bits, "type": "int", "symmetric": self.symmetric, **sharing}
         return {"group_0": {"targets": ["Linear"], "weights": weights}}
 
 
@@ -57,6 +54,7 @@ SCHEMES = {
     "gptq-w3": Scheme("gptq", 3, symmetric=True),
     # Round to nearest: the baseline that needs no data.
     "rtn-w4": Scheme("rtn", 4, symmetric=True),
+    "rtn-w4-channel": Scheme("rtn", 4, symmetric=True, per_channel=True),
     "rtn-w3": Scheme("rtn", 3, symmetric=True),
     "rtn-w2": Scheme("rtn", 2, symmetric=True),
 }

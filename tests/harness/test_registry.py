@@ -47,7 +47,7 @@ def test_a_class_in_a_file_is_found_by_path(tmp_path: Path) -> None:
     ("name", "arguments", "message"),
     [
         ("allways-high", {}, "unknown router 'allways-high': did you mean 'always-high'?"),
-        ("zzzzzz", {}, "unknown router 'zzzzzz': known: always, always-high"),
+        ("zzzzzz", {}, "unknown router 'zzzzzz': known: agreement-oracle, always, always-high"),
         ("every-k", {"K": 3}, "router 'every-k' takes no argument 'K': it takes: k"),
         ("uncertainty", {"treshold": 3}, "takes no argument 'treshold': did you mean 'threshold'?"),
         ("every-k", {"k": 0}, "router 'every-k' refuses its arguments {'k': 0}: k must be 1 or more"),

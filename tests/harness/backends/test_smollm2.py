@@ -43,10 +43,11 @@ def test_low_is_stored_in_few_bits(smollm2: dict[str, Backend]) -> None:
     high, low = smollm2["high"].card(), smollm2["low"].card()
     assert high.parameters == low.parameters == 134_515_008
     assert high.weight_bytes == 2 * high.parameters
-    # 210 linear layers at 4 bits, with a 16-bit scale per 64 weights and a shape of two 64-bit numbers. The embedding
-    # and the norms stay at 16 bits.
+    # 210 linear layers at 4 bits, with a 16-bit scale an output and a shape of two 64-bit numbers. The embedding and
+    # the norms stay at 16 bits.
     unpacked = 49152 * 576 + 61 * 576
-    assert low.weight_bytes == 2 * unpacked + (low.parameters - unpacked) * (4 + 16 / 64) / 8 + 210 * 16
+    outputs = 30 * (576 + 192 + 192 + 576 + 1536 + 1536 + 576)
+    assert low.weight_bytes == 2 * unpacked + (low.parameters - unpacked) // 2 + 2 * outputs + 210 * 16
 
 
 @pytest.mark.model
@@ -78,7 +79,7 @@ def test_both_play_and_differ_and_cached_steps_are_cheap(smollm2: dict[str, Back
         for episode in answers[name]:
             assert all(answer.text.strip() for answer in episode)
             for before, answer in pairwise(episode):  # only what is new is read
-                assert answer.prompt_tokens - answer.cached_tokens <= answer.prompt_tokens - before.prompt_tokens
+                assert answer.cached_tokens == before.prompt_tokens
     assert [a.tokens for e in answers["high"] for a in e] != [a.tokens for e in answers["low"] for a in e]
 
 

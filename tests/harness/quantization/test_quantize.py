@@ -85,7 +85,7 @@ def test_what_is_made_is_not_made_again(made: Path) -> None:
     assert (made / "rtn-w4" / "model.safetensors").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("name", ["rtn-w4", "rtn-w3", "rtn-w2"])
+@pytest.mark.parametrize("name", ["rtn-w4", "rtn-w4-channel", "rtn-w3", "rtn-w2"])
 def test_round_to_nearest_equals_that_of_llm_compressor(made: Path, tiny_weights: Path, name: str) -> None:
     from llmcompressor import oneshot
     from llmcompressor.modifiers.quantization import QuantizationModifier

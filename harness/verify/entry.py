@@ -1,0 +1,238 @@
+"""All checks of one entry, and those that take several."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.backends.encoding import Encoder
+from harness.board.read import model_cards
+from harness.contracts import Router
+from harness.errors import MixrouteError
+from harness.identity import run_hash, run_id
+from harness.plugins import open_router, open_task
+from harness.pool import ModelSpec, load_pool
+from harness.provenance import source_of
+from harness.run import sample
+from harness.suite import RunConfig
+from harness.trace import (
+    SCHEMA,
+    Episode,
+    EpisodeTiming,
+    RunMeta,
+    read_episodes,
+    read_meta,
+    read_timings,
+)
+from harness.training.card import SEEN, read_seen, seen_as
+from harness.verify.ledger import LedgerCheck
+from harness.verify.replay import ReplayCheck, prompts_of
+from harness.verify.report import Check, Verdict
+from harness.verify.routing import RoutingCheck
+
+
+def verify_entries(folders: Sequence[Path]) -> list[Verdict]:
+    """Verify each entry, and that none is a copy of another."""
+    verdicts = [verify_entry(folder) for folder in folders]
+    copies = _copies(folders)
+    return [
+        msgspec.structs.replace(verdict, findings=[*verdict.findings, copies[folder].finding()])
+        for folder, verdict in zip(folders, verdicts, strict=True)
+    ]
+
+
+def verify_entry(folder: Path) -> Verdict:
+    """Verify a run or entry folder: everything that can be told without running a model.
+
+    Problems of the entry are findings; nothing that it holds is believed, run or opened as a path.
+    """
+    files = Check("the files are whole and can be read")
+    checks = [files]
+    try:
+        meta = read_meta(folder)
+        episodes = list(read_episodes(folder))
+        timings = {timing.instance: timing for timing in read_timings(folder)}
+        model_cards(folder, meta)
+        seen = read_seen(folder)
+    except (MixrouteError, OSError, lzma.LZMAError) as error:
+        files.problem("", str(error))
+        return Verdict(folder.name, [files.finding()])
+    if not (folder / SEEN).exists():
+        files.problem("", f"{SEEN} is missing: run it again with this version")
+    checks += [_identity(meta), _complete(meta, episodes), _apart(meta, seen), _measured(episodes, timings)]
+    checks += _against_task(meta, episodes)
+    return Verdict(folder.name, [check.finding() for check in checks])
+
+
+def _identity(meta: RunMeta) -> Check:
+    check = Check("name and hashes are those of the content")
+    check.expect("run.json", "schema", meta.schema, SCHEMA)
+    try:
+        config = RunConfig.model_validate(meta.config)
+    except ValueError as error:
+        check.problem("run.json", f"config is not valid: {' '.join(str(error).split())[:200]}")
+        return check
+    fingerprints = {name: str(card.get("fingerprint")) for name, card in meta.models.items()}
+    full, group = run_hash(config, meta.protocol, fingerprints, meta.fitted)
+    check.expect("run.json", "hash", meta.hash, full)
+    check.expect("run.json", "group", meta.group, group)
+    check.expect("run.json", "id", meta.id, run_id(config, meta.pool, meta.label, full))
+    told = (meta.split, meta.router, meta.seed)
+    check.expect("run.json", "split, router and seed", told, (config.split, config.router, config.seed))
+    if not meta.provenance.get("packages") or not meta.provenance.get("hardware"):
+        check.problem("run.json", "provenance lacks packages or hardware")
+    return check
+
+
+def _complete(meta: RunMeta, episodes: Sequence[Episode]) -> Check:
+    check = Check("every instance was played once, with the run's seed")
+    counts = Counter(episode.instance for episode in episodes)
+    for instance, count in counts.items():
+        if count > 1:
+            check.problem(instance, f"played {count} times")
+    for instance in sorted(set(meta.instances) - set(counts)):
+        check.problem(instance, "no episode")
+    for instance in sorted(set(counts) - set(meta.instances)):
+        check.problem(instance, "not among the instances of run.json")
+    if len(set(meta.instances)) < len(meta.instances):
+        check.problem("run.json", "an instance is listed twice")
+    for episode in episodes:
+        check.expect(episode.instance, "run", episode.run, meta.hash)
+        check.expect(episode.instance, "seed", episode.seed, meta.seed)
+        check.expect(episode.instance, "schema", episode.schema, SCHEMA)
+    return check
+
+
+def _apart(meta: RunMeta, seen: frozenset[str]) -> Check:
+    check = Check("nothing was trained on what is reported")
+    known = set(seen)
+    try:  # what we ship is known to us, whatever the entry says
+        for spec in load_pool(str(meta.config.get("pool"))).models.values():
+            known |= _trained_on(spec)
+    except (MixrouteError, OSError):
+        pass
+    for instance in meta.instances:
+        if seen_as(meta.task, instance) in known:
+            check.problem(instance, "a model or the router was trained on it")
+    return check
+
+
+def _trained_on(spec: ModelSpec) -> frozenset[str]:
+    from harness.training.card import trained_on
+
+    return trained_on(spec)
+
+
+def _measured(episodes: Sequence[Episode], timings: dict[str, EpisodeTiming]) -> Check:
+    check = Check("measured times fit the calls")
+    for episode in episodes:
+        timing = timings.get(episode.instance)
+        if timing is None:
+            check.problem(episode.instance, "no measured times")
+            continue
+        shape = [len(step.calls) for step in timing.steps]
+        check.expect(episode.instance, "calls in the times", shape, [len(step.calls) for step in episode.steps])
+        values = [timing.reset]
+        for step in timing.steps:
+            values += [step.environment, step.router]
+            values += [v for call in step.calls for v in (call.queue, call.prefill, call.decode, call.latency)]
+        if min(values) < 0:
+            check.problem(episode.instance, "a negative time")
+    return check
+
+
+def _against_task(meta: RunMeta, episodes: Sequence[Episode]) -> list[Check]:
+    """The checks that need the task."""
+    protocol = Check("the protocol and the instances are those of the task")
+    try:
+        config = RunConfig.model_validate(meta.config)
+        task = open_task(config.task, split=config.split, **config.task_args)
+        chosen = sample(task.instances(), config.limit)
+    except (MixrouteError, ValueError, OSError) as error:
+        protocol.reason = f"the task cannot be opened here: {' '.join(str(error).split())[:300]}"
+        return [protocol]
+    ours, theirs = (_plain(dict(found)) for found in (task.protocol(), meta.protocol))
+    for key in sorted({*ours, *theirs}):
+        protocol.expect("protocol", key, theirs.get(key), ours.get(key))
+    protocol.expect("run.json", "task", meta.task, task.name)
+    if sorted(meta.instances) != sorted(one.id for one in chosen):
+        protocol.problem("run.json", "its instances are not those that the task gives for this split and limit")
+    encoders, reason = _encoders(meta)
+    ledger = LedgerCheck(list(meta.models), encoders, task.max_tokens)
+    if reason:
+        ledger.tokens.reason = reason
+    replay = ReplayCheck(task, {one.id: one for one in chosen})
+    routing = RoutingCheck(*_router(meta, config))
+    for episode in episodes:
+        prompts = prompts_of(episode, task)
+        ledger.episode(episode, prompts)
+        replay.episode(episode)
+        routing.episode(episode, prompts)
+    return [protocol, ledger.calls, ledger.tokens, replay.replay, replay.actions, replay.ends, routing.routing]
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
+    return json.loads(json.dumps(value))
+
+
+def _encoders(meta: RunMeta) -> tuple[dict[str, Encoder], str]:
+    """The tokenizers of the pool's models, and why some are missing."""
+    from transformers import AutoTokenizer
+
+    from harness.backends.adapters import weights_folder
+
+    found: dict[str, Encoder] = {}
+    by_folder: dict[str, Encoder] = {}
+    try:
+        pool = load_pool(str(meta.config.get("pool")))
+        for name in meta.models:
+            spec = pool.models[name].model_copy(update={"adapter": None})
+            folder = str(weights_folder(spec))
+            if folder not in by_folder:
+                by_folder[folder] = Encoder(AutoTokenizer.from_pretrained(folder))
+            found[name] = by_folder[folder]
+    except (MixrouteError, KeyError, OSError, ValueError) as error:
+        return {}, f"the tokenizer of the pool is not at hand: {' '.join(str(error).split())[:300]}"
+    return found, ""
+
+
+def _router(meta: RunMeta, config: RunConfig) -> tuple[Router | None, list[str], str]:
+    models = list(meta.models)
+    if ".py:" in config.router:  # an entry's own code is never run
+        return None, models, f"router {config.router} is not installed: install it to have its decisions checked"
+    try:
+        router = open_router(config.router, **{**config.router_args, **meta.fitted})
+    except MixrouteError as error:
+        return None, models, f"the router cannot be had here: {error}"
+    told = (meta.provenance.get("router") or {}).get("sha256")
+    if told != source_of(type(router))["sha256"]:
+        return None, models, f"the source of router '{config.router}' is not the one that was run"
+    return router, models, ""
+
+
+def _copies(folders: Sequence[Path]) -> dict[Path, Check]:
+    """Whether two entries hold the same measured times, or the same run: chance does not repeat nanoseconds."""
+    checks = {folder: Check("it is no copy of another entry") for folder in folders}
+    first: dict[str, Path] = {}
+    for folder in folders:
+        try:
+            own = {f"run {read_meta(folder).hash}"}
+            for timing in read_timings(folder):
+                if timing.steps:
+                    steps = [(step.environment, step.router) for step in timing.steps]
+                    own.add(f"times {timing.reset} {steps}")
+        except MixrouteError:
+            continue
+        copied = Counter(first[key] for key in own if key in first)
+        for other, count in copied.items():
+            what = "run" if f"run {read_meta(folder).hash}" in own and count == 1 else "measured times of episodes"
+            checks[folder].problem("", f"it shares the {what} with {other.name} ({count})")
+        for key in own:
+            first.setdefault(key, folder)
+    return checks

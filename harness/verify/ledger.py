@@ -1,0 +1,109 @@
+"""The ledger of an entry against its own prompts and texts: no token less, no switch hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+
+from harness.backends.encoding import NOTHING, Encoded, Encoder
+from harness.data import Prompt
+from harness.trace import CallRecord, Episode, StepRecord
+from harness.verify.report import Check
+
+
+class LedgerCheck:
+    """Checks every call.
+
+    Args:
+        models: Names of the models that have a card.
+        encoders: The tokenizer of each model, as far as it is at hand.
+        max_tokens: Of the protocol.
+    """
+
+    def __init__(self, models: Sequence[str], encoders: Mapping[str, Encoder], max_tokens: int) -> None:
+        self.calls = Check("calls are whole and within bounds")
+        self.tokens = Check("tokens in the ledger are those of the prompts and texts")
+        self._models = set(models)
+        self._encoders = encoders
+        self._max_tokens = max_tokens
+        self._fewest = {name: _fewest_tokens(encoder) for name, encoder in encoders.items()}
+
+    def episode(self, episode: Episode, prompts: Sequence[Prompt]) -> None:
+        """Check the calls of an episode, whose steps had these prompts."""
+        last: str | None = None
+        read: dict[str, tuple[Encoded, bool]] = {}
+        for number, (step, prompt) in enumerate(zip(episode.steps, prompts, strict=False)):
+            where = f"{episode.instance} step {number}"
+            self._answer(where, step)
+            for call in step.calls:
+                self._call(where, call, last)
+                last = call.model
+                if call.model in self._encoders:
+                    self._count(where, call, prompt, read)
+
+    def _answer(self, where: str, step: StepRecord) -> None:
+        """The action's text must come from the calls that are charged."""
+        if step.model == "none":
+            return
+        own = [call.text for call in step.calls if step.model in (call.model, "mixed")]
+        if not own or (step.text not in own and not _made_of(step.text, own)):
+            self.calls.problem(where, f"the text of '{step.model}' was written by no call")
+
+    def _call(self, where: str, call: CallRecord, last: str | None) -> None:
+        check = self.calls
+        if call.model not in self._models:
+            check.problem(where, f"model '{call.model}' has no card")
+        lengths = {len(call.logprobs), len(call.entropies), len(call.margins)}
+        if lengths != {call.decoded_tokens}:
+            check.problem(where, f"{call.decoded_tokens} decoded tokens, but statistics of {sorted(lengths)}")
+        if not 0 <= call.content_tokens <= call.decoded_tokens:
+            check.problem(where, f"{call.content_tokens} of {call.decoded_tokens} decoded tokens make the text")
+        if not 0 <= call.cached_tokens <= call.prompt_tokens or call.prompt_tokens < 1:
+            check.problem(where, f"{call.cached_tokens} of {call.prompt_tokens} prompt tokens cached")
+        if any(value > 1e-6 for value in call.logprobs) or any(value < -1e-6 for value in call.entropies):
+            check.problem(where, "a log-probability above 0 or an entropy below")
+        if any(not -1e-6 <= value <= 1 + 1e-6 for value in call.margins):
+            check.problem(where, "a margin outside [0, 1]")
+        check.expect(where, "switch", call.switch, last not in (None, call.model))
+
+    def _count(self, where: str, call: CallRecord, prompt: Prompt, read: dict[str, tuple[Encoded, bool]]) -> None:
+        encoded = self._encoders[call.model].encode(prompt)
+        if call.prompt_tokens < len(encoded.ids):
+            self.tokens.problem(where, f"{call.prompt_tokens} prompt tokens, but the prompt has {len(encoded.ids)}")
+        elif call.prompt_tokens == len(encoded.ids):  # more: it went on from part of an answer
+            before, at_its_end = read.get(call.model, (NOTHING, False))
+            again = at_its_end and before.ids == encoded.ids
+            cached = len(encoded.ids) if again else encoded.read_before(before)
+            self.tokens.expect(where, f"cached tokens of '{call.model}'", call.cached_tokens, cached)
+        read[call.model] = (encoded, call.decoded_tokens == 0)
+        fewest = self._fewest[call.model](call.text)
+        if call.content_tokens < fewest:
+            self.tokens.problem(where, f"{call.content_tokens} tokens cannot spell {call.text!r}: it takes {fewest}")
+        if call.decoded_tokens > self._max_tokens:
+            self.tokens.problem(where, f"{call.decoded_tokens} decoded tokens, of {self._max_tokens} allowed")
+
+
+def _made_of(text: str, parts: Sequence[str]) -> bool:
+    """Whether ``text`` is some of the parts in order, joined."""
+    reached = {0}
+    for part in parts:
+        reached |= {place + len(part) for place in reached if text.startswith(part, place)}
+    return len(text) in reached
+
+
+def _fewest_tokens(encoder: Encoder) -> Callable[[str], int]:
+    """A function that tells in how few tokens of the vocabulary a text can be spelled."""
+    spellings = encoder.spellings()
+    longest = max(map(len, spellings), default=1)
+
+    @lru_cache(maxsize=1 << 16)
+    def fewest(text: str) -> int:
+        data = text.encode()
+        best = [0] + [len(data) + 1] * len(data)
+        for end in range(1, len(data) + 1):
+            for start in range(max(0, end - longest), end):
+                if best[start] + 1 < best[end] and data[start:end] in spellings:
+                    best[end] = best[start] + 1
+        return min(best[-1], len(data))
+
+    return fewest

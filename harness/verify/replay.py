@@ -1,0 +1,83 @@
+"""An entry's actions, played again in the environment without any model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from harness.contracts import Task
+from harness.data import Instance, Observation, Prompt
+from harness.trace import Episode
+from harness.training.demonstrate import played_turns
+from harness.verify.report import Check
+
+
+class ReplayCheck:
+    """Plays every episode's actions and compares all that the environment says.
+
+    Args:
+        task: What was played, opened anew.
+        instances: Its instances, by id.
+    """
+
+    def __init__(self, task: Task, instances: Mapping[str, Instance]) -> None:
+        self.replay = Check("the environment answers the actions as the trace says")
+        self.actions = Check("actions are those of the texts")
+        self.ends = Check("success, score and end follow from the rewards")
+        self._task = task
+        self._instances = instances
+
+    def episode(self, episode: Episode) -> None:
+        """Replay one episode."""
+        instance = self._instances.get(episode.instance)
+        if instance is None:
+            self.replay.problem(episode.instance, "the task has no such instance")
+            return
+        self.replay.expect(episode.instance, "kind", episode.kind, instance.kind)
+        environment = self._task.open(instance)
+        try:
+            shown, done, total = environment.reset(), False, 0.0
+            for number, step in enumerate(episode.steps):
+                where = f"{episode.instance} step {number}"
+                same = self._seen(where, Observation(step.observation, tuple(step.admissible)), shown)
+                if done:
+                    self.replay.problem(where, "the episode was over before it")
+                if not same or done or step.model == "none":
+                    break
+                self.actions.expect(where, "action", step.action, self._task.parse_action(step.text))
+                valid = step.action in shown.admissible if shown.admissible else None
+                self.actions.expect(where, "valid", step.valid, valid)
+                shown, reward, done = environment.step(step.action)
+                if not math.isclose(step.reward, reward, abs_tol=1e-9):
+                    self.replay.problem(where, f"reward is {step.reward}, not {reward}")
+                total += reward
+            else:
+                self._end(episode, shown, total, done=done)
+        finally:
+            environment.close()
+
+    def _seen(self, where: str, written: Observation, shown: Observation) -> bool:
+        text = self.replay.expect(where, "observation", written.text, shown.text)
+        return self.replay.expect(where, "admissible", written.admissible, shown.admissible) and text
+
+    def _end(self, episode: Episode, shown: Observation, total: float, *, done: bool) -> None:
+        where, check = episode.instance, self.ends
+        check.expect(where, "final observation", episode.final_observation, shown.text)
+        if not math.isclose(episode.score, total, abs_tol=1e-9):
+            check.problem(where, f"score is {episode.score}, not {total}")
+        full = len(episode.steps) >= self._task.step_cap
+        if episode.end == "error":
+            if done or full:
+                check.problem(where, "an error is claimed after the episode was over")
+            check.expect(where, "success of an episode that ended in an error", episode.success, False)
+            return
+        check.expect(where, "end", episode.end, "done" if done else "step_cap")
+        if not done and not full:
+            check.problem(where, f"it stops after {len(episode.steps)} of {self._task.step_cap} steps")
+        check.expect(where, "success", episode.success, bool(self._task.is_success(total)))
+
+
+def prompts_of(episode: Episode, task: Task) -> Sequence[Prompt]:
+    """What the models read at each step."""
+    turns = played_turns(episode)
+    return [task.prompt(turns[:number], turn.observation) for number, turn in enumerate(turns)]

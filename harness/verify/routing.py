@@ -1,0 +1,103 @@
+"""The router's decisions, taken again: its own code runs, and the trace answers in place of the models."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.contracts import Router
+from harness.data import Completion, Observation, Prompt, Token
+from harness.seeding import seed_for
+from harness.step import LiveStep, check_answer
+from harness.trace import CallRecord, Episode
+from harness.training.demonstrate import played_turns
+from harness.verify.report import Check
+
+
+class _Other(Exception):
+    """The router does something else than the trace says."""
+
+
+class RoutingCheck:
+    """Lets the router decide every step again.
+
+    Args:
+        router: As it was run; None, with the reason, where it cannot be had.
+        models: Names of the pool's models.
+        reason: Why there is no router.
+    """
+
+    def __init__(self, router: Router | None, models: Sequence[str], reason: str = "") -> None:
+        self.routing = Check("the router decides as the trace says")
+        self._router = router
+        self._models = tuple(models)
+        if router is None:
+            self.routing.reason = reason
+
+    def episode(self, episode: Episode, prompts: Sequence[Prompt]) -> None:
+        """Check one episode."""
+        if self._router is None or self.routing.reason is not None or episode.end == "error":
+            return
+        try:
+            asyncio.run(self._episode(self._router, episode, prompts))
+        except _Other as other:
+            self.routing.problem(episode.instance, str(other))
+        except Exception as error:  # a router may need what traces do not hold: hidden states, the models themselves
+            self.routing.reason = f"the router cannot run on a trace alone: {type(error).__name__}: {error}"
+
+    async def _episode(self, router: Router, episode: Episode, prompts: Sequence[Prompt]) -> None:
+        turns = played_turns(episode)
+        for number, (record, prompt) in enumerate(zip(episode.steps, prompts, strict=True)):
+            calls = _Calls(number, record.calls)
+            step = LiveStep(
+                index=number,
+                prompt=prompt,
+                observation=Observation(record.observation, tuple(record.admissible)),
+                turns=turns[:number],
+                models_used=tuple(earlier.model for earlier in episode.steps[:number]),
+                models=self._models,
+                rng=random.Random(seed_for(episode.seed, episode.instance, number, "router")),  # noqa: S311
+                _ask=calls.ask,
+            )
+            answer = check_answer(await router.act(step), calls.given)
+            if len(calls.given) < len(record.calls):
+                raise _Other(f"step {number}: it makes {len(calls.given)} calls, the trace has {len(record.calls)}")
+            if (answer.text, answer.model) != (record.text, record.model):
+                raise _Other(f"step {number}: it takes the answer of '{answer.model}', the trace '{record.model}'")
+
+
+class _Calls:
+    """The calls of a step, given out in the order in which they were made."""
+
+    def __init__(self, number: int, records: Sequence[CallRecord]) -> None:
+        self._number = number
+        self._records = records
+        self.given: list[Completion] = []
+
+    async def ask(self, model: str, changes: Mapping[str, Any]) -> Completion:
+        """The next call, if it went to ``model``."""
+        place = len(self.given)
+        if place >= len(self._records) or self._records[place].model != model:
+            made = [record.model for record in self._records]
+            raise _Other(
+                f"step {self._number}: it asks '{model}', the trace has calls to {', '.join(made) or 'nobody'}"
+            )
+        if changes.get("max_tokens") == 0:
+            raise RuntimeError("it reads hidden states, which traces do not hold")
+        record = self._records[place]
+        tokens = tuple(
+            Token(-1, *statistics) for statistics in zip(record.logprobs, record.entropies, record.margins, strict=True)
+        )
+        completion = Completion(
+            model=model,
+            text=record.text,
+            tokens=tokens,
+            content_tokens=record.content_tokens,
+            finish="stop" if record.finish == "stop" else "length",
+            prompt_tokens=record.prompt_tokens,
+            cached_tokens=record.cached_tokens,
+        )
+        self.given.append(completion)
+        return completion
