@@ -137,11 +137,12 @@ def pack(
 def verify(
     entries: Annotated[Path, typer.Argument(help="An entry or run, or a folder of them.")] = Path("results/entries"),
     to: Annotated[Path | None, typer.Option("--json", help="Also write the verdicts to this file.")] = None,
+    models: Annotated[bool, typer.Option("--models", help="Load the weights and check the model cards, too.")] = False,
 ) -> None:
     """Check entries without any model: replay their actions and decisions, recount their tokens."""
     from harness.verify import print_verdicts, verify_entries
 
-    verdicts = verify_entries(find_runs(entries))
+    verdicts = verify_entries(find_runs(entries), load_models=models)
     print_verdicts(verdicts, out)
     if to is not None:
         write_atomically(to, msgspec.json.format(msgspec.json.encode(verdicts), indent=1) + b"\n")

@@ -6,6 +6,7 @@ import json
 import lzma
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from harness.contracts import Router
 from harness.errors import MixrouteError
 from harness.identity import run_hash, run_id
 from harness.plugins import open_router, open_task
-from harness.pool import ModelSpec, load_pool
+from harness.pool import load_pool
 from harness.provenance import source_of
-from harness.run import sample
+from harness.registry import routers
+from harness.run import open_models, sample
 from harness.suite import RunConfig
 from harness.trace import (
     SCHEMA,
@@ -30,16 +32,16 @@ from harness.trace import (
     read_meta,
     read_timings,
 )
-from harness.training.card import SEEN, read_seen, seen_as
+from harness.training.card import SEEN, read_seen, seen_as, trained_on
 from harness.verify.ledger import LedgerCheck
 from harness.verify.replay import ReplayCheck, prompts_of
 from harness.verify.report import Check, Verdict
 from harness.verify.routing import RoutingCheck
 
 
-def verify_entries(folders: Sequence[Path]) -> list[Verdict]:
-    """Verify each entry, and that none is a copy of another."""
-    verdicts = [verify_entry(folder) for folder in folders]
+def verify_entries(folders: Sequence[Path], *, load_models: bool = False) -> list[Verdict]:
+    """Verify each entry, and that none is a copy of another; ``load_models`` as in ``verify_entry``."""
+    verdicts = [verify_entry(folder, load_models=load_models) for folder in folders]
     copies = _copies(folders)
     return [
         msgspec.structs.replace(verdict, findings=[*verdict.findings, copies[folder].finding()])
@@ -47,10 +49,14 @@ def verify_entries(folders: Sequence[Path]) -> list[Verdict]:
     ]
 
 
-def verify_entry(folder: Path) -> Verdict:
+def verify_entry(folder: Path, *, load_models: bool = False) -> Verdict:
     """Verify a run or entry folder: everything that can be told without running a model.
 
-    Problems of the entry are findings; nothing that it holds is believed, run or opened as a path.
+    Problems of the entry are findings. Code that it names by a file is not run.
+
+    Args:
+        folder: What to verify.
+        load_models: Whether to load the pool's weights and compare them with the entry's model cards, too.
     """
     files = Check("the files are whole and can be read")
     checks = [files]
@@ -66,6 +72,7 @@ def verify_entry(folder: Path) -> Verdict:
     if not (folder / SEEN).exists():
         files.problem("", f"{SEEN} is missing: run it again with this version")
     checks += [_identity(meta), _complete(meta, episodes), _apart(meta, seen), _measured(episodes, timings)]
+    checks.append(_models(meta, load=load_models))
     checks += _against_task(meta, episodes)
     return Verdict(folder.name, [check.finding() for check in checks])
 
@@ -114,19 +121,13 @@ def _apart(meta: RunMeta, seen: frozenset[str]) -> Check:
     known = set(seen)
     try:  # what we ship is known to us, whatever the entry says
         for spec in load_pool(str(meta.config.get("pool"))).models.values():
-            known |= _trained_on(spec)
+            known |= trained_on(spec)
     except (MixrouteError, OSError):
         pass
     for instance in meta.instances:
         if seen_as(meta.task, instance) in known:
             check.problem(instance, "a model or the router was trained on it")
     return check
-
-
-def _trained_on(spec: ModelSpec) -> frozenset[str]:
-    from harness.training.card import trained_on
-
-    return trained_on(spec)
 
 
 def _measured(episodes: Sequence[Episode], timings: dict[str, EpisodeTiming]) -> Check:
@@ -147,11 +148,32 @@ def _measured(episodes: Sequence[Episode], timings: dict[str, EpisodeTiming]) ->
     return check
 
 
+def _models(meta: RunMeta, *, load: bool) -> Check:
+    """The cards that costs are computed from."""
+    check = Check("the model cards fit the models")
+    for name, card in meta.models.items():
+        bits = round(8 * card["weight_bytes"] / max(1, card["parameters"]), 3)
+        check.expect(f"model '{name}'", "bits", card["bits"], bits)
+    if not load:
+        return check
+    try:
+        with open_models(load_pool(str(meta.config.get("pool"))), meta.config["mode"], None) as models:
+            for name, model in models.items():
+                ours, theirs = asdict(model.card()), meta.models.get(name, {})
+                for key in ("fingerprint", "weight_bytes", "parameters", "bits"):
+                    check.expect(f"model '{name}'", key, theirs.get(key), ours[key])
+    except (MixrouteError, KeyError) as error:
+        check.reason = f"the pool cannot be loaded here: {' '.join(str(error).split())[:300]}"
+    return check
+
+
 def _against_task(meta: RunMeta, episodes: Sequence[Episode]) -> list[Check]:
     """The checks that need the task."""
     protocol = Check("the protocol and the instances are those of the task")
     try:
         config = RunConfig.model_validate(meta.config)
+        if ".py:" in config.task:
+            raise MixrouteError(f"{config.task} is a file of the entry's author, which is not run")
         task = open_task(config.task, split=config.split, **config.task_args)
         chosen = sample(task.instances(), config.limit)
     except (MixrouteError, ValueError, OSError) as error:
@@ -169,6 +191,7 @@ def _against_task(meta: RunMeta, episodes: Sequence[Episode]) -> list[Check]:
         ledger.tokens.reason = reason
     replay = ReplayCheck(task, {one.id: one for one in chosen})
     routing = RoutingCheck(*_router(meta, config))
+    _same_class(meta, config, routing.routing)
     for episode in episodes:
         prompts = prompts_of(episode, task)
         ledger.episode(episode, prompts)
@@ -214,6 +237,13 @@ def _router(meta: RunMeta, config: RunConfig) -> tuple[Router | None, list[str],
     if told != source_of(type(router))["sha256"]:
         return None, models, f"the source of router '{config.router}' is not the one that was run"
     return router, models, ""
+
+
+def _same_class(meta: RunMeta, config: RunConfig, check: Check) -> None:
+    """Whether the class that is said to have run is the one that the router's name stands for."""
+    told = (meta.provenance.get("router") or {}).get("class")
+    if config.router in routers.names():
+        check.expect("run.json", "the router's class", told, source_of(routers.get(config.router))["class"])
 
 
 def _copies(folders: Sequence[Path]) -> dict[Path, Check]:

@@ -98,6 +98,10 @@ def _fewest_tokens(encoder: Encoder) -> Callable[[str], int]:
 
     @lru_cache(maxsize=1 << 16)
     def fewest(text: str) -> int:
+        # Bytes that are no text were written as U+FFFD, nobody knows how many: they count as none.
+        return sum(spelled(part) for part in text.split("\ufffd"))
+
+    def spelled(text: str) -> int:
         data = text.encode()
         best = [0] + [len(data) + 1] * len(data)
         for end in range(1, len(data) + 1):

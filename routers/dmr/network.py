@@ -65,10 +65,13 @@ class RouterNetwork(nn.Module):
         steps = [step for one in batch for step in one.steps]
         flat = torch.tensor([word for step in steps for word in step.words])
         starts = torch.tensor([0, *(len(step.words) for step in steps)]).cumsum(0)[:-1]
-        read = self.words(flat, starts) + self.facts(torch.tensor([step.facts for step in steps]))
+        read = self.words(flat, starts)
         where = torch.tensor([row * length + step for row, one in enumerate(batch) for step in range(len(one.steps))])
-        x = read.new_zeros(rows * length, read.shape[1]).index_copy(0, where, read).view(rows, length, -1)
-        x = x + self.places(torch.arange(length))
+        # Matrix products see padded tensors only: their rounding may depend on the number of rows.
+        facts = read.new_zeros(rows * length, FACTS)
+        facts[where] = torch.tensor([step.facts for step in steps])
+        x = read.new_zeros(rows * length, read.shape[1]).index_copy(0, where, read) + self.facts(facts)
+        x = x.view(rows, length, -1) + self.places(torch.arange(length))
         mask = nn.Transformer.generate_square_subsequent_mask(length)
         x = self.norm(self.encoder(x, mask=mask, is_causal=True))
         if self.state is not None:

@@ -44,8 +44,9 @@ class Decider:
         waiting, self._waiting = self._waiting, []
         by_length: dict[int, list[tuple[Trajectory, asyncio.Future[float]]]] = {}
         for one in waiting:
-            fitting = (length for length in _LENGTHS if length >= len(one[0].steps))
-            by_length.setdefault(next(fitting, self._network.config.steps), []).append(one)
+            most = self._network.config.steps
+            fitting = (length for length in _LENGTHS if len(one[0].steps) <= length < most)
+            by_length.setdefault(next(fitting, most), []).append(one)
         for length, group in by_length.items():
             for start in range(0, len(group), _ROWS):
                 self._pass(group[start : start + _ROWS], length)

@@ -22,6 +22,7 @@ from harness.trace import (
     read_meta,
     read_timings,
 )
+from harness.training.card import write_seen
 
 TEXT = st.text(max_size=20)
 
@@ -49,6 +50,7 @@ def write(folder: Path, *episodes: Episode) -> None:
     for one in episodes:
         writer.append(one, timing(one.instance))
     writer.close()
+    write_seen(folder, [])
 
 
 @given(observations=st.lists(TEXT, min_size=1, max_size=4))

@@ -21,7 +21,7 @@ SMALL = NetworkConfig(width=16, layers=1, heads=2)
 
 def trained(price: float, iterations: int = 20, seed: int = 0) -> tuple[Grpo, list[dict[str, float]]]:
     torch.manual_seed(seed)
-    options = GrpoRecipe(instances=16, group=8, batch=32, learning_rate=1e-2, iterations=iterations)
+    options = GrpoRecipe(instances=32, group=8, batch=32, epochs=4, learning_rate=3e-3, iterations=iterations)
     policy = Grpo(RouterNetwork(SMALL), options, price)
     return policy, [policy.iterate([opened("train")], walkers(), seed + number) for number in range(iterations)]
 

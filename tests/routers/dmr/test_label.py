@@ -168,7 +168,7 @@ def test_labels_that_teach_nothing_are_refused(kind: Any, message: str) -> None:
     [
         ({"grpo": {"rates": [0.2]}}, r"grpo.rates has 0.2, for which kl_sft.rates \[0.3\] has no network"),
         ({"dev": [{"task": "alfworld-gen", "split": "train"}]}, "dev plays split 'train' of task 'alfworld-gen'"),
-        ({"kl_sft": {"label": "choice", "rates": [0.2]}, "choices": False}, "label 'choice' needs 'choices: true'"),
+        ({"kl_sft": {"label": "choice", "rates": [0.3]}, "choices": False}, "label 'choice' needs 'choices: true'"),
         ({"grpo": {"lambda": [1]}}, "unknown key 'grpo.lambda': did you mean 'lambdas'"),
     ],
 )

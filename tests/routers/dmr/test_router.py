@@ -93,7 +93,7 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
         ("no card", "has no card.json"),
         ("half the weights", "network.safetensors cannot be read"),
         ("other sizes", "network.safetensors cannot be read"),
-        ("unknown key", "card.json: unknown key 'stages': did you mean 'stage'"),
+        ("unknown key", "unknown key 'stages': did you mean 'stage'"),
     ],
 )
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str, message: str) -> None:
