@@ -140,13 +140,13 @@ class SuiteRunner:
         self._reported = [open_instances(entry) for entry in suite.tasks] if learned_from is None else learned_from
         if learned_from is None:
             self._check_apart(f"pool '{suite.pool}'", self._seen_by_pool)
-        for entry in suite.routers:
-            own = _trained_on(open_router(entry.router, **entry.args))
+        routers = [open_router(entry.router, **entry.args) for entry in suite.routers]
+        for entry, router in zip(suite.routers, routers, strict=True):
+            own = _trained_on(router)
             self._check_apart(f"router '{entry.name}'", own)
             self._seen |= own
         self._development = [self._open_development(opened) for opened in self._reported]
-        for entry in suite.routers:
-            router = open_router(entry.router, **entry.args)
+        for router in routers:
             if isinstance(router, Calibrated):
                 open_router(router.probe)
                 if None in self._development:
