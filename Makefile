@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS ?= runs/default
 
-.PHONY: bench test lint setup alfworld-env benchmark
+.PHONY: bench test lint setup alfworld-env benchmark browser
 
 bench: $(READY) ## Play the default suite, then compute and print the board.
 	$(BIN)/mixroute run default --out $(RUNS)
@@ -30,6 +30,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
+
+browser: ## Install Debian's Chromium, in which the tests of the page run; without one they are skipped.
+	command -v chromium || command -v google-chrome || (apt-get update -q && apt-get install -q -y chromium)
 
 # The original engine has GPL parts and needs a C++ compiler; it lives apart and is used only to verify ours.
 alfworld-env: .venv-alfworld/.ready ## Install the original ALFWorld engine for the conformance tests.

@@ -88,12 +88,13 @@ def board(
     to: Annotated[
         Path | None, typer.Option("--out", help="Where the board is written; RUNS/board if not given.")
     ] = None,
+    traces: Annotated[bool, typer.Option("--traces", help="Also write the episodes, for the page's viewer.")] = False,
 ) -> None:
-    """Compute the leaderboard from traces and write it as Markdown, CSV, JSON, LaTeX and PNG."""
+    """Compute the leaderboard from traces and write it as a page, Markdown, CSV, JSON, LaTeX and PNG."""
     from harness.board import print_board, write_board
 
     folder = to or runs / "board"
-    print_board(write_board(find_runs(runs), folder), out)
+    print_board(write_board(find_runs(runs), folder, traces=traces), out)
     out.print(f"written to {folder}", highlight=False, markup=False)
 
 

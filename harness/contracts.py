@@ -183,6 +183,10 @@ class Step(Protocol):
         """
         ...
 
+    def log(self, **scores: float) -> None:
+        """Note what the decision rests on, such as a probability: it goes into the trace and changes nothing."""
+        ...
+
 
 @runtime_checkable
 class Router(Protocol):

@@ -195,7 +195,7 @@ async def _step(
     # A step that fails has cost what it asked for, and is recorded so.
     calls = await desk.calls()
     desk.close()
-    _record(live, seen, calls, StepEnd(text, action, model, reward), seconds, supervised.own_seconds)
+    _record(live, seen, calls, StepEnd(text, action, model, reward, step.scores), seconds, supervised.own_seconds)
     if failure is not None:
         raise failure
     live.turns.append(Turn(seen, text, action))
@@ -210,6 +210,7 @@ class StepEnd:
     action: str
     model: str
     reward: float
+    scores: dict[str, float]
 
 
 def _record(
@@ -234,6 +235,7 @@ def _record(
             valid=end.action in seen.admissible if seen.admissible else None,
             reward=end.reward,
             model=end.model,
+            scores=end.scores,
         )
     )
     measured = [CallTiming(**asdict(call.timing), reused=call.reused) for call in calls]

@@ -100,6 +100,8 @@ def _show_step(index: int, step: StepRecord, console: Console, full: bool) -> No
     head = Text(f"{index + 1:>3} ")
     head.append(clean(f"[{step.model}]"), _STYLES.get(step.model, "bold yellow"))
     head.append(clean(f" > {step.action}"), "bold")
+    for name, value in step.scores.items():
+        head.append(clean(f"  {name} {value:g}"), "dim")
     if step.valid is False:
         head.append("  INVALID", "bold red")
     if step.reward:

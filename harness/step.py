@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -74,6 +75,8 @@ class LiveStep:
     models: tuple[str, ...]
     rng: random.Random
     _ask: Callable[[str, Mapping[str, Any]], Awaitable[Completion]] = field(repr=False)
+    scores: dict[str, float] = field(default_factory=dict)
+    """What the router has logged."""
 
     async def ask(
         self,
@@ -91,6 +94,13 @@ class LiveStep:
     async def read(self, model: str) -> Completion:
         """Let a model read the prompt; see ``harness.contracts.Step.read``."""
         return await self._ask(model, {"max_tokens": 0, "temperature": 0.0})
+
+    def log(self, **scores: float) -> None:
+        """Note what the decision rests on; see ``harness.contracts.Step.log``. Six digits are kept."""
+        for name, value in scores.items():
+            if not math.isfinite(value):
+                raise EpisodeError(f"the router logs {name} = {value}: log finite numbers")
+            self.scores[name] = float(f"{value:.6g}")
 
 
 def check_answer(answer: object, calls: list[Completion]) -> Completion:

@@ -48,7 +48,7 @@ class CallRecord(Record, frozen=True):
     margins: list[float]
 
 
-class StepRecord(Record, frozen=True):
+class StepRecord(Record, frozen=True, omit_defaults=True):
     """One step: what the agent saw, every call that the router made, and what was done."""
 
     observation: str
@@ -61,6 +61,8 @@ class StepRecord(Record, frozen=True):
     reward: float
     model: str
     """The model whose completion became the action; ``mixed`` where several made it, ``none`` after an error."""
+    scores: dict[str, float] = {}
+    """What the router logged of its decision, by name."""
 
 
 class Episode(Record, frozen=True):

@@ -49,7 +49,9 @@ class KlOracle:
     async def act(self, step: Step) -> Completion:
         """Ask both, let both read high's action, compare."""
         low, high = await step.ask("low"), await step.ask("high")
-        return high if self._divergence(step, high) >= self._tau else low
+        divergence = self._divergence(step, high)
+        step.log(kl=divergence)
+        return high if divergence >= self._tau else low
 
     def _divergence(self, step: Step, high: Completion) -> float:
         from harness.divergence import divergences

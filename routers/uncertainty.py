@@ -78,6 +78,7 @@ class Uncertainty:
             [token.margin for token in tokens],
             draft.content_tokens,
         )
+        step.log(doubt=doubt, threshold=self._threshold)
         return await step.ask("high") if doubt > self._threshold else draft
 
     def _uncertainty(

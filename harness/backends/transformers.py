@@ -16,7 +16,7 @@ from harness.backends.packed import PackedModel
 from harness.backends.worker import DeviceWorker, aside
 from harness.config import check
 from harness.data import Completion, ModelCard, Request
-from harness.errors import EpisodeError, MixrouteError
+from harness.errors import EpisodeError
 from harness.pool import ModelSpec
 
 
@@ -29,8 +29,6 @@ class TransformersBackend:
 
     def __init__(self, name: str, spec: ModelSpec, *, deterministic: bool) -> None:
         options = check(spec.options, TransformersOptions, f"options of model '{name}'")
-        if deterministic and options.dtype != "float32":
-            raise MixrouteError(f"model '{name}': dtype {options.dtype} needs mode 'throughput'; set dtype: float32")
         self._answers: AnswerStore | None = None
         self._read: dict[str, tuple[Encoded, bool]] = {}
         """What each session has read last, and whether it stopped there."""

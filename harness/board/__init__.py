@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness.board.page import to_html, write_traces
 from harness.board.plot import accuracy_cost_png
 from harness.board.render import print_board, to_csv, to_json, to_latex, to_markdown
 from harness.board.rows import Row
@@ -14,22 +15,27 @@ from harness.trace import write_atomically
 __all__ = ["Board", "Row", "build_board", "print_board", "write_board"]
 
 
-def write_board(folders: Iterable[Path], out: Path) -> Board:
-    """Compute the board of run and entry folders and write ``board.{json,md,csv,tex}`` and ``accuracy_cost.png``.
+def write_board(folders: Iterable[Path], out: Path, *, traces: bool = False) -> Board:
+    """Compute the board of run and entry folders and write ``board.{json,md,csv,tex}``, ``accuracy_cost.png`` and the
+    page ``index.html``; with ``traces`` the episodes too, for the page's viewer.
 
     Each file is replaced whole, and none is touched unless the whole board could be computed and rendered.
 
     Raises:
         MixrouteError: as ``build_board``.
     """
+    folders = list(folders)
     board = build_board(folders)
+    traced = folders if traces else []
     files = {
         "board.json": to_json(board),
         "board.md": to_markdown(board).encode(),
         "board.csv": to_csv(board).encode(),
         "board.tex": to_latex(board).encode(),
         "accuracy_cost.png": accuracy_cost_png(board),
+        "index.html": to_html(board, traced),
     }
+    write_traces(traced, out)
     for name, content in files.items():
         write_atomically(out / name, content)
     return board

@@ -45,6 +45,8 @@ class Played:
     """Steps of a known ``valid``; the rest are of tasks that list no admissible actions."""
     high: int
     cost: Cost
+    tokens: Mapping[str, tuple[int, int, int]]
+    """By model: tokens of prompts read anew, of prompts read before, and written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +158,15 @@ def episode_numbers(
         judged=sum(step.valid is not None for step in episode.steps),
         high=sum(step.model == HIGH for step in episode.steps),
         cost=cost if timing is not None else Cost(cost.weight_bytes, cost.flops, None),
+        tokens=_tokens(episode),
     )
+
+
+def _tokens(episode: Episode) -> dict[str, tuple[int, int, int]]:
+    found: dict[str, tuple[int, int, int]] = {}
+    for step in episode.steps:
+        for call in step.calls:
+            read, cached, written = found.get(call.model, (0, 0, 0))
+            read += call.prompt_tokens - call.cached_tokens
+            found[call.model] = (read, cached + call.cached_tokens, written + call.decoded_tokens)
+    return found

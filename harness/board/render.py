@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,12 +17,42 @@ from rich.text import Text
 
 from harness.board.escape import clean, latex, markdown, spreadsheet
 from harness.board.rows import Row
+from harness.board.significance import KINDS, Against
 from harness.board.table import Board
 from harness.metrics import Estimate
 
 SCHEMA = 1
 NONE = "-"
 """What stands for a number that is not known."""
+
+
+def percent(estimate: Estimate) -> str:
+    """``88.8 [83.1, 93.5]``, in percent."""
+    return _interval(estimate, 100, 1)
+
+
+def _interval(estimate: Estimate, scale: float, digits: int, sign: str = "") -> str:
+    if estimate.mean is None:
+        return NONE
+    form = f"{{:{sign}.{digits}f}}"
+    mean = form.format(estimate.mean * scale)
+    if estimate.low is None or estimate.high is None:
+        return mean
+    return f"{mean} [{form.format(estimate.low * scale)}, {form.format(estimate.high * scale)}]"
+
+
+def _number(value: float | None, form: str, unit: float = 1.0) -> str:
+    return NONE if value is None else form.format(value / unit)
+
+
+def _against(kind: str, row: Row) -> str:
+    """``+5.0 [1.2, 8.9]** (every-k)``: difference in points, stars, and whom against where the heading does not say."""
+    one = next((one for one in row.against if one.kind == kind), None)
+    if one is None:
+        return NONE
+    name = "" if one.label == kind else f" ({one.label})"
+    return f"{_interval(one.difference, 100, 1, '+')}{one.stars}{name}"
+
 
 COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "label": lambda row: row.label,
@@ -40,13 +71,17 @@ COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "seeds": lambda row: str(row.seeds),
     "errors": lambda row: str(row.errors),
     "front": lambda row: "yes" if row.pareto else "",
+    **{f"against {kind}": partial(_against, kind) for kind in KINDS},
 }
 """Heading -> cell as plain text: the columns of the tables that are written."""
 
 BRIEF = ("label", "success %", "invalid %", "high %", "bytes", "seconds", "errors", "front")
 """The columns that fit a terminal of 80 characters."""
 
-TEXTS = frozenset({"label", "router"})
+NESTED = ("by_kind", "tokens", "claims", "entry", "protocol")
+"""Fields that only the JSON has."""
+
+TEXTS = frozenset({"label", "router", *(f"against {kind}" for kind in KINDS)})
 
 
 def to_json(board: Board) -> bytes:
@@ -82,6 +117,10 @@ def to_markdown(board: Board) -> str:
                 _markdown_table(["label", *kinds], [[markdown(row.label), *_by_kind(row, kinds)] for row in section])
             )
         parts.extend(["\n".join(f"- {markdown(note)}" for note in notes(section))] if notes(section) else [])
+        claims = claimed(section)
+        if claims:
+            parts.append("Claimed by papers, with other models, not measured here:")
+            parts.append(_markdown_table(["router", "claim", "source"], [list(map(markdown, one)) for one in claims]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -146,22 +185,9 @@ def notes(section: Sequence[Row]) -> list[str]:
     return [f"all rows: {note}" for note in shared] + own
 
 
-def percent(estimate: Estimate) -> str:
-    """``88.8 [83.1, 93.5]``, in percent."""
-    return _interval(estimate, 100, 1)
-
-
-def _interval(estimate: Estimate, scale: float, digits: int) -> str:
-    if estimate.mean is None:
-        return NONE
-    mean = f"{estimate.mean * scale:.{digits}f}"
-    if estimate.low is None or estimate.high is None:
-        return mean
-    return f"{mean} [{estimate.low * scale:.{digits}f}, {estimate.high * scale:.{digits}f}]"
-
-
-def _number(value: float | None, form: str, unit: float = 1.0) -> str:
-    return NONE if value is None else form.format(value / unit)
+def claimed(section: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """Router, claim and source of what papers say of the section's routers."""
+    return sorted({(row.router, claim.text, claim.source) for row in section for claim in row.claims})
 
 
 def _by_kind(row: Row, kinds: Sequence[str]) -> list[str]:
@@ -186,8 +212,22 @@ def _flat(row: Row) -> dict[str, object]:
             flat |= {f"{field.name}_{key}": number for key, number in msgspec.structs.asdict(value).items()}
         elif field.name == "notes":
             flat["notes"] = spreadsheet("; ".join(value))
-        elif field.name not in ("by_kind", "entry", "protocol"):
+        elif field.name == "against":
+            flat |= _flat_comparisons(value)
+        elif field.name not in NESTED:
             flat[field.name] = spreadsheet(value) if isinstance(value, str) else value
+    return flat
+
+
+def _flat_comparisons(compared: Sequence[Against]) -> dict[str, object]:
+    by_kind = {one.kind: one for one in compared}
+    flat: dict[str, object] = {}
+    for kind in KINDS:
+        one = by_kind.get(kind)
+        values = [None] * 6 if one is None else [one.label, *msgspec.structs.astuple(one.difference), one.p, one.p_holm]
+        for name, value in zip(("label", "mean", "low", "high", "p", "p_holm"), values, strict=True):
+            shown = spreadsheet(value) if isinstance(value, str) else value
+            flat[f"against_{kind.replace(' ', '_').replace('-', '_')}_{name}"] = shown
     return flat
 
 

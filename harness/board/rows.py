@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 
+from harness.board.claims import Claim, claims_of
 from harness.board.read import HIGH, Played, Run
+from harness.board.significance import Against
 from harness.ledger import Cost
 from harness.metrics import Estimate, clustered_mean
 from harness.trace import RunMeta
@@ -31,6 +33,16 @@ class Kind(msgspec.Struct, frozen=True):
     success: Estimate
 
 
+class Tokens(msgspec.Struct, frozen=True):
+    """Mean tokens of an episode."""
+
+    input: float
+    """Of prompts, read anew."""
+    cached: float
+    """Of prompts, read by the same model before."""
+    output: float
+
+
 class Source(msgspec.Struct, frozen=True):
     """A run folder behind a row; ``folder`` is its name without the path."""
 
@@ -38,6 +50,10 @@ class Source(msgspec.Struct, frozen=True):
     id: str
     hash: str
     seed: int
+    command: str
+    """That the run was started with."""
+    commit: str
+    """Of the repository then; with ``-dirty`` where files had been changed."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +84,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Summed cost over that of always-high on the same episodes."""
     cost_absolute: Costs
     """Mean cost of an episode: bytes, FLOPs, seconds."""
+    tokens: dict[str, Tokens]
+    """By model of the pool."""
+    against: list[Against]
+    """Its success against that of other rows."""
+    claims: list[Claim]
+    """What papers say of this router on this task, with other models: not measured here."""
     pareto: bool
     entry: list[Source]
     protocol: dict[str, Any]
@@ -131,11 +153,29 @@ def make_row(pile: Pile, references: Sequence[Pile]) -> Row:
         high_share=sum(e.high for e in played) / steps if steps and HIGH in meta.models else None,
         cost=cost,
         cost_absolute=_absolute(played),
+        tokens=_tokens(played, meta.models),
+        against=[],
+        claims=claims_of(meta.router, meta.task),
         pareto=False,
-        entry=[Source(run.folder.name, run.meta.id, run.meta.hash, run.meta.seed) for run in pile.runs],
+        entry=[_source(run) for run in pile.runs],
         protocol=held_equal(meta),
         notes=notes,
     )
+
+
+def _source(run: Run) -> Source:
+    command, git = run.meta.provenance.get("command"), run.meta.provenance.get("git")
+    commit = f"{git.get('commit', '')}{'-dirty' if git.get('dirty') else ''}" if isinstance(git, dict) else ""
+    return Source(run.folder.name, run.meta.id, run.meta.hash, run.meta.seed, str(command or ""), commit)
+
+
+def _tokens(played: Sequence[Played], models: Iterable[str]) -> dict[str, Tokens]:
+    count = max(1, len(played))
+    sums = {
+        name: [sum(one.tokens[name][place] for one in played if name in one.tokens) for place in range(3)]
+        for name in models
+    }
+    return {name: Tokens(*(value / count for value in values)) for name, values in sorted(sums.items())}
 
 
 def _success(played: Iterable[Played]) -> Estimate:

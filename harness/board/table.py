@@ -11,6 +11,7 @@ import msgspec
 
 from harness.board.read import Played, Run, read_run
 from harness.board.rows import Pile, Row, held_equal, make_row
+from harness.board.significance import Contestant, compare_section
 from harness.errors import MixrouteError
 from harness.metrics import pareto_front
 from harness.trace import EPISODES, RUN, RunMeta, content_hash
@@ -68,7 +69,24 @@ def _section(runs: Sequence[Run]) -> list[Row]:
     piles = [_pile(runs_of[key]) for key in sorted(runs_of)]
     # The plainly labelled one first; make_row says so where there is a choice.
     references = sorted((p for p in piles if p.meta.router == REFERENCE), key=lambda p: p.meta.label != REFERENCE)
-    return _ranked(_with_fronts(_with_namesakes([make_row(pile, references) for pile in piles])))
+    rows = _with_tests([make_row(pile, references) for pile in piles], piles)
+    return _ranked(_with_fronts(_with_namesakes(rows)))
+
+
+def _with_tests(rows: Sequence[Row], piles: Sequence[Pile]) -> list[Row]:
+    contestants = [
+        Contestant(
+            label=row.label,
+            router=row.router,
+            high_share=row.high_share,
+            cost=row.cost_absolute.weight_bytes,
+            mean=row.success.mean,
+            success={(one.instance, one.seed): float(one.success) for one in pile.played},
+        )
+        for row, pile in zip(rows, piles, strict=True)
+    ]
+    compared = compare_section(contestants)
+    return [msgspec.structs.replace(row, against=own) for row, own in zip(rows, compared, strict=True)]
 
 
 def _key(meta: RunMeta) -> tuple[str, str, str]:

@@ -29,7 +29,7 @@ from harness.training.demonstrate import demonstrations, open_lesson
 from harness.training.examples import IGNORED, Example, batched, encode
 from harness.training.play import DevGames, played_by_model
 from harness.training.recipe import AgentRecipe
-from harness.training.trainer import AgentTrainer, computes_in_bfloat16
+from harness.training.trainer import AgentTrainer, as_played
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +71,7 @@ def train_agent(recipe: AgentRecipe, folder: Path) -> Path:
 def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: list[OpenTask], folder: Path) -> None:
     base = weights_folder(spec.model_copy(update={"adapter": None}))
     tokenizer = AutoTokenizer.from_pretrained(base)
-    play_options = _play_options(recipe, spec)
-    player = spec.model_copy(update={"options": play_options})
+    player = as_played(spec, recipe.precision)
     material = _material(recipe, player, lessons, Encoder(tokenizer), folder / "played")
     batches = batched(material.examples, recipe.batch_tokens, recipe.seed)
     games = DevGames(dev, recipe.seed)
@@ -84,7 +83,7 @@ def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: l
             if recipe.lora:
                 merge(base, weights, Path(scratch) / "merged")
                 weights = Path(scratch) / "merged"
-            return games.play(ModelSpec(weights=str(weights), backend=spec.backend, options=play_options))
+            return games.play(ModelSpec(weights=str(weights), backend=spec.backend, options=player.options))
 
     keep_freed_memory()
     torch.manual_seed(recipe.seed)
@@ -113,13 +112,6 @@ def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: l
         )
         write_card(result, card, [*trained_on(spec), *material.seen])
         result.replace(folder / "model")
-
-
-def _play_options(recipe: AgentRecipe, spec: ModelSpec) -> dict[str, Any]:
-    """How the model plays in the course of its training: in the type that it is trained in, which is faster."""
-    if spec.backend == "transformers" and computes_in_bfloat16(recipe.precision):
-        return {**spec.options, "dtype": "bfloat16"}
-    return spec.options
 
 
 def _model_of(recipe: AgentRecipe) -> ModelSpec:

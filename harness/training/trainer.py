@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
+from harness.pool import ModelSpec
 from harness.training.examples import IGNORED, Example, collate
 from harness.training.recipe import AgentRecipe
 
@@ -106,6 +107,13 @@ def _only(items: list[list[Example]]) -> dict[str, Tensor]:
     """Batches are made beforehand, so the loader hands over one at a time."""
     (batch,) = items
     return collate(batch)
+
+
+def as_played(spec: ModelSpec, precision: str) -> ModelSpec:
+    """The model as it plays in the course of a training: in bfloat16 where ``precision`` says so, which is faster."""
+    if spec.backend == "transformers" and computes_in_bfloat16(precision):
+        return spec.model_copy(update={"options": {**spec.options, "dtype": "bfloat16"}})
+    return spec
 
 
 def computes_in_bfloat16(precision: str) -> bool:

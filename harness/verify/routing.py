@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from math import isclose
 from typing import Any
 
 from harness.contracts import Router
@@ -66,6 +67,13 @@ class RoutingCheck:
                 raise _Other(f"step {number}: it makes {len(calls.given)} calls, the trace has {len(record.calls)}")
             if (answer.text, answer.model) != (record.text, record.model):
                 raise _Other(f"step {number}: it takes the answer of '{answer.model}', the trace '{record.model}'")
+            if not _alike(step.scores, record.scores):
+                raise _Other(f"step {number}: it logs {step.scores}, the trace has {record.scores}")
+
+
+def _alike(ours: Mapping[str, float], theirs: Mapping[str, float]) -> bool:
+    """Whether ``theirs`` were logged, but for the last digits, which may be another machine's."""
+    return all(name in ours and isclose(ours[name], theirs[name], rel_tol=1e-3, abs_tol=1e-5) for name in theirs)
 
 
 class _Calls:

@@ -19,7 +19,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from harness.answers import AnswerStore
 from harness.errors import MixrouteError
-from harness.pool import load_pool
 from harness.provenance import provenance
 from harness.run import open_models
 from harness.seeding import seed_for
@@ -29,7 +28,7 @@ from routers.dmr.checkpoint import RouterCard, save_checkpoint
 from routers.dmr.data import Labelled, labelled, padded
 from routers.dmr.label import StepLabel, label, open_training_tasks
 from routers.dmr.network import RouterNetwork
-from routers.dmr.recipe import KlSftRecipe, Label, RouterRecipe
+from routers.dmr.recipe import KlSftRecipe, Label, RouterRecipe, training_pool
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ def _labelled(recipe: RouterRecipe, runs: Sequence[Path]) -> list[Labelled]:
     with ExitStack() as stack:
         low = None
         if recipe.network.reads == "hidden":
-            pool = load_pool(recipe.pool)
+            pool = training_pool(recipe)
             only = pool.model_copy(update={"models": {"low": pool.models["low"]}})
             low = stack.enter_context(open_models(only, recipe.mode, AnswerStore()))["low"]
         found = []

@@ -18,7 +18,7 @@ from harness.backends.encoding import Encoder
 from harness.contracts import Task, Teachable
 from harness.data import Instance, Observation, Turn
 from harness.divergence import Divergence, choice_divergence, divergences
-from harness.pool import load_pool
+from harness.pool import load_pool, save_pool
 from harness.quantization.compare import open_for_comparison
 from harness.run import OpenTask, SuiteRunner, open_instances
 from harness.suite import RouterEntry, Suite
@@ -27,7 +27,7 @@ from harness.training.card import trained_on
 from harness.training.demonstrate import Demonstration, played_turns
 from harness.training.examples import encode
 from harness.training.play import CONCURRENCY
-from routers.dmr.recipe import RouterRecipe
+from routers.dmr.recipe import RouterRecipe, training_pool
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +93,12 @@ def label(recipe: RouterRecipe, folder: Path) -> list[Path]:
         MixrouteError: anything in pool, task or folder that keeps it from working.
     """
     opened = open_training_tasks(recipe)
+    models = training_pool(recipe).models
+    pool = save_pool(folder / "pool.yaml", recipe.name, f"Pool {recipe.pool} as it plays in training.", models)
     suite = Suite(
         schema=1,
         name=f"{recipe.name}-labels",
-        pool=recipe.pool,
+        pool=str(pool),
         tasks=[one.entry for one in opened],
         routers=[RouterEntry(router="both", args={"p": recipe.drive})],
         seeds=[recipe.seed],
@@ -108,7 +110,6 @@ def label(recipe: RouterRecipe, folder: Path) -> list[Path]:
     tasks = {(one.task.name, one.entry.split): one for one in opened}
     missing = [run for run in runs if len(read_labels(run)) < len(read_meta(run).instances)]
     if missing:
-        models = load_pool(recipe.pool).models
         high, encoder = open_for_comparison("high", models["high"])
         low, _ = open_for_comparison("low", models["low"])
         for run in missing:

@@ -8,7 +8,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from harness.config import Strict, find_file, load_yaml
+from harness.pool import Pool, load_pool
 from harness.suite import Mode, TaskEntry
+from harness.training.trainer import as_played
 from routers.dmr.network import NetworkConfig
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -64,6 +66,9 @@ class RouterRecipe(Strict):
     description: str = ""
     pool: str
     mode: Mode = "deterministic"
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Type that the models compute in while they are labelled and played in training; ``auto`` takes bfloat16 where the
+    hardware has it, which is faster. A suite plays in the type that its pool says."""
     tasks: list[TaskEntry] = Field(min_length=1)
     """Trained on. Instances that a model of the pool was trained on are left out: it behaves differently there."""
     dev: list[TaskEntry] = Field(min_length=1)
@@ -89,6 +94,16 @@ class RouterRecipe(Strict):
         if self.kl_sft.label == "choice" and not self.choices:
             raise ValueError("label 'choice' needs 'choices: true'")
         return self
+
+
+def training_pool(recipe: RouterRecipe) -> Pool:
+    """The recipe's pool, in the type that it plays in while routers are trained.
+
+    Raises:
+        MixrouteError: the pool cannot be read.
+    """
+    pool = load_pool(recipe.pool)
+    return pool.model_copy(update={"models": {k: as_played(v, recipe.precision) for k, v in pool.models.items()}})
 
 
 def load_recipe(name: str) -> RouterRecipe:

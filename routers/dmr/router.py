@@ -86,6 +86,7 @@ class LearnedRouter:
             states = torch.tensor([(await step.read("low")).state])
         seen = views(step.turns, step.observation, step.models_used)
         chance = await self._decider.probability(Trajectory(seen, states))
+        step.log(p_high=chance)
         limit = step.rng.random() if self._sample else self._threshold
         return await step.ask("high" if chance >= limit else "low")
 

@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from harness.answers import AnswerStore
 from harness.contracts import Backend
 from harness.errors import MixrouteError
-from harness.pool import load_pool
 from harness.provenance import provenance
 from harness.run import OpenTask, open_instances, open_models
 from harness.seeding import seed_for
@@ -27,7 +26,7 @@ from routers.dmr.grpo import Grpo, high_share
 from routers.dmr.kl_sft import train_kl_sft
 from routers.dmr.label import open_training_tasks
 from routers.dmr.network import RouterNetwork
-from routers.dmr.recipe import RouterRecipe
+from routers.dmr.recipe import RouterRecipe, training_pool
 from routers.dmr.router import LearnedRouter
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ def train_dmr(recipe: RouterRecipe, folder: Path) -> list[Path]:
     tasks = open_training_tasks(recipe)
     dev = [open_instances(entry) for entry in recipe.dev]
     made = []
-    with open_models(load_pool(recipe.pool), recipe.mode, AnswerStore()) as pool:
+    with open_models(training_pool(recipe), recipe.mode, AnswerStore()) as pool:
         for rate in recipe.grpo.rates if with_sft else [None]:
             for price in recipe.grpo.lambdas:
                 name = f"lambda{price:g}" + ("" if rate is None else f"-k{round(100 * rate)}")

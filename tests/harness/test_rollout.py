@@ -133,6 +133,25 @@ def test_a_step_that_fails_is_charged_for_its_calls() -> None:
         assert (step.model, step.reward, [call.decoded_tokens for call in step.calls]) == (model, 0.0, [9])
 
 
+def test_what_a_router_logs_is_in_the_trace() -> None:
+    class Tells(StepRouter):
+        def choose(self, step: Step) -> str:
+            step.log(p_high=1 / 3, steps=step.index)
+            return "low"
+
+    low = ScriptedModel("low", lambda request: " left")
+    steps = play(Tells(), {"low": low}).episodes["test/000"].steps
+    assert [step.scores for step in steps] == [{"p_high": 0.333333, "steps": index} for index in range(len(steps))]
+
+    class Undefined(Tells):
+        def choose(self, step: Step) -> str:
+            step.log(p_high=float("nan"))
+            return "low"
+
+    episode = play(Undefined(), {"low": low}).episodes["test/000"]
+    assert episode.error == "EpisodeError: the router logs p_high = nan: log finite numbers"
+
+
 def test_sessions_are_released_whatever_happens() -> None:
     def answer(request: Request) -> str:
         raise RuntimeError("no")

@@ -340,7 +340,6 @@ def test_dropped_caches_change_no_answer_and_no_charge(tiny_weights: Path, caplo
     [
         ({"quantisation": "nf4"}, "options of model 'high': unknown key 'quantisation': did you mean 'quantization'?"),
         ({"quantization": "nf3"}, "key 'quantization' = 'nf3'"),
-        ({"dtype": "bfloat16"}, "dtype bfloat16 needs mode 'throughput'"),
     ],
 )
 def test_wrong_options_are_named(tiny_weights: Path, options: dict[str, Any], message: str) -> None:

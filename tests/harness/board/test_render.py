@@ -22,7 +22,7 @@ from harness.errors import MixrouteError
 from tests.harness.board.builders import PROTOCOL, Play, Run, write_run
 from tests.harness.board.test_table import HIGH, MIX
 
-FILES = ("accuracy_cost.png", "board.csv", "board.json", "board.md", "board.tex")
+FILES = ("accuracy_cost.png", "board.csv", "board.json", "board.md", "board.tex", "index.html")
 NASTY = '=HYPERLINK("x")|a_b*c`<img src=x>[l](u)\\&%$#{}~^\n\x1b[31m\u202e[bold]'
 
 
@@ -72,7 +72,7 @@ def test_json_holds_the_fields_that_others_read(tmp_path: Path) -> None:
     assert row["cost"] == {"weight_bytes": 8 / 24, "flops": 5 / 6, "seconds": 0.5}
     assert row["by_kind"]["clean"]["n"] == 1
     assert row["pareto"] is True
-    assert row["entry"][0].keys() == {"folder", "id", "hash", "seed"}
+    assert row["entry"][0].keys() == {"folder", "id", "hash", "seed", "command", "commit"}
     assert row["protocol"]["models"]["low"]["weight_bytes"] == 250
 
 
@@ -114,7 +114,7 @@ def test_nasty_text_cannot_leave_its_markdown_cell(nasty: Path) -> None:
     text = (nasty / "board.md").read_text()
     tables = [line for line in text.splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
-    assert columns == [17] * 3 + [3] * 3
+    assert columns == [20] * 3 + [3] * 3
     assert "<img" not in text
     assert "\x1b" not in text
     assert "[l](u)" not in text

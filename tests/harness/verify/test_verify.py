@@ -85,6 +85,11 @@ def test_honest_entries_pass(entries: Path) -> None:
     assert len(json.loads((entries.parent / "verdicts.json").read_text())) == 3
 
 
+def other_doubt(entry: Entry) -> None:
+    scores = entry["episodes"][0]["steps"][0]["scores"]
+    scores["doubt"] = scores["doubt"] / 2
+
+
 def first_call(entry: Entry) -> Any:
     return entry["episodes"][0]["steps"][0]["calls"][0]
 
@@ -282,6 +287,7 @@ TIMES, MODELS = "measured times fit the calls", "the model cards fit the models"
         ("random", other_router, ROUTING),
         ("random", other_seed, ROUTING),
         ("uncertainty", other_threshold, ROUTING),
+        ("uncertainty", other_doubt, ROUTING),
         ("random", foreign_episode, COMPLETE),
         ("random", shorter_cap, ENDS),
         ("random", no_times, TIMES),

@@ -33,6 +33,7 @@ def write_recipe(folder: Path, pool: Path, **changes: Any) -> Path:
         "pool": str(pool),
         "tasks": [{"task": "alfworld-gen", "split": "train", "args": {"games": 10, "seed": 9000, "step_cap": 4}}],
         "dev": [{"task": "alfworld-gen", "split": "dev", "limit": 2, "args": {"step_cap": 3}}],
+        "precision": "float32",
         "network": {"width": 16, "layers": 1, "heads": 2},
         "kl_sft": {"rates": [0.3], "epochs": 2},
         "grpo": {"lambdas": [0.1, 1.0], "rates": [0.3], "iterations": 2, "instances": 3, "group": 2},

@@ -1,0 +1,131 @@
+// The table of a section: sortable by every column, filtered by text, each row opening into what it rests on.
+function against(row, kind) {
+  return row.against.find((one) => one.kind === kind);
+}
+
+function differenceCell(kind) {
+  return (row) => {
+    const one = against(row, kind);
+    if (!one || !known(one.difference.mean)) return "–";
+    const whom = one.label === kind ? "" : ` (${one.label})`;
+    return [
+      `${signed(one.difference.mean)}${stars(one.p_holm)}`,
+      el("span", { class: "range" }, `${range(one.difference, signed)}${whom}`),
+    ];
+  };
+}
+
+function columns(section, state) {
+  const front = frontOf(section, state);
+  return [
+    { name: "router", text: true, value: (row) => row.label, cell: (row) => row.label },
+    {
+      name: "success %",
+      value: (row) => row.success.mean,
+      cell: (row) => [percent(row.success.mean), el("span", { class: "range" }, range(row.success, percent))],
+    },
+    { name: "score", value: (row) => row.score.mean, cell: (row) => fixed(row.score.mean, 3) },
+    { name: "high %", value: (row) => row.high_share, cell: (row) => percent(row.high_share) },
+    { name: "cost", value: (row) => costOf(section, row, state), cell: (row) => fixed(costOf(section, row, state), 3) },
+    { name: "front", value: (row) => (front.has(row) ? 1 : 0), cell: (row) => (front.has(row) ? "yes" : "") },
+    ...["always-high", "matched random", "best baseline"].map((kind) => ({
+      name: `vs ${kind}`,
+      value: (row) => against(row, kind)?.difference.mean,
+      cell: differenceCell(kind),
+    })),
+    { name: "steps", value: (row) => row.steps, cell: (row) => fixed(row.steps, 1) },
+    { name: "invalid %", value: (row) => row.invalid_share, cell: (row) => percent(row.invalid_share) },
+    {
+      name: "episodes",
+      value: (row) => row.episodes,
+      cell: (row) => (row.episodes === row.planned ? `${row.episodes}` : `${row.episodes} of ${row.planned}`),
+    },
+    {
+      name: "claimed by papers",
+      text: true,
+      value: (row) => row.claims.length,
+      cell: (row) => row.claims.map((claim) => el("div", { class: "claim" }, `${claim.text} (${claim.source})`)),
+    },
+  ];
+}
+
+function sorted(rows, columns, order) {
+  if (!order) return rows;
+  const column = columns.find((one) => one.name === order.name);
+  const sign = order.descending ? -1 : 1;
+  const last = (value) => !known(value);
+  return [...rows].sort((one, other) => {
+    const [a, b] = [column.value(one), column.value(other)];
+    if (last(a) || last(b)) return last(a) - last(b);
+    return sign * (typeof a === "string" ? a.localeCompare(b) : a - b);
+  });
+}
+
+function detail(row, count) {
+  const sources = row.entry.map((source) =>
+    el("li", {}, [
+      el("code", {}, source.command || "command not recorded"),
+      `, entry ${source.folder}, hash ${source.hash}, commit ${source.commit || "unknown"}, seed ${source.seed}`,
+    ]),
+  );
+  const notes = row.notes.map((note) => el("li", {}, note));
+  return el("tr", { class: "detail" }, el("td", { colspan: count }, el("ul", {}, [...sources, ...notes])));
+}
+
+function tableOf(section, state, redraw) {
+  const every = columns(section, state);
+  const front = frontOf(section, state);
+  const wanted = state.filter.trim().toLowerCase();
+  const shown = sorted(section.rows, every, state.order).filter(
+    (row) => `${row.label} ${row.router}`.toLowerCase().includes(wanted) && (!state.onlyFront || front.has(row)),
+  );
+  const heads = every.map((column) => {
+    const active = state.order?.name === column.name;
+    const sort = () => redraw({ order: { name: column.name, descending: active ? !state.order.descending : !column.text } }, `sort ${column.name}`);
+    return el(
+      "th",
+      { scope: "col", class: column.text && "text", "aria-sort": active ? (state.order.descending ? "descending" : "ascending") : "none" },
+      el("button", { type: "button", "data-focus": `sort ${column.name}`, onclick: sort }, column.name),
+    );
+  });
+  const body = [];
+  for (const row of shown) {
+    const key = row.entry[0].hash;
+    const open = state.open.has(key);
+    const toggle = () => {
+      const next = new Set(state.open);
+      open ? next.delete(key) : next.add(key);
+      redraw({ open: next }, `open ${key}`);
+    };
+    const cells = every.map((column, place) => {
+      const content = column.cell(row);
+      if (place) return el("td", { class: column.text && "text" }, content);
+      const button = el("button", { type: "button", "aria-expanded": String(open), "data-focus": `open ${key}`, onclick: toggle }, row.label);
+      return el("td", { class: "text" }, button);
+    });
+    body.push(el("tr", { class: front.has(row) ? "front" : "", "data-row": key }, cells));
+    if (open) body.push(detail(row, every.length));
+  }
+  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Routers" },
+    el("table", { id: "rows" }, [el("thead", {}, el("tr", {}, heads)), el("tbody", {}, body)]));
+}
+
+function kindsOf(section) {
+  const kinds = [...new Set(section.rows.flatMap((row) => Object.keys(row.by_kind)))].sort();
+  if (!kinds.length) return null;
+  const head = el("tr", {}, ["router", ...kinds].map((name) => el("th", { scope: "col" }, name)));
+  const body = section.rows.map((row) =>
+    el("tr", {}, [
+      el("td", {}, row.label),
+      ...kinds.map((kind) => {
+        const one = row.by_kind[kind];
+        return el("td", {}, one ? [percent(one.success.mean), el("span", { class: "range" }, `${range(one.success, percent)} n=${one.n}`)] : "–");
+      }),
+    ]),
+  );
+  return [
+    el("h2", {}, "Success % by kind"),
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Success by kind" },
+      el("table", { id: "kinds" }, [el("thead", {}, head), el("tbody", {}, body)])),
+  ];
+}

@@ -1,0 +1,118 @@
+"""The board as one page that opens from disk, and the traces beside it that its viewer loads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import msgspec
+
+from harness.board.render import SCHEMA, facts, notes, title
+from harness.board.table import Board
+from harness.trace import CallRecord, Episode, content_hash, read_episodes, read_meta, write_atomically
+
+TRACES = "traces"
+
+_ASSETS = Path(__file__).parent / "assets"
+_SCRIPTS = ("common", "costs", "table", "plot", "viewer", "main")
+
+
+def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
+    """The page. It loads nothing but ``traces/*.js``.
+
+    Args:
+        board: What it shows.
+        traced: Run folders whose traces lie beside it, as ``write_traces`` writes them.
+    """
+    sections = [
+        {
+            "tab": f"{section[0].task} {section[0].split} · {max(row.instances for row in section)}",
+            "title": title(section[0]),
+            "group": section[0].group,
+            "facts": facts(section[0]),
+            "notes": notes(section),
+            "rows": section,
+        }
+        for section in board.sections()
+    ]
+    traces = [
+        {"file": _name(folder), "group": meta.group, "label": meta.label, "seed": meta.seed}
+        for folder in traced
+        for meta in [read_meta(folder)]
+    ]
+    data = {"schema": SCHEMA, "sections": sections, "traces": sorted(traces, key=lambda one: str(sorted(one.items())))}
+    script = "(() => {\n" + '"use strict";\n' + "\n".join(_asset(f"{name}.js") for name in _SCRIPTS) + "})();\n"
+    page = _asset("page.html")
+    for mark, content in (("style", _asset("style.css")), ("data", _inert(data)), ("script", script)):
+        before, _, after = page.partition(f"{{{{{mark}}}}}")
+        page = before + content + after
+    return page.encode()
+
+
+def write_traces(folders: Iterable[Path], out: Path) -> None:
+    """Write each run as ``traces/NAME.js`` below ``out``: a page that is opened from disk can load nothing but scripts.
+
+    Raises:
+        MixrouteError: a folder cannot be read.
+    """
+    for folder in folders:
+        name = _name(folder)
+        content = f"mixrouteTrace({_inert(name)}, {_inert(list(_episodes(folder)))});\n"
+        write_atomically(out / TRACES / f"{name}.js", content.encode())
+
+
+def _name(folder: Path) -> str:
+    """Of a trace file: a hash, since nothing that an entry says may become a path."""
+    return content_hash([folder.name, read_meta(folder).hash])[:16]
+
+
+def _episodes(folder: Path) -> Iterator[dict[str, Any]]:
+    return map(_episode, read_episodes(folder))
+
+
+def _episode(episode: Episode) -> dict[str, Any]:
+    return {
+        "instance": episode.instance,
+        "success": episode.success,
+        "score": episode.score,
+        "end": episode.end,
+        "error": episode.error,
+        "final": episode.final_observation,
+        "steps": [
+            {
+                "observation": step.observation,
+                "action": step.action,
+                "valid": step.valid,
+                "reward": step.reward,
+                "model": step.model,
+                "scores": step.scores,
+                "calls": [_call(call) for call in step.calls],
+            }
+            for step in episode.steps
+        ],
+    }
+
+
+def _call(call: CallRecord) -> dict[str, Any]:
+    content = call.entropies[: call.content_tokens]
+    return {
+        "model": call.model,
+        "prompt": call.prompt_tokens,
+        "decoded": call.decoded_tokens,
+        "entropy": round(fmean(content), 4) if content else None,
+    }
+
+
+def _inert(value: object) -> str:
+    """JSON that means the same within a script element, whatever text it holds."""
+    text = json.dumps(msgspec.to_builtins(value), ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+@cache
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
