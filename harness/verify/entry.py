@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from harness.registry import routers
 from harness.run import open_models, sample
 from harness.suite import RunConfig
 from harness.trace import (
+    EPISODES,
     SCHEMA,
     Episode,
     EpisodeTiming,
@@ -38,15 +43,28 @@ from harness.verify.replay import ReplayCheck, prompts_of
 from harness.verify.report import Check, Verdict
 from harness.verify.routing import RoutingCheck
 
+WORTH_PROCESSES = 1 << 20
+"""Bytes of traces from which on it is faster to check entries in several processes, each of which loads torch."""
+
 
 def verify_entries(folders: Sequence[Path], *, load_models: bool = False) -> list[Verdict]:
     """Verify each entry, and that none is a copy of another; ``load_models`` as in ``verify_entry``."""
-    verdicts = [verify_entry(folder, load_models=load_models) for folder in folders]
+    processes = min(len(folders), os.cpu_count() or 1)
+    if processes > 1 and not load_models and sum(map(_size, folders)) > WORTH_PROCESSES:
+        # Not forked: threads of torch and tokenizers do not survive it.
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            verdicts = list(pool.map(verify_entry, folders))
+    else:
+        verdicts = [verify_entry(folder, load_models=load_models) for folder in folders]
     copies = _copies(folders)
     return [
         msgspec.structs.replace(verdict, findings=[*verdict.findings, copies[folder].finding()])
         for folder, verdict in zip(folders, verdicts, strict=True)
     ]
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob(f"{EPISODES}*"))
 
 
 def verify_entry(folder: Path, *, load_models: bool = False) -> Verdict:
@@ -206,23 +224,24 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 def _encoders(meta: RunMeta) -> tuple[dict[str, Encoder], str]:
     """The tokenizers of the pool's models, and why some are missing."""
-    from transformers import AutoTokenizer
-
     from harness.backends.adapters import weights_folder
 
     found: dict[str, Encoder] = {}
-    by_folder: dict[str, Encoder] = {}
     try:
         pool = load_pool(str(meta.config.get("pool")))
         for name in meta.models:
             spec = pool.models[name].model_copy(update={"adapter": None})
-            folder = str(weights_folder(spec))
-            if folder not in by_folder:
-                by_folder[folder] = Encoder(AutoTokenizer.from_pretrained(folder))
-            found[name] = by_folder[folder]
+            found[name] = _encoder(str(weights_folder(spec)))
     except (MixrouteError, KeyError, OSError, ValueError) as error:
         return {}, f"the tokenizer of the pool is not at hand: {' '.join(str(error).split())[:300]}"
     return found, ""
+
+
+@cache
+def _encoder(folder: str) -> Encoder:
+    from transformers import AutoTokenizer
+
+    return Encoder(AutoTokenizer.from_pretrained(folder))
 
 
 def _router(meta: RunMeta, config: RunConfig) -> tuple[Router | None, list[str], str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from harness.backends.encoding import NOTHING, Encoded, Encoder
 from harness.data import Prompt
@@ -91,6 +91,7 @@ def _made_of(text: str, parts: Sequence[str]) -> bool:
     return len(text) in reached
 
 
+@cache
 def _fewest_tokens(encoder: Encoder) -> Callable[[str], int]:
     """A function that tells in how few tokens of the vocabulary a text can be spelled."""
     spellings = encoder.spellings()

@@ -17,7 +17,7 @@ def label(recipe_name: Recipe, to: Out = None) -> None:
     from routers.dmr.recipe import load_recipe
 
     recipe = load_recipe(recipe_name)
-    for run in label(recipe, _folder(recipe.name, to) / "labels"):
+    for run in label(recipe, _folder(recipe.name, to)):
         typer.echo(f"labels are in {run}")
 
 

@@ -45,7 +45,7 @@ def train_kl_sft(recipe: RouterRecipe, folder: Path) -> dict[float, Path]:
     Raises:
         MixrouteError: what ``label`` raises, or labels that are all alike.
     """
-    runs = label(recipe, folder / "labels")
+    runs = label(recipe, folder)
     seen = [seen_as(read_meta(run).task, name) for run in runs for name in read_meta(run).instances]
     made = {rate: folder / "kl-sft" / f"k{round(100 * rate)}" for rate in recipe.kl_sft.rates}
     missing = [rate for rate, path in made.items() if not (path / "card.json").exists()]

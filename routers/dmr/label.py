@@ -79,12 +79,12 @@ def open_training_tasks(recipe: RouterRecipe) -> list[OpenTask]:
     return [open_instances(entry, without=seen) for entry in recipe.tasks]
 
 
-def label(recipe: RouterRecipe, folder: Path) -> list[Path]:
+def label(recipe: RouterRecipe, working: Path) -> list[Path]:
     """Play and label the recipe's training instances.
 
     Args:
         recipe: What to play with which pool.
-        folder: Holds a run a task, with ``labels.jsonl`` beside its episodes.
+        working: Folder of the recipe; ``labels`` in it holds a run a task, with ``labels.jsonl`` beside the episodes.
 
     Returns:
         The run folders.
@@ -92,12 +92,14 @@ def label(recipe: RouterRecipe, folder: Path) -> list[Path]:
     Raises:
         MixrouteError: anything in pool, task or folder that keeps it from working.
     """
+    name = recipe.labels or recipe.name
+    folder = (working.with_name(name) if recipe.labels else working) / "labels"
     opened = open_training_tasks(recipe)
     models = training_pool(recipe).models
-    pool = save_pool(folder / "pool.yaml", recipe.name, f"Pool {recipe.pool} as it plays in training.", models)
+    pool = save_pool(folder / "pool.yaml", name, f"Pool {recipe.pool} as it plays in training.", models)
     suite = Suite(
         schema=1,
-        name=f"{recipe.name}-labels",
+        name=f"{name}-labels",
         pool=str(pool),
         tasks=[one.entry for one in opened],
         routers=[RouterEntry(router="both", args={"p": recipe.drive})],

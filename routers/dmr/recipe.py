@@ -73,6 +73,9 @@ class RouterRecipe(Strict):
     """Trained on. Instances that a model of the pool was trained on are left out: it behaves differently there."""
     dev: list[TaskEntry] = Field(min_length=1)
     """Played at the end of every training, never trained on."""
+    labels: str = Field(default="", pattern="^[a-z0-9._-]*$")
+    """Name of another recipe of the same pool, tasks and drive, whose labels are learned from; its working folder lies
+    beside this one's."""
     drive: float = Field(default=0.5, ge=0, le=1)
     """Share of high steps in the labelled episodes, drawn at random, so that states of both models are labelled."""
     choices: bool = True

@@ -61,7 +61,7 @@ def test_corrected_values_grow_with_the_number_of_comparisons(tmp_path: Path) ->
 
 
 def test_noise_seldom_gets_a_star(tmp_path: Path) -> None:
-    """Five routers that win half of the games by chance: a star in a section is a false alarm, 5% of which are allowed."""
+    """Five routers that win half of the games by chance: a star in a section is a false alarm; 5% are allowed."""
     alarms = 0
     for trial in range(20):
         rng = random.Random(trial)
