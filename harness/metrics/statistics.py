@@ -4,7 +4,8 @@ The interval is the 95% percentile bootstrap over clusters: whole clusters are d
 are; the mean of a draw is the sum of all its values over their number; the interval runs from the 2.5% to the 97.5%
 quantile of these means. Where all clusters have as many values and their sums are whole numbers (successes, and
 differences of successes) the distribution of the mean is computed; else it is that of 10,000 draws from a fixed seed,
-with linear interpolation. Its coverage falls short of 95% with few clusters (below about 20), as for every percentile bootstrap.
+with linear interpolation. Its coverage falls short of 95% with few clusters (below about 20), as for every bootstrap of
+percentiles.
 """
 
 from __future__ import annotations
