@@ -31,25 +31,68 @@ def divergences(high: PreTrainedModel, low: PreTrainedModel, example: Example) -
     """
     batch = collate([example])
     learned = (batch["labels"][0, 1:] != IGNORED).nonzero()[:, 0]
-    ours = next_token_logprobs(high, batch["input_ids"], learned)
-    theirs = next_token_logprobs(low, batch["input_ids"], learned)
+    ours, theirs = (next_token_logprobs(model, batch["input_ids"], learned) for model in (high, low))
+    return _compared(ours, theirs, _runs(learned.tolist()))
+
+
+@torch.inference_mode()
+def answer_divergences(
+    high: PreTrainedModel, low: PreTrainedModel, ids: Sequence[int], answers: Sequence[tuple[int, Sequence[int]]]
+) -> list[Divergence]:
+    """Compare the models on answers that branch off a text; the text is read once.
+
+    Args:
+        high: The model whose distribution leads.
+        low: The other.
+        ids: The text.
+        answers: For each the number of ``ids`` that it follows, at least one, and its tokens.
+    """
+    # The branches lie behind the text; their tokens see the part of it that they follow, and their own branch.
+    tokens, positions = list(ids), list(range(len(ids)))
+    keep: list[int] = []
+    runs: list[list[int]] = []
+    size = len(ids) + sum(len(answer) - 1 for _, answer in answers)
+    sees = torch.zeros(size, size, dtype=torch.bool)
+    sees[: len(ids), : len(ids)] = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
+    for start, answer in answers:
+        place, count = len(tokens), len(answer) - 1
+        sees[place : place + count, :start] = True
+        sees[place : place + count, place : place + count] = torch.ones(count, count, dtype=torch.bool).tril()
+        tokens += answer[:-1]
+        positions += range(start, start + count)
+        runs.append(list(range(len(keep), len(keep) + len(answer))))
+        keep += [start - 1, *range(place, place + count)]
+    placed = {
+        "position_ids": torch.tensor([positions]),
+        "attention_mask": torch.zeros(size, size).masked_fill(~sees, float("-inf"))[None, None],
+    }
+    ours, theirs = (
+        next_token_logprobs(model, torch.tensor([tokens]), torch.tensor(keep), **placed) for model in (high, low)
+    )
+    return _compared(ours, theirs, runs)
+
+
+def _compared(ours: Tensor, theirs: Tensor, runs: Sequence[Sequence[int]]) -> list[Divergence]:
+    """Of log-probabilities, shape (positions, vocabulary), those of each run of positions."""
     kl = (ours.exp() * (ours - theirs)).sum(-1).double().tolist()
     other = (ours.argmax(-1) != theirs.argmax(-1)).tolist()
-    found: list[Divergence] = []
-    for places in _runs(learned.tolist()):
-        found.append(Divergence(tuple(kl[place] for place in places), any(other[place] for place in places)))
-    return found
+    return [Divergence(tuple(kl[place] for place in run), any(other[place] for place in run)) for run in runs]
 
 
-def next_token_logprobs(model: PreTrainedModel, ids: Tensor, keep: Tensor) -> Tensor:
+def next_token_logprobs(model: PreTrainedModel, ids: Tensor, keep: Tensor, **placed: Tensor) -> Tensor:
     """Of the token after each position in ``keep``: shape (positions, vocabulary), float32, on the CPU.
 
     Args:
         model: A causal language model.
         ids: Shape (1, tokens).
         keep: Positions in ``ids``, shape (positions,).
+        placed: ``position_ids`` and an additive ``attention_mask``, where they are not those of a plain text.
     """
-    logits = model(input_ids=ids.to(model.device), logits_to_keep=keep.to(model.device), use_cache=False).logits
+    more = {
+        name: one.to(model.device, model.dtype if one.is_floating_point() else None) for name, one in placed.items()
+    }
+    kept = keep.to(model.device)
+    logits = model(input_ids=ids.to(model.device), logits_to_keep=kept, use_cache=False, **more).logits
     return log_softmax(logits[0].float().cpu(), dim=-1)
 
 

@@ -54,14 +54,12 @@ class KlOracle:
         return high if divergence >= self._tau else low
 
     def _divergence(self, step: Step, high: Completion) -> float:
-        from harness.divergence import divergences
-        from harness.training.examples import IGNORED, Example
+        from harness.divergence import answer_divergences
 
         ours, theirs, encoder = self._loaded = self._loaded or _load(self._pool)
         start = encoder.encode(step.prompt).ids
         written = [token.id for token in high.tokens]
-        example = Example((*start, *written), (*[IGNORED] * len(start), *written))
-        return fmean(divergences(ours, theirs, example)[0].kl)
+        return fmean(answer_divergences(ours, theirs, start, [(len(start), written)])[0].kl)
 
 
 def _load(name: str) -> tuple[Any, Any, Encoder]:

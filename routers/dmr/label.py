@@ -16,16 +16,15 @@ from transformers import PreTrainedModel
 from harness import Completion, MixrouteError, Step, register_router
 from harness.backends.encoding import Encoder
 from harness.contracts import Task, Teachable
-from harness.data import Instance, Observation, Turn
-from harness.divergence import Divergence, choice_divergence, divergences
+from harness.data import Observation, Turn
+from harness.divergence import Divergence, answer_divergences, choice_divergence
 from harness.pool import load_pool, save_pool
 from harness.quantization.compare import open_for_comparison
 from harness.run import OpenTask, SuiteRunner, open_instances
 from harness.suite import RouterEntry, Suite
 from harness.trace import Episode, Record, StepRecord, find_runs, read_episodes, read_lines, read_meta, repair
 from harness.training.card import trained_on
-from harness.training.demonstrate import Demonstration, played_turns
-from harness.training.examples import encode
+from harness.training.demonstrate import played_turns
 from harness.training.play import CONCURRENCY
 from routers.dmr.recipe import RouterRecipe, training_pool
 
@@ -157,27 +156,22 @@ def _agree(task: Task, step: StepRecord) -> bool:
 def _action_divergences(
     episode: Episode, task: Task, high: PreTrainedModel, low: PreTrainedModel, encoder: Encoder
 ) -> list[Divergence | None]:
-    """Of high's action at each step: along the episode where it was done, else on a branch of its own."""
+    """Of high's action at each step, the end of the answer included, as high wrote it."""
     turns = played_turns(episode)
-    written = [_written(step, "high") for step in episode.steps]
-    followed = tuple(text == turn.text for text, turn in zip(written, turns, strict=True))
-    found: list[Divergence | None] = [None] * len(turns)
-    branches = [(turns, followed)] if any(followed) else []
-    for index, text in enumerate(written):
-        if not followed[index]:
-            branch = Turn(turns[index].observation, text, "")
-            branches.append(((*turns[:index], branch), (*[False] * index, True)))
-    for steps, taught in branches:
-        shown = Demonstration(Instance(episode.instance), steps, taught, Observation(episode.final_observation))
-        try:
-            values = iter(divergences(high, low, encode(shown, task, encoder)))
-        except MixrouteError as error:  # an action whose tokens are not those of its text cannot be read again
-            log.warning("%s: a step has no label: %s", episode.instance, error)
-            continue
-        for index in range(len(steps)):
-            if taught[index]:
-                found[index] = next(values)
-    return found
+    prompts = [encoder.encode(task.prompt(turns[:n], turn.observation)).ids for n, turn in enumerate(turns)]
+    answers: dict[int, list[int]] = {}
+    for index, (step, turn) in enumerate(zip(episode.steps, turns, strict=True)):
+        text = _written(step, "high")
+        branch = (*turns[:index], Turn(turn.observation, text, ""))
+        ids = encoder.encode(task.prompt(branch, Observation(""))).ids
+        answered = encoder.encode(task.prompt(turns[:index], turn.observation), text).ids
+        if ids[: len(answered)] == answered and prompts[-1][: len(prompts[index])] == prompts[index]:
+            answers[index] = ids[len(prompts[index]) : len(answered) + 1]
+        else:
+            log.warning("%s, step %d: no label, since prompts do not begin with those before", episode.instance, index)
+    places = [(len(prompts[index]), answer) for index, answer in answers.items()]
+    found = dict(zip(answers, answer_divergences(high, low, prompts[-1], places), strict=True)) if places else {}
+    return [found.get(index) for index in range(len(turns))]
 
 
 def _choice_divergences(
