@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS ?= runs/default
 
-.PHONY: bench test lint setup alfworld-env benchmark browser
+.PHONY: bench test lint setup alfworld-env inspect-env benchmark browser
 
 bench: $(READY) ## Play the default suite, then compute and print the board.
 	$(BIN)/mixroute run default --out $(RUNS)
@@ -39,4 +39,11 @@ alfworld-env: .venv-alfworld/.ready ## Install the original ALFWorld engine for 
 .venv-alfworld/.ready: constraints-alfworld.txt
 	$(PYTHON) -m venv .venv-alfworld
 	.venv-alfworld/bin/python -m pip install --quiet --requirement constraints-alfworld.txt
+	touch $@
+
+# inspect_ai wants versions of packages that do not go with ours; it is used only to read what mixroute export writes.
+inspect-env: .venv-inspect/.ready ## Install inspect_ai for the test of its logs.
+.venv-inspect/.ready: constraints-inspect.txt
+	$(PYTHON) -m venv .venv-inspect
+	.venv-inspect/bin/python -m pip install --quiet --requirement constraints-inspect.txt
 	touch $@

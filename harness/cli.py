@@ -135,6 +135,18 @@ def pack(
 
 
 @app.command()
+def export(
+    runs: Runs,
+    to: Annotated[Path, typer.Option("--out", help="Folder of the logs.")] = Path("logs"),
+) -> None:
+    """Write runs as logs of inspect_ai, a file a run: inspect view --log-dir logs."""
+    from harness.inspect_log import export_run
+
+    for folder in find_runs(runs):
+        out.print(str(export_run(folder, to)), highlight=False, markup=False)
+
+
+@app.command()
 def verify(
     entries: Annotated[Path, typer.Argument(help="An entry or run, or a folder of them.")] = Path("results/entries"),
     to: Annotated[Path | None, typer.Option("--json", help="Also write the verdicts to this file.")] = None,
