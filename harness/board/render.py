@@ -84,10 +84,22 @@ NESTED = ("by_kind", "tokens", "claims", "entry", "protocol")
 TEXTS = frozenset({"label", "router", *(f"against {kind}" for kind in KINDS)})
 
 
+class Published(msgspec.Struct, frozen=True):
+    """What ``board.json`` holds."""
+
+    schema: int
+    rows: tuple[Row, ...]
+
+
 def to_json(board: Board) -> bytes:
     """``{"schema": 1, "rows": [...]}`` with the fields of ``Row``; numbers in full, unknown ones null."""
     # msgspec writes no NaN or infinity: they would be null.
-    return msgspec.json.format(msgspec.json.encode({"schema": SCHEMA, "rows": board.rows}), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(Published(SCHEMA, board.rows)), indent=1) + b"\n"
+
+
+def json_schema() -> bytes:
+    """The JSON Schema of ``board.json``, as published in ``docs/board.schema.json``."""
+    return json.dumps(msgspec.json.schema(Published), indent=1).encode() + b"\n"
 
 
 def to_csv(board: Board) -> str:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from harness.board import build_board, print_board, write_board
 from harness.board.escape import clean, latex, markdown, spreadsheet
+from harness.board.render import json_schema
 from harness.errors import MixrouteError
 from tests.harness.board.builders import PROTOCOL, Play, Run, write_run
 from tests.harness.board.test_table import HIGH, MIX
@@ -74,6 +75,16 @@ def test_json_holds_the_fields_that_others_read(tmp_path: Path) -> None:
     assert row["pareto"] is True
     assert row["entry"][0].keys() == {"folder", "id", "hash", "seed", "command", "commit"}
     assert row["protocol"]["models"]["low"]["weight_bytes"] == 250
+
+
+def test_the_schema_is_published_and_holds(tmp_path: Path) -> None:
+    published = Path(__file__).parents[3] / "docs" / "board.schema.json"
+    assert published.read_bytes() == json_schema()
+    write_board([write_run(tmp_path / "a", HIGH), write_run(tmp_path / "b", MIX)], tmp_path / "out")
+    told = json.loads(published.read_text())["$defs"]["Row"]
+    for row in rows_of(tmp_path / "out"):
+        assert row.keys() == told["properties"].keys()
+        assert row.keys() >= set(told["required"])
 
 
 def test_unknown_numbers_are_null_in_json_and_a_dash_in_tables(tmp_path: Path) -> None:
