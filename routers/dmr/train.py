@@ -45,19 +45,21 @@ def train_dmr(recipe: RouterRecipe, folder: Path) -> list[Path]:
         MixrouteError: what ``train_kl_sft`` raises, or a pool that cannot be loaded.
     """
     with_sft = recipe.grpo.start == "kl-sft"
-    started = train_kl_sft(recipe, folder) if with_sft else {}
-    tasks = open_training_tasks(recipe)
-    dev = [open_instances(entry) for entry in recipe.dev]
-    made = []
-    with open_models(training_pool(recipe), recipe.mode, AnswerStore()) as pool:
-        for rate in recipe.grpo.rates if with_sft else [None]:
-            for price in recipe.grpo.lambdas:
-                name = f"lambda{price:g}" + ("" if rate is None else f"-k{round(100 * rate)}")
-                made.append(folder / "dmr" / name)
-                if not (made[-1] / "card.json").exists():
-                    first = None if rate is None else started[rate]
-                    _train(recipe, first, price, made[-1], tasks, dev, pool)
-    return made
+    rates = recipe.grpo.rates if with_sft else [None]
+    made = {(rate, price): folder / "dmr" / _name(rate, price) for rate in rates for price in recipe.grpo.lambdas}
+    missing = {point: target for point, target in made.items() if not (target / "card.json").exists()}
+    if missing:
+        started = train_kl_sft(recipe, folder) if with_sft else {}
+        tasks = open_training_tasks(recipe)
+        dev = [open_instances(entry) for entry in recipe.dev]
+        with open_models(training_pool(recipe), recipe.mode, AnswerStore()) as pool:
+            for (rate, price), target in missing.items():
+                _train(recipe, None if rate is None else started[rate], price, target, tasks, dev, pool)
+    return list(made.values())
+
+
+def _name(rate: float | None, price: float) -> str:
+    return f"lambda{price:g}" + ("" if rate is None else f"-k{round(100 * rate)}")
 
 
 def _train(
