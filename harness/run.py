@@ -209,7 +209,7 @@ class SuiteRunner:
     ) -> list[Episode]:
         router = open_router(entry.router, **{**entry.args, **fitted})
         config = run_config(self._suite, opened.entry, entry, seed)
-        meta = self._meta(config, opened, entry.name, router, fitted)
+        meta = self._meta(config, opened, entry, router, fitted)
         writer = TraceWriter(out / meta.id, meta)
         write_seen(writer.folder, self._seen_by_pool | _trained_on(router))
         won = sum(episode.success for episode in writer.episodes.values())
@@ -239,17 +239,17 @@ class SuiteRunner:
         return [writer.episodes[key] for key in sorted(writer.episodes)]
 
     def _meta(
-        self, config: RunConfig, opened: OpenTask, label: str, router: Router, fitted: Mapping[str, Any]
+        self, config: RunConfig, opened: OpenTask, entry: RouterEntry, router: Router, fitted: Mapping[str, Any]
     ) -> RunMeta:
         cards = {name: asdict(model.card()) for name, model in self._models.items()}
         fingerprints = {name: card["fingerprint"] for name, card in cards.items()}
         full, group = run_hash(config, opened.task.protocol(), fingerprints, fitted)
         return RunMeta(
             schema=SCHEMA,
-            id=run_id(config, self._pool.name, label, full),
+            id=run_id(config, self._pool.name, entry.name, full),
             hash=full,
             group=group,
-            label=label,
+            label=entry.name,
             task=opened.task.name,
             split=config.split,
             pool=self._pool.name,
@@ -261,6 +261,7 @@ class SuiteRunner:
             fitted=dict(fitted),
             instances=[one.id for one in opened.instances],
             provenance={**provenance(), "concurrency": self._suite.concurrency, "router": source_of(type(router))},
+            curve=entry.curve,
         )
 
 

@@ -50,6 +50,8 @@ class RouterEntry(Strict):
     router: str
     args: dict[str, Any] = Field(default_factory=dict)
     label: str = ""
+    curve: str = ""
+    """Routers with the same one are points of one curve on the board: a method at several thresholds or prices."""
     seeds: list[int] | None = Field(default=None, min_length=1)
     """Root seeds instead of the suite's: more of them for a router that draws."""
 

@@ -113,7 +113,7 @@ class RunMeta(Record, frozen=True):
     """What was run.
 
     ``hash`` covers ``config``, ``protocol``, the model fingerprints and ``fitted``; ``group`` the same without router
-    and seed: two runs may be compared if and only if their groups are equal. The label is in neither.
+    and seed: two runs may be compared if and only if their groups are equal. Label and curve are in neither.
     """
 
     schema: int
@@ -134,6 +134,8 @@ class RunMeta(Record, frozen=True):
     """Router arguments chosen on development episodes; the run they were chosen on lies in ``calibration``."""
     instances: list[str]
     provenance: dict[str, Any]
+    curve: str = ""
+    """Name that the suite gives to all points of one method."""
 
 
 R = TypeVar("R", bound=Record)

@@ -36,6 +36,7 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
             "facts": facts(section[0]),
             "notes": notes(section),
             "rows": section,
+            "curves": [curve for curve in board.curves if curve.group == section[0].group],
         }
         for section in board.sections()
     ]

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.board.curves import Curve
 from harness.board.escape import clean, latex, markdown, spreadsheet
 from harness.board.rows import Row
 from harness.board.significance import KINDS, Against
@@ -78,6 +79,19 @@ COLUMNS: Mapping[str, Callable[[Row], str]] = {
 BRIEF = ("label", "success %", "invalid %", "high %", "bytes", "seconds", "errors", "front")
 """The columns that fit a terminal of 80 characters."""
 
+CURVES: Mapping[str, Callable[[Curve], str]] = {
+    "curve": lambda curve: markdown(curve.name),
+    "points": lambda curve: str(len(curve.labels)),
+    "APGR": lambda curve: _number(curve.apgr, "{:.3f}"),
+    "CPT 20 %": lambda curve: _number(curve.cpt20, "{:.3f}"),
+    "CPT 50 %": lambda curve: _number(curve.cpt50, "{:.3f}"),
+    "CPT 80 %": lambda curve: _number(curve.cpt80, "{:.3f}"),
+    "AUDC": lambda curve: _number(curve.audc, "{:.3f}"),
+    "AIQ": lambda curve: _number(curve.aiq, "{:.3f}"),
+    "QNC": lambda curve: _number(curve.qnc, "{:.3f}"),
+}
+"""Heading -> cell of the table of curves."""
+
 NESTED = ("by_kind", "tokens", "claims", "entry", "protocol")
 """Fields that only the JSON has."""
 
@@ -89,12 +103,13 @@ class Published(msgspec.Struct, frozen=True):
 
     schema: int
     rows: tuple[Row, ...]
+    curves: tuple[Curve, ...]
 
 
 def to_json(board: Board) -> bytes:
-    """``{"schema": 1, "rows": [...]}`` with the fields of ``Row``; numbers in full, unknown ones null."""
+    """What ``Published`` says; numbers in full, unknown ones null."""
     # msgspec writes no NaN or infinity: they would be null.
-    return msgspec.json.format(msgspec.json.encode(Published(SCHEMA, board.rows)), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(Published(SCHEMA, board.rows, board.curves)), indent=1) + b"\n"
 
 
 def json_schema() -> bytes:
@@ -122,6 +137,10 @@ def to_markdown(board: Board) -> str:
         parts.append(f"## {markdown(title(section[0]))}")
         parts.append("\n".join(f"- {markdown(line)}" for line in facts(section[0])))
         parts.append(_markdown_table(COLUMNS, [_markdown_cells(row) for row in section]))
+        curves = [curve for curve in board.curves if curve.group == section[0].group]
+        if curves:
+            parts.append("Curves:")
+            parts.append(_markdown_table(CURVES, [[cell(curve) for cell in CURVES.values()] for curve in curves]))
         kinds = sorted({kind for row in section for kind in row.by_kind})
         if kinds:
             parts.append("Success % by kind (instances):")

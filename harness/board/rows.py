@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 
 from harness.board.claims import Claim, claims_of
+from harness.board.curves import Measures
 from harness.board.read import HIGH, Played, Run
 from harness.board.significance import Against
 from harness.ledger import Cost
-from harness.metrics import Estimate, clustered_mean
+from harness.metrics import Estimate, clustered_mean, collapse_index
 from harness.trace import RunMeta
 
 
@@ -84,6 +85,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Summed cost over that of always-high on the same episodes."""
     cost_absolute: Costs
     """Mean cost of an episode: bytes, FLOPs, seconds."""
+    curve: str
+    """Name of the curve that it is a point of."""
+    measures: Measures
+    collapse: float | None
+    """Share of episodes in which one model took every step."""
     tokens: dict[str, Tokens]
     """By model of the pool."""
     against: list[Against]
@@ -153,6 +159,9 @@ def make_row(pile: Pile, references: Sequence[Pile]) -> Row:
         high_share=sum(e.high for e in played) / steps if steps and HIGH in meta.models else None,
         cost=cost,
         cost_absolute=_absolute(played),
+        curve=meta.curve,
+        measures=Measures(),
+        collapse=collapse_index([e.high / e.steps for e in played if e.steps]) if HIGH in meta.models else None,
         tokens=_tokens(played, meta.models),
         against=[],
         claims=claims_of(meta.router, meta.task),

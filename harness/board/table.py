@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.board.curves import Curve, Point, curves_of, measure
 from harness.board.read import Played, Run, read_run
 from harness.board.rows import Pile, Row, held_equal, make_row
 from harness.board.significance import Contestant, compare_section
@@ -25,6 +26,7 @@ class Board:
     """All rows, ordered by task, split, pool and group; within these the best success first."""
 
     rows: tuple[Row, ...]
+    curves: tuple[Curve, ...]
 
     def sections(self) -> list[tuple[Row, ...]]:
         """The rows of each (task, split, pool, group), in order; only rows of one section may be compared."""
@@ -47,10 +49,16 @@ def build_board(folders: Iterable[Path]) -> Board:
     runs = [read_run(folder) for folder in sorted({folder.resolve() for folder in folders})]
     if not runs:
         raise MixrouteError("no run folders to build a board from: run a suite first, or check the results folder")
-    sections: defaultdict[tuple[str, ...], list[Run]] = defaultdict(list)
+    sections: defaultdict[tuple[str, str, str, str], list[Run]] = defaultdict(list)
     for run in runs:
         sections[run.meta.task, run.meta.split, run.meta.pool, run.meta.group].append(run)
-    return Board(tuple(row for key in sorted(sections) for row in _section(sections[key])))
+    rows: list[Row] = []
+    curves: list[Curve] = []
+    for key in sorted(sections):
+        measured, found = _measured(key, _section(sections[key]))
+        rows += measured
+        curves += found
+    return Board(tuple(rows), tuple(curves))
 
 
 def _section(runs: Sequence[Run]) -> list[Row]:
@@ -87,6 +95,28 @@ def _with_tests(rows: Sequence[Row], piles: Sequence[Pile]) -> list[Row]:
     ]
     compared = compare_section(contestants)
     return [msgspec.structs.replace(row, against=own) for row, own in zip(rows, compared, strict=True)]
+
+
+def _measured(key: tuple[str, str, str, str], rows: Sequence[Row]) -> tuple[list[Row], list[Curve]]:
+    """The rows with what needs always-low and always-high beside them, and the section's curves."""
+    points = [_point(row) for row in rows]
+    ends = {name: [point for point in points if point and point.router == name] for name in ("always-low", REFERENCE)}
+    if not all(ends.values()):
+        return list(rows), []
+    low, high = (found[0] for found in ends.values())
+    measured = [
+        row if point is None else msgspec.structs.replace(row, measures=measure(point, low, high))
+        for row, point in zip(rows, points, strict=True)
+    ]
+    return measured, curves_of(key, [point for point in points if point], low, high)
+
+
+def _point(row: Row) -> Point | None:
+    """None where the row is not finished or something is unknown."""
+    cost = row.cost_absolute.weight_bytes
+    if not row.complete or row.high_share is None or cost is None or row.success.mean is None:
+        return None
+    return Point(row.label, row.router, row.curve, row.high_share, cost, row.success.mean)
 
 
 def _key(meta: RunMeta) -> tuple[str, str, str]:

@@ -1,18 +1,40 @@
 """Statistics and curve metrics over numbers; nothing here reads traces."""
 
 from harness.metrics.comparison import Difference, holm, paired_difference, required_instances
-from harness.metrics.curves import pareto_front
+from harness.metrics.curves import (
+    aiq,
+    apgr,
+    audc,
+    collapse_index,
+    cost_reduction,
+    cpt,
+    ghc,
+    ibc_lift,
+    pareto_front,
+    pgr,
+    qnc,
+)
 from harness.metrics.statistics import Estimate, Partition, clustered_mean, partition, wilson
 
 __all__ = [
     "Difference",
     "Estimate",
     "Partition",
+    "aiq",
+    "apgr",
+    "audc",
     "clustered_mean",
+    "collapse_index",
+    "cost_reduction",
+    "cpt",
+    "ghc",
     "holm",
+    "ibc_lift",
     "paired_difference",
     "pareto_front",
     "partition",
+    "pgr",
+    "qnc",
     "required_instances",
     "wilson",
 ]

@@ -68,7 +68,9 @@ function detail(row, count) {
       `, entry ${source.folder}, hash ${source.hash}, commit ${source.commit || "unknown"}, seed ${source.seed}`,
     ]),
   );
-  const notes = row.notes.map((note) => el("li", {}, note));
+  const figures = { PGR: row.measures.pgr, GHC: row.measures.ghc, "cost reduction": row.measures.cost_reduction, "IBC lift": row.measures.ibc_lift, collapse: row.collapse };
+  const told = Object.entries(figures).filter(([, value]) => known(value)).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+  const notes = [...(told.length ? [told.join(", ")] : []), ...row.notes].map((note) => el("li", {}, note));
   return el("tr", { class: "detail" }, el("td", { colspan: count }, el("ul", {}, [...sources, ...notes])));
 }
 
@@ -108,6 +110,19 @@ function tableOf(section, state, redraw) {
   }
   return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Routers" },
     el("table", { id: "rows" }, [el("thead", {}, el("tr", {}, heads)), el("tbody", {}, body)]));
+}
+
+function curvesOf(section) {
+  if (!section.curves.length) return [];
+  const figures = { APGR: "apgr", "CPT 20%": "cpt20", "CPT 50%": "cpt50", "CPT 80%": "cpt80", AUDC: "audc", AIQ: "aiq", QNC: "qnc" };
+  const head = el("tr", {}, ["curve", "points", ...Object.keys(figures)].map((name) => el("th", { scope: "col" }, name)));
+  const body = section.curves.map((curve) =>
+    el("tr", {}, [curve.name, curve.labels.length, ...Object.values(figures).map((key) => fixed(curve[key], 3))].map((text) => el("td", {}, String(text)))));
+  return [
+    el("h2", {}, "Curves"),
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Curves" },
+      el("table", { id: "curves" }, [el("thead", {}, head), el("tbody", {}, body)])),
+  ];
 }
 
 function kindsOf(section) {

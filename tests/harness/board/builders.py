@@ -58,6 +58,7 @@ class Run:
     plays: Mapping[str, Play]
     seed: int = 0
     label: str = ""
+    curve: str = ""
     args: Mapping[str, Any] = field(default_factory=dict)
     protocol: Mapping[str, Any] = field(default_factory=lambda: PROTOCOL)
     planned: Sequence[str] | None = None
@@ -87,6 +88,7 @@ def meta_of(run: Run) -> RunMeta:
         fitted=dict(run.fitted),
         instances=sorted(run.planned if run.planned is not None else run.plays),
         provenance={},
+        curve=run.curve,
     )
 
 

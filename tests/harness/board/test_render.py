@@ -40,7 +40,7 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
         raise AssertionError(f"{text} is not JSON")
 
     content = json.loads((out / "board.json").read_bytes(), parse_constant=refuse)
-    assert content.keys() == {"schema", "rows"}
+    assert content.keys() == {"schema", "rows", "curves"}
     assert content["schema"] == 1
     rows: list[dict[str, Any]] = content["rows"]
     return rows

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.board import Board, Row, build_board
+from harness.board.curves import Measures
 from harness.board.rows import Costs
 from harness.errors import MixrouteError
 from harness.metrics import Estimate, clustered_mean, wilson
@@ -257,3 +258,37 @@ def test_one_group_with_two_protocols(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"step_cap": 50', '"step_cap": 30'))
     with pytest.raises(MixrouteError, match=r"mix/run\.json has the group of .*high/run\.json but not its protocol"):
         build_board(folders)
+
+
+def test_rows_are_measured_against_both_models_and_make_curves(tmp_path: Path) -> None:
+    def plays(steps: str, won: int) -> dict[str, Play]:
+        return {f"{place}": Play(steps, success=place < won) for place in range(10)}
+
+    runs = [
+        Run("always-high", plays("hhhh", 10)),
+        Run("always-low", plays("llll", 2)),
+        Run("random", plays("hlll", 6), label="quarter", curve="random"),
+        Run("random", plays("hhll", 6), label="half", curve="random", args={"p": 0.5}),
+        Run("random", plays("hhhl", 6), label="unfinished", curve="random", planned=[*map(str, range(11))]),
+    ]
+    board = build_board(write_run(tmp_path / str(number), run) for number, run in enumerate(runs))
+    rows = {row.label: row for row in board.rows}
+    measures = rows["quarter"].measures
+    figures = (measures.pgr, measures.ghc, measures.cost_reduction, measures.ibc_lift)
+    assert figures == pytest.approx((0.5, 1.6, 0.5, 1.0))
+    assert rows["always-high"].measures.pgr == 1
+    assert rows["unfinished"].measures == Measures()
+    assert (rows["always-low"].collapse, rows["half"].collapse) == (1, 0)
+    (curve,) = board.curves
+    assert (curve.name, curve.labels) == ("random", ["half", "quarter"])
+    assert (curve.cpt20, curve.cpt50) == (0.1, 0.25)
+    assert curve.cpt80 == pytest.approx(0.8)
+    assert curve.apgr == pytest.approx(0.25 * 0.25 + 0.25 * 0.5 + 0.5 * 0.75)
+    assert curve.qnc == 1.0
+
+
+def test_there_is_no_curve_without_both_models(tmp_path: Path) -> None:
+    runs = [Run("always-high", {"a": Play("h")}), Run("random", {"a": Play("l")}, curve="random")]
+    board = build_board(write_run(tmp_path / str(number), run) for number, run in enumerate(runs))
+    assert board.curves == ()
+    assert all(row.measures == Measures() for row in board.rows)

@@ -1,0 +1,100 @@
+"""Figures of the field for one row against the pool's two models, and for the rows of one method as a curve."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import msgspec
+
+from harness.metrics import aiq, apgr, audc, cost_reduction, cpt, ghc, ibc_lift, pgr, qnc
+
+
+class Point(msgspec.Struct, frozen=True):
+    """What of a finished row the figures need."""
+
+    label: str
+    router: str
+    curve: str
+    share: float
+    """Share of high steps."""
+    cost: float
+    """Weight bytes of an episode."""
+    success: float
+
+
+class Measures(msgspec.Struct, frozen=True):
+    """One row against always-low and always-high; see ``harness.metrics.curves``. None where that is not defined."""
+
+    pgr: float | None = None
+    ghc: float | None = None
+    cost_reduction: float | None = None
+    ibc_lift: float | None = None
+
+
+class Curve(msgspec.Struct, frozen=True):
+    """All rows of a section that name the same curve in their suite, such as one method at several prices of high."""
+
+    task: str
+    split: str
+    pool: str
+    group: str
+    name: str
+    labels: list[str]
+    apgr: float | None
+    cpt20: float | None
+    cpt50: float | None
+    cpt80: float | None
+    audc: float
+    aiq: float | None
+    """Over the cost from always-low's to always-high's, in weight bytes."""
+    qnc: float | None
+    """Against always-high, in weight bytes."""
+
+
+def measure(point: Point, low: Point, high: Point) -> Measures:
+    """Of one row."""
+    return Measures(
+        pgr=pgr(point.success, low.success, high.success),
+        ghc=ghc(point.success, low.success, point.share),
+        cost_reduction=cost_reduction(point.success, point.share, low.success, high.success),
+        ibc_lift=ibc_lift((point.cost, point.success), (low.cost, low.success), (high.cost, high.success)),
+    )
+
+
+def curves_of(section: tuple[str, str, str, str], points: Sequence[Point], low: Point, high: Point) -> list[Curve]:
+    """Of a section, in order of name.
+
+    Args:
+        section: Task, split, pool and group.
+        points: Its finished rows.
+        low: That of always-low.
+        high: That of always-high.
+    """
+    named: defaultdict[str, list[Point]] = defaultdict(list)
+    for point in points:
+        if point.curve:
+            named[point.curve].append(point)
+    return [_curve(section, name, named[name], low, high) for name in sorted(named)]
+
+
+def _curve(section: tuple[str, str, str, str], name: str, points: Sequence[Point], low: Point, high: Point) -> Curve:
+    shares = [(point.share, point.success) for point in points]
+    costs = [(point.cost, point.success) for point in points]
+    ends = sorted((low.cost, high.cost))
+    task, split, pool, group = section
+    return Curve(
+        task=task,
+        split=split,
+        pool=pool,
+        group=group,
+        name=name,
+        labels=sorted(point.label for point in points),
+        apgr=apgr(shares, low.success, high.success),
+        cpt20=cpt(shares, low.success, high.success, 0.2),
+        cpt50=cpt(shares, low.success, high.success, 0.5),
+        cpt80=cpt(shares, low.success, high.success, 0.8),
+        audc=audc(shares, low.success, high.success),
+        aiq=aiq(costs, *ends),
+        qnc=qnc(costs, (high.cost, high.success)),
+    )
