@@ -2,7 +2,7 @@
 
 Paper: GRPO on top of stage one, reward = success - lambda * cost. Ours: a group is G rollouts of one instance with
 choices drawn from the network; the cost is the share of high steps; the advantage is the reward less the group's mean,
-over its standard deviation; the ratio is clipped (PPO); KL to stage one is exact, since a choice has two outcomes.
+over its standard deviation or not; the ratio is clipped (PPO); KL to stage one is exact, since a choice has two outcomes.
 """
 
 from __future__ import annotations
@@ -89,11 +89,12 @@ class Grpo:
         if spread == 0:
             return []
         config = self.network.config
+        unit = spread + 1e-6 if self._options.scale == "group" else 1.0
         return [
             Rollout(
                 trajectory,
                 torch.tensor([float(step.model == "high") for step in episode.steps[-config.steps :]]),
-                (reward - mean) / (spread + 1e-6),
+                (reward - mean) / unit,
             )
             for episode, reward, trajectory in zip(
                 group, rewards, trajectories(group, opened.task, config, pool.get("low")), strict=True

@@ -281,8 +281,7 @@ def test_rows_are_measured_against_both_models_and_make_curves(tmp_path: Path) -
     assert (rows["always-low"].collapse, rows["half"].collapse) == (1, 0)
     (curve,) = board.curves
     assert (curve.name, curve.labels) == ("random", ["half", "quarter"])
-    assert (curve.cpt20, curve.cpt50) == (0.1, 0.25)
-    assert curve.cpt80 == pytest.approx(0.8)
+    assert (curve.cpt20, curve.cpt50, curve.cpt80) == pytest.approx((0.1, 0.25, 0.8))
     assert curve.apgr == pytest.approx(0.25 * 0.25 + 0.25 * 0.5 + 0.5 * 0.75)
     assert curve.qnc == 1.0
 
