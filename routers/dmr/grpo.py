@@ -2,7 +2,7 @@
 
 Paper: GRPO on top of stage one, reward = success - lambda * cost. Ours: a group is G rollouts of one instance with
 choices drawn from the network; the cost is the share of high steps; the advantage is the reward less the group's mean,
-over its standard deviation or not; the ratio is clipped (PPO); KL to stage one is exact, since a choice has two outcomes.
+over its standard deviation or not; the ratio is clipped (PPO); KL to stage one is exact: a choice has two outcomes.
 """
 
 from __future__ import annotations
