@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -57,22 +58,23 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
 def write_traces(folders: Iterable[Path], out: Path) -> None:
     """Write each run as ``traces/NAME.js`` below ``out``: a page that is opened from disk can load nothing but scripts.
 
+    Those of runs that are no longer on the board are deleted.
+
     Raises:
         MixrouteError: a folder cannot be read.
     """
-    for folder in folders:
-        name = _name(folder)
-        content = f"mixrouteTrace({_inert(name)}, {_inert(list(_episodes(folder)))});\n"
+    names = {_name(folder): folder for folder in folders}
+    for stale in (out / TRACES).glob("*.js"):
+        if re.fullmatch("[0-9a-f]{16}", stale.stem) and stale.stem not in names:
+            stale.unlink()
+    for name, folder in names.items():
+        content = f"mixrouteTrace({_inert(name)}, {_inert(list(map(_episode, read_episodes(folder))))});\n"
         write_atomically(out / TRACES / f"{name}.js", content.encode())
 
 
 def _name(folder: Path) -> str:
     """Of a trace file: a hash, since nothing that an entry says may become a path."""
     return content_hash([folder.name, read_meta(folder).hash])[:16]
-
-
-def _episodes(folder: Path) -> Iterator[dict[str, Any]]:
-    return map(_episode, read_episodes(folder))
 
 
 def _episode(episode: Episode) -> dict[str, Any]:

@@ -221,6 +221,8 @@ def test_the_page_is_small_and_its_bytes_are_those_of_the_runs(tmp_path: Path) -
         write_board(order, tmp_path / out, traces=True)
     one, two = ((tmp_path / out / "index.html").read_bytes() for out in ("one", "two"))
     assert one == two
+    write_board(folders[:1], tmp_path / "one", traces=True)
+    assert len(list((tmp_path / "one" / "traces").iterdir())) == 1
     assert len(one) < 100_000
 
 
