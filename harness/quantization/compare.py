@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -17,6 +18,7 @@ from transformers import PreTrainedModel
 from harness.backends.encoding import Encoder
 from harness.backends.loading import TransformersOptions, load_model, model_card
 from harness.config import check
+from harness.data import ModelCard
 from harness.divergence import divergences
 from harness.errors import MixrouteError
 from harness.metrics.statistics import Estimate, clustered_mean
@@ -38,6 +40,7 @@ class Twin:
     """One row: a model against ``high``. KL in nats, shares in [0, 1]."""
 
     model: str
+    fingerprint: str
     bits: float
     """Stored bits a parameter, scales and unquantized layers included."""
     weight_bytes: int
@@ -53,7 +56,9 @@ class Twin:
 
 
 def compare(pool: str, tasks: Sequence[TaskEntry], folder: Path, seed: int = 0) -> list[Twin]:
-    """Measure every model of ``pool`` and write ``folder/twins.json`` and ``folder/twins.md``.
+    """Measure every model of ``pool`` and write ``folder/twins.json`` and ``folder/twins.md``, anew after each model.
+
+    The same call again measures only models that are missing, or whose weights are others now.
 
     Args:
         pool: A pool with a model ``high``, all of backend ``transformers`` and with one tokenizer.
@@ -70,24 +75,42 @@ def compare(pool: str, tasks: Sequence[TaskEntry], folder: Path, seed: int = 0) 
     opened = [open_instances(entry) for entry in tasks]
     games = DevGames(opened, seed)
     order = [REFERENCE, *(name for name in models if name != REFERENCE)]
-    played = {}
-    for name in order:
-        log.info("playing %d games with '%s'", sum(len(one.instances) for one in opened), name)
-        played[name] = games.episodes(models[name])
+    known = _known(folder, tasks)
     reference, encoder = open_for_comparison(REFERENCE, models[REFERENCE])
-    examples = [
-        encode(as_played(episode), one.task, encoder)
-        for one, episodes in zip(opened, played[REFERENCE], strict=True)
-        for episode in episodes
-        if not episode.error
-    ]
-    rows = []
+
+    @cache
+    def played(name: str) -> list[list[Episode]]:
+        log.info("playing %d games with '%s'", sum(len(one.instances) for one in opened), name)
+        return games.episodes(models[name])
+
+    rows: list[Twin] = []
     for name in order:
         twin = reference if name == REFERENCE else open_for_comparison(name, models[name])[0]
+        if name in known and known[name].fingerprint == _card(name, models[name], twin).fingerprint:
+            rows.append(known[name])
+            continue
+        examples = [
+            encode(as_played(episode), one.task, encoder)
+            for one, episodes in zip(opened, played(REFERENCE), strict=True)
+            for episode in episodes
+            if not episode.error
+        ]
+        log.info("reading %d episodes with '%s'", len(examples), name)
         kl, flips = _distance(reference, twin, examples)
-        rows.append(_row(name, models[name], twin, kl, flips, [e for episodes in played[name] for e in episodes]))
-    _write(folder, rows, pool, tasks)
+        rows.append(_row(name, models[name], twin, kl, flips, [e for episodes in played(name) for e in episodes]))
+        _write(folder, rows, pool, tasks)
     return rows
+
+
+def _known(folder: Path, tasks: Sequence[TaskEntry]) -> dict[str, Twin]:
+    """The rows of an earlier call on the same tasks."""
+    try:
+        content = json.loads((folder / "twins.json").read_bytes())
+    except FileNotFoundError:
+        return {}
+    if content["tasks"] != [task.model_dump() for task in tasks]:
+        return {}
+    return {row["model"]: Twin(**{**row, "success": Estimate(**row["success"])}) for row in content["rows"]}
 
 
 def open_for_comparison(name: str, spec: ModelSpec) -> tuple[PreTrainedModel, Encoder]:
@@ -110,13 +133,18 @@ def _distance(high: PreTrainedModel, twin: PreTrainedModel, examples: Sequence[E
     return sum(tokens) / max(1, len(tokens)), sum(action.flip for action in actions) / max(1, len(actions))
 
 
+def _card(name: str, spec: ModelSpec, model: PreTrainedModel) -> ModelCard:
+    return model_card(name, model, spec, check(spec.options, TransformersOptions, name))
+
+
 def _row(
     name: str, spec: ModelSpec, model: PreTrainedModel, kl: float, flips: float, episodes: Sequence[Episode]
 ) -> Twin:
-    card = model_card(name, model, spec, check(spec.options, TransformersOptions, name))
+    card = _card(name, spec, model)
     steps = [step for episode in episodes for step in episode.steps]
     return Twin(
         model=name,
+        fingerprint=card.fingerprint,
         bits=card.bits,
         weight_bytes=card.weight_bytes,
         kl=round(kl, 6),

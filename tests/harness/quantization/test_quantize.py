@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,17 @@ def test_groups_divide_every_width() -> None:
     assert scheme.group([576, 1536]) == 64
     with pytest.raises(MixrouteError, match="100"):
         scheme.group([100])
+
+
+def test_only_models_that_are_missing_are_measured_again(made: Path) -> None:
+    told = json.loads((made / "twins.json").read_text())
+    told["rows"] = [row for row in told["rows"] if row["model"] != "rtn-w3"]
+    other = next(row for row in told["rows"] if row["model"] == "rtn-w4")
+    before, other["fingerprint"], other["kl"] = dict(other), "of other weights", 9.0
+    (made / "twins.json").write_text(json.dumps(told))
+    done = mixroute("twins", "made/pool.yaml", "--recipe", "recipe.yaml", "--out", "made", cwd=made.parent)
+    played = re.findall(r"playing \d+ games with '([a-z0-9-]+)'", " ".join(done.stderr.split()))
+    assert played == ["high", "rtn-w3", "rtn-w4"]
+    rows = {row["model"]: row for row in json.loads((made / "twins.json").read_text())["rows"]}
+    assert "rtn-w3" in rows
+    assert rows["rtn-w4"] == before
