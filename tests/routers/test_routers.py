@@ -25,11 +25,13 @@ def step(index: int = 0, shows: str = "a room", turns: Sequence[tuple[str, str]]
         tokens = tuple(Token(0, -doubt, doubt, 1 - doubt) for doubt in (0.2, 0.6, 0.9))
         return Completion(model, "go", tokens, 2, "stop", 5, 0)
 
+    def log(**scores: float) -> None:
+        assert scores
+
     past = tuple(Turn(Observation(shown), done, done) for shown, done in turns)
-    return cast(
-        "Step",
-        SimpleNamespace(index=index, turns=past, observation=Observation(shows), rng=random.Random(str(seed)), ask=ask),
-    )
+    rng = random.Random(str(seed))
+    seen = SimpleNamespace(index=index, turns=past, observation=Observation(shows), rng=rng, ask=ask, log=log)
+    return cast("Step", seen)
 
 
 def choice(router: Router, at: Step) -> str:
