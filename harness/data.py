@@ -15,6 +15,9 @@ Role = Literal["system", "user", "assistant"]
 
 FinishReason = Literal["stop", "length"]
 
+HIGH = "high"
+"""The pool's name for its high-precision model; the high share counts its steps."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

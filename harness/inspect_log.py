@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from harness.board.read import tokens_by_model
 from harness.trace import Episode, RunMeta, StepRecord, read_episodes, read_meta, write_atomically
 
 VERSION = 2
@@ -91,7 +92,7 @@ def _sample(episode: Episode) -> dict[str, Any]:
         "target": "",
         "messages": messages,
         "scores": {"success": {"value": int(episode.success)}, "score": {"value": episode.score}},
-        "metadata": {"kind": episode.kind, "end": episode.end, "high_share": _high_share(episode)},
+        "metadata": {"kind": episode.kind, "end": episode.end, "high_share": episode.high_share},
         "model_usage": _usage([episode]),
         **({"error": failed} if failed else {}),
     }
@@ -106,23 +107,13 @@ def _messages(step: StepRecord) -> list[dict[str, Any]]:
     ]
 
 
-def _high_share(episode: Episode) -> float:
-    return sum(step.model == "high" for step in episode.steps) / max(1, len(episode.steps))
-
-
 def _usage(episodes: Sequence[Episode]) -> dict[str, dict[str, int]]:
-    """Tokens by model, of all calls."""
-    calls = [call for episode in episodes for step in episode.steps for call in step.calls]
-    found = {}
-    for model in sorted({call.model for call in calls}):
-        own = [call for call in calls if call.model == model]
-        prompts, cached, written = (
-            sum(getattr(call, name) for call in own) for name in ("prompt_tokens", "cached_tokens", "decoded_tokens")
-        )
-        found[model] = {
-            "input_tokens": prompts - cached,
+    return {
+        model: {
+            "input_tokens": read,
             "input_tokens_cache_read": cached,
             "output_tokens": written,
-            "total_tokens": prompts + written,
+            "total_tokens": read + cached + written,
         }
-    return found
+        for model, (read, cached, written) in sorted(tokens_by_model(episodes).items())
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -110,8 +109,7 @@ def _show_step(index: int, step: StepRecord, console: Console, full: bool) -> No
 
 
 def _call_summary(call: CallRecord) -> str:
-    content = call.entropies[: call.content_tokens]
-    entropy = f"{math.fsum(content) / len(content):.3f} nats" if content else "-"
+    entropy = "-" if call.mean_entropy is None else f"{call.mean_entropy:.3f} nats"
     return (
         f"call {call.model}{' (switch)' if call.switch else ''}: prompt {call.prompt_tokens} "
         f"({call.cached_tokens} cached), decoded {call.decoded_tokens}, {call.finish}, mean entropy {entropy}"
@@ -126,14 +124,12 @@ def _totals(episode: Episode, numbers: Played) -> Iterable[Text]:
     share = f", high share {numbers.high / numbers.steps:.1%}" if numbers.steps else ""
     yield _line(f"steps {numbers.steps}, of which invalid {numbers.invalid}{share}")
     acted = Counter(step.model for step in episode.steps)
-    calls = [call for step in episode.steps for call in step.calls]
-    for model in sorted({*acted, *(call.model for call in calls)}):
-        own = [call for call in calls if call.model == model]
-        prompt, cached = sum(call.prompt_tokens for call in own), sum(call.cached_tokens for call in own)
-        decoded = sum(call.decoded_tokens for call in own)
+    called = Counter(call.model for step in episode.steps for call in step.calls)
+    for model in sorted({*acted, *called}):
+        read, cached, written = numbers.tokens.get(model, (0, 0, 0))
         yield _line(
-            f"{model}: acted in {acted[model]} steps, {len(own)} calls, prompt tokens {prompt} ({cached} cached), "
-            f"decoded {decoded}"
+            f"{model}: acted in {acted[model]} steps, {called[model]} calls, prompt tokens {read + cached} "
+            f"({cached} cached), decoded {written}"
         )
     cost = numbers.cost
     seconds = "" if cost.seconds is None else f", {cost.seconds:.3f} s of device time"

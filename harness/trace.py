@@ -14,10 +14,12 @@ import lzma
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 import msgspec
 
+from harness.data import HIGH
 from harness.errors import MixrouteError
 
 SCHEMA = 1
@@ -46,6 +48,11 @@ class CallRecord(Record, frozen=True):
     logprobs: list[float]
     entropies: list[float]
     margins: list[float]
+
+    @property
+    def mean_entropy(self) -> float | None:
+        """Over the tokens that make the text, in nats; None without any."""
+        return fmean(self.entropies[: self.content_tokens]) if self.content_tokens else None
 
 
 class StepRecord(Record, frozen=True, omit_defaults=True):
@@ -79,6 +86,11 @@ class Episode(Record, frozen=True):
     error: str | None
     steps: list[StepRecord]
     final_observation: str
+
+    @property
+    def high_share(self) -> float:
+        """Share of the steps that the pool's high-precision model answered; 0 without steps."""
+        return sum(step.model == HIGH for step in self.steps) / max(1, len(self.steps))
 
 
 class CallTiming(Record, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,16 @@ def test_the_published_board_is_that_of_the_entries(tmp_path: Path) -> None:
         assert (tmp_path / name).read_text() == (RESULTS / name).read_text(), f"run mixroute board: {name} is stale"
     ours, theirs = (json.loads((folder / "board.json").read_text()) for folder in (tmp_path, RESULTS))
     assert_close(ours, theirs)
+    ours, theirs = (split((folder / "index.html").read_text()) for folder in (tmp_path, RESULTS))
+    assert ours[::2] == theirs[::2], "run mixroute board: index.html is stale"
+    assert_close(json.loads(ours[1]), json.loads(theirs[1]))
+
+
+def split(page: str) -> list[str]:
+    """The page before its data, the data, and the page after it."""
+    found = re.split('(?<=<script type="application/json" id="data">)(.*?)(?=</script>)', page, flags=re.DOTALL)
+    assert len(found) == 3
+    return found
 
 
 def assert_close(ours: Any, theirs: Any) -> None:

@@ -7,14 +7,13 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import msgspec
 
 from harness.board.render import SCHEMA, facts, notes, title
 from harness.board.table import Board
-from harness.trace import CallRecord, Episode, content_hash, read_episodes, read_meta, write_atomically
+from harness.trace import CallRecord, Episode, RunMeta, content_hash, read_episodes, read_meta, write_atomically
 
 TRACES = "traces"
 
@@ -37,12 +36,12 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
             "facts": facts(section[0]),
             "notes": notes(section),
             "rows": section,
-            "curves": [curve for curve in board.curves if curve.group == section[0].group],
+            "curves": board.curves_of(section),
         }
         for section in board.sections()
     ]
     traces = [
-        {"file": _name(folder), "group": meta.group, "label": meta.label, "seed": meta.seed}
+        {"file": _name(folder, meta), "group": meta.group, "label": meta.label, "seed": meta.seed}
         for folder in traced
         for meta in [read_meta(folder)]
     ]
@@ -63,7 +62,7 @@ def write_traces(folders: Iterable[Path], out: Path) -> None:
     Raises:
         MixrouteError: a folder cannot be read.
     """
-    names = {_name(folder): folder for folder in folders}
+    names = {_name(folder, read_meta(folder)): folder for folder in folders}
     for stale in (out / TRACES).glob("*.js"):
         if re.fullmatch("[0-9a-f]{16}", stale.stem) and stale.stem not in names:
             stale.unlink()
@@ -72,9 +71,9 @@ def write_traces(folders: Iterable[Path], out: Path) -> None:
         write_atomically(out / TRACES / f"{name}.js", content.encode())
 
 
-def _name(folder: Path) -> str:
+def _name(folder: Path, meta: RunMeta) -> str:
     """Of a trace file: a hash, since nothing that an entry says may become a path."""
-    return content_hash([folder.name, read_meta(folder).hash])[:16]
+    return content_hash([folder.name, meta.hash])[:16]
 
 
 def _episode(episode: Episode) -> dict[str, Any]:
@@ -101,12 +100,12 @@ def _episode(episode: Episode) -> dict[str, Any]:
 
 
 def _call(call: CallRecord) -> dict[str, Any]:
-    content = call.entropies[: call.content_tokens]
+    entropy = call.mean_entropy
     return {
         "model": call.model,
         "prompt": call.prompt_tokens,
         "decoded": call.decoded_tokens,
-        "entropy": round(fmean(content), 4) if content else None,
+        "entropy": None if entropy is None else round(entropy, 4),
     }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from harness.data import ModelCard
+from harness.data import HIGH, ModelCard
 from harness.errors import MixrouteError
 from harness.ledger import Cost, episode_cost
 from harness.trace import (
@@ -24,9 +24,6 @@ from harness.trace import (
     read_timings,
 )
 from harness.training.card import SEEN, read_seen, seen_as
-
-HIGH = "high"
-"""The pool's name for its high-precision model; the high share counts its steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class Played:
     high: int
     cost: Cost
     tokens: Mapping[str, tuple[int, int, int]]
-    """By model: tokens of prompts read anew, of prompts read before, and written."""
+    """See ``tokens_by_model``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +155,15 @@ def episode_numbers(
         judged=sum(step.valid is not None for step in episode.steps),
         high=sum(step.model == HIGH for step in episode.steps),
         cost=cost if timing is not None else Cost(cost.weight_bytes, cost.flops, None),
-        tokens=_tokens(episode),
+        tokens=tokens_by_model([episode]),
     )
 
 
-def _tokens(episode: Episode) -> dict[str, tuple[int, int, int]]:
+def tokens_by_model(episodes: Iterable[Episode]) -> dict[str, tuple[int, int, int]]:
+    """Of all calls: tokens of prompts read anew, of prompts read before, and written."""
     found: dict[str, tuple[int, int, int]] = {}
-    for step in episode.steps:
-        for call in step.calls:
-            read, cached, written = found.get(call.model, (0, 0, 0))
-            read += call.prompt_tokens - call.cached_tokens
-            found[call.model] = (read, cached + call.cached_tokens, written + call.decoded_tokens)
+    for call in (call for episode in episodes for step in episode.steps for call in step.calls):
+        read, cached, written = found.get(call.model, (0, 0, 0))
+        read += call.prompt_tokens - call.cached_tokens
+        found[call.model] = (read, cached + call.cached_tokens, written + call.decoded_tokens)
     return found

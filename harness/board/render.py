@@ -137,7 +137,7 @@ def to_markdown(board: Board) -> str:
         parts.append(f"## {markdown(title(section[0]))}")
         parts.append("\n".join(f"- {markdown(line)}" for line in facts(section[0])))
         parts.append(_markdown_table(COLUMNS, [_markdown_cells(row) for row in section]))
-        curves = [curve for curve in board.curves if curve.group == section[0].group]
+        curves = board.curves_of(section)
         if curves:
             parts.append("Curves:")
             parts.append(_markdown_table(CURVES, [[cell(curve) for cell in CURVES.values()] for curve in curves]))

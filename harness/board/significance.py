@@ -59,8 +59,7 @@ def compare_section(rows: Sequence[Contestant]) -> list[list[Against]]:
         for index, row in enumerate(rows)
         for kind, other in _others(row, rows)
     ]
-    tested = [one for one in found if one[3].p is not None]
-    corrected = iter(holm([difference.p for *_, difference in tested if difference.p is not None]))
+    corrected = iter(holm([difference.p for *_, difference in found if difference.p is not None]))
     compared: list[list[Against]] = [[] for _ in rows]
     for index, kind, other, difference in found:
         p_holm = None if difference.p is None else next(corrected)

@@ -35,6 +35,10 @@ class Board:
             found[row.task, row.split, row.pool, row.group].append(row)
         return [tuple(rows) for rows in found.values()]
 
+    def curves_of(self, section: Sequence[Row]) -> list[Curve]:
+        """The curves of one of the sections."""
+        return [curve for curve in self.curves if curve.group == section[0].group]
+
 
 def build_board(folders: Iterable[Path]) -> Board:
     """Compute the board of run and entry folders; the result does not depend on their order.

@@ -83,21 +83,25 @@ def compare(pool: str, tasks: Sequence[TaskEntry], folder: Path, seed: int = 0) 
         log.info("playing %d games with '%s'", sum(len(one.instances) for one in opened), name)
         return games.episodes(models[name])
 
-    rows: list[Twin] = []
-    for name in order:
-        twin = reference if name == REFERENCE else open_for_comparison(name, models[name])[0]
-        if name in known and known[name].fingerprint == _card(name, models[name], twin).fingerprint:
-            rows.append(known[name])
-            continue
-        examples = [
+    @cache
+    def examples() -> list[Example]:
+        return [
             encode(as_played(episode), one.task, encoder)
             for one, episodes in zip(opened, played(REFERENCE), strict=True)
             for episode in episodes
             if not episode.error
         ]
-        log.info("reading %d episodes with '%s'", len(examples), name)
-        kl, flips = _distance(reference, twin, examples)
-        rows.append(_row(name, models[name], twin, kl, flips, [e for episodes in played(name) for e in episodes]))
+
+    rows: list[Twin] = []
+    for name in order:
+        twin = reference if name == REFERENCE else open_for_comparison(name, models[name])[0]
+        card = model_card(name, twin, models[name], check(models[name].options, TransformersOptions, name))
+        if name in known and known[name].fingerprint == card.fingerprint:
+            rows.append(known[name])
+            continue
+        log.info("reading %d episodes with '%s'", len(examples()), name)
+        kl, flips = _distance(reference, twin, examples())
+        rows.append(_row(card, kl, flips, [e for episodes in played(name) for e in episodes]))
         _write(folder, rows, pool, tasks)
     return rows
 
@@ -133,17 +137,10 @@ def _distance(high: PreTrainedModel, twin: PreTrainedModel, examples: Sequence[E
     return sum(tokens) / max(1, len(tokens)), sum(action.flip for action in actions) / max(1, len(actions))
 
 
-def _card(name: str, spec: ModelSpec, model: PreTrainedModel) -> ModelCard:
-    return model_card(name, model, spec, check(spec.options, TransformersOptions, name))
-
-
-def _row(
-    name: str, spec: ModelSpec, model: PreTrainedModel, kl: float, flips: float, episodes: Sequence[Episode]
-) -> Twin:
-    card = _card(name, spec, model)
+def _row(card: ModelCard, kl: float, flips: float, episodes: Sequence[Episode]) -> Twin:
     steps = [step for episode in episodes for step in episode.steps]
     return Twin(
-        model=name,
+        model=card.model,
         fingerprint=card.fingerprint,
         bits=card.bits,
         weight_bytes=card.weight_bytes,

@@ -29,7 +29,7 @@ from harness.training.demonstrate import demonstrations, open_lesson
 from harness.training.examples import IGNORED, Example, batched, encode
 from harness.training.play import DevGames, played_by_model
 from harness.training.recipe import AgentRecipe
-from harness.training.trainer import AgentTrainer, as_played
+from harness.training.trainer import AgentTrainer, spec_in_training
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def train_agent(recipe: AgentRecipe, folder: Path) -> Path:
 def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: list[OpenTask], folder: Path) -> None:
     base = weights_folder(spec.model_copy(update={"adapter": None}))
     tokenizer = AutoTokenizer.from_pretrained(base)
-    player = as_played(spec, recipe.precision)
+    player = spec_in_training(spec, recipe.precision)
     material = _material(recipe, player, lessons, Encoder(tokenizer), folder / "played")
     batches = batched(material.examples, recipe.batch_tokens, recipe.seed)
     games = DevGames(dev, recipe.seed)

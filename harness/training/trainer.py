@@ -109,7 +109,7 @@ def _only(items: list[list[Example]]) -> dict[str, Tensor]:
     return collate(batch)
 
 
-def as_played(spec: ModelSpec, precision: str) -> ModelSpec:
+def spec_in_training(spec: ModelSpec, precision: str) -> ModelSpec:
     """The model as it plays in the course of a training: in bfloat16 where ``precision`` says so, which is faster."""
     if spec.backend == "transformers" and computes_in_bfloat16(precision):
         return spec.model_copy(update={"options": {**spec.options, "dtype": "bfloat16"}})

@@ -80,7 +80,7 @@ class Grpo:
 
     def reward(self, episode: Episode) -> float:
         """``success - lambda * share of high steps``."""
-        return float(episode.success) - self._price * high_share(episode)
+        return float(episode.success) - self._price * episode.high_share
 
     def _judged(self, group: Sequence[Episode], opened: OpenTask, pool: Mapping[str, Backend]) -> list[Rollout]:
         """The group's rollouts with their advantages; none where all were rewarded alike."""
@@ -146,18 +146,13 @@ class Grpo:
             }
 
     def _summary(self, episodes: Sequence[Episode]) -> dict[str, float]:
-        shares = [high_share(episode) for episode in episodes]
+        shares = [episode.high_share for episode in episodes]
         return {
             "reward": fmean(self.reward(episode) for episode in episodes),
             "success": fmean(episode.success for episode in episodes),
             "high_share": fmean(shares),
             "collapse": fmean(share in (0, 1) for share in shares),
         }
-
-
-def high_share(episode: Episode) -> float:
-    """Share of the episode's steps that high answered."""
-    return sum(step.model == "high" for step in episode.steps) / max(1, len(episode.steps))
 
 
 def bernoulli_kl(ours: Tensor, theirs: Tensor) -> Tensor:

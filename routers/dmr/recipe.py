@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from harness.config import Strict, find_file, load_yaml
 from harness.pool import Pool, load_pool
 from harness.suite import Mode, TaskEntry
-from harness.training.trainer import as_played
+from harness.training.trainer import spec_in_training
 from routers.dmr.network import NetworkConfig
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -110,7 +110,8 @@ def training_pool(recipe: RouterRecipe) -> Pool:
         MixrouteError: the pool cannot be read.
     """
     pool = load_pool(recipe.pool)
-    return pool.model_copy(update={"models": {k: as_played(v, recipe.precision) for k, v in pool.models.items()}})
+    models = {name: spec_in_training(spec, recipe.precision) for name, spec in pool.models.items()}
+    return pool.model_copy(update={"models": models})
 
 
 def load_recipe(name: str) -> RouterRecipe:

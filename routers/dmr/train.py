@@ -22,7 +22,7 @@ from harness.trace import write_atomically
 from harness.training.card import seen_as
 from harness.training.play import play_episodes
 from routers.dmr.checkpoint import RouterCard, load_checkpoint, save_checkpoint
-from routers.dmr.grpo import Grpo, high_share
+from routers.dmr.grpo import Grpo
 from routers.dmr.kl_sft import train_kl_sft
 from routers.dmr.label import open_training_tasks
 from routers.dmr.network import RouterNetwork
@@ -114,7 +114,7 @@ def _dev(network: RouterNetwork, opened: OpenTask, pool: Mapping[str, Backend]) 
         "task": opened.task.name,
         "episodes": len(episodes),
         "success": fmean(episode.success for episode in episodes),
-        "high_share": fmean(high_share(episode) for episode in episodes),
+        "high_share": fmean(episode.high_share for episode in episodes),
     }
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.training.play import play_episodes
-from routers.dmr.grpo import Grpo, bernoulli_kl, high_share
+from routers.dmr.grpo import Grpo, bernoulli_kl
 from routers.dmr.network import NetworkConfig, RouterNetwork
 from routers.dmr.recipe import GrpoRecipe
 from routers.dmr.router import LearnedRouter
@@ -33,7 +33,7 @@ def test_it_learns_to_ask_high_where_low_would_fail_and_nowhere_else(price: floa
     episodes = play_episodes(test, LearnedRouter(policy.network), walkers(), 0)
     assert sum(episode.success for episode in episodes) == len(episodes)
     needed = sum(plank for one in test.instances for plank in one.data) / sum(len(one.data) for one in test.instances)
-    assert sum(high_share(episode) for episode in episodes) / len(episodes) == pytest.approx(needed, abs=0.03)
+    assert sum(episode.high_share for episode in episodes) / len(episodes) == pytest.approx(needed, abs=0.03)
     assert history[-1]["reward"] > history[0]["reward"]
     assert history[-1]["entropy"] < history[0]["entropy"]
 
