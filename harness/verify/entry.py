@@ -1,24 +1,19 @@
-"""All checks of one entry, and those that take several."""
+"""All checks of one entry."""
 
 from __future__ import annotations
 
 import json
 import lzma
-import os
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from harness.backends.encoding import Encoder
 from harness.board.read import model_cards
-from harness.contracts import Router
+from harness.contracts import Router, Task
 from harness.errors import MixrouteError
 from harness.identity import run_hash, run_id
 from harness.plugins import open_router, open_task
@@ -28,7 +23,6 @@ from harness.registry import routers
 from harness.run import open_models, sample
 from harness.suite import RunConfig
 from harness.trace import (
-    EPISODES,
     SCHEMA,
     Episode,
     EpisodeTiming,
@@ -43,37 +37,23 @@ from harness.verify.replay import ReplayCheck, prompts_of
 from harness.verify.report import Check, Verdict
 from harness.verify.routing import RoutingCheck
 
-WORTH_PROCESSES = 1 << 20
-"""Bytes of traces from which on it is faster to check entries in several processes, each of which loads torch."""
+Opener = Callable[[str, str, str], Task]
+"""From a task's name, split and arguments in JSON to the task."""
 
 
-def verify_entries(folders: Sequence[Path], *, load_models: bool = False) -> list[Verdict]:
-    """Verify each entry, and that none is a copy of another; ``load_models`` as in ``verify_entry``."""
-    processes = min(len(folders), os.cpu_count() or 1)
-    if processes > 1 and not load_models and sum(map(_size, folders)) > WORTH_PROCESSES:
-        # Not forked: threads of torch and tokenizers do not survive it.
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-            verdicts = list(pool.map(verify_entry, folders))
-    else:
-        verdicts = [verify_entry(folder, load_models=load_models) for folder in folders]
-    copies = _copies(folders)
-    return [
-        msgspec.structs.replace(verdict, findings=[*verdict.findings, copies[folder].finding()])
-        for folder, verdict in zip(folders, verdicts, strict=True)
-    ]
+def opened(name: str, split: str, args: str) -> Task:
+    """An opener that opens anew each time."""
+    return open_task(name, split=split, **json.loads(args))
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob(f"{EPISODES}*"))
-
-
-def verify_entry(folder: Path, *, load_models: bool = False) -> Verdict:
+def verify_entry(folder: Path, opener: Opener = opened, *, load_models: bool = False) -> Verdict:
     """Verify a run or entry folder: everything that can be told without running a model.
 
     Problems of the entry are findings. Code that it names by a file is not run.
 
     Args:
         folder: What to verify.
+        opener: Opens its task.
         load_models: Whether to load the pool's weights and compare them with the entry's model cards, too.
     """
     files = Check("the files are whole and can be read")
@@ -91,7 +71,7 @@ def verify_entry(folder: Path, *, load_models: bool = False) -> Verdict:
         files.problem("", f"{SEEN} is missing: run it again with this version")
     checks += [_identity(meta), _complete(meta, episodes), _apart(meta, seen), _measured(episodes, timings)]
     checks.append(_models(meta, load=load_models))
-    checks += _against_task(meta, episodes)
+    checks += _against_task(meta, episodes, opener)
     return Verdict(folder.name, [check.finding() for check in checks])
 
 
@@ -185,14 +165,14 @@ def _models(meta: RunMeta, *, load: bool) -> Check:
     return check
 
 
-def _against_task(meta: RunMeta, episodes: Sequence[Episode]) -> list[Check]:
+def _against_task(meta: RunMeta, episodes: Sequence[Episode], opener: Opener) -> list[Check]:
     """The checks that need the task."""
     protocol = Check("the protocol and the instances are those of the task")
     try:
         config = RunConfig.model_validate(meta.config)
         if ".py:" in config.task:
             raise MixrouteError(f"{config.task} is a file of the entry's author, which is not run")
-        task = open_task(config.task, split=config.split, **config.task_args)
+        task = opener(config.task, config.split, json.dumps(config.task_args, sort_keys=True))
         chosen = sample(task.instances(), config.limit)
     except (MixrouteError, ValueError, OSError) as error:
         protocol.reason = f"the task cannot be opened here: {' '.join(str(error).split())[:300]}"
@@ -263,25 +243,3 @@ def _same_class(meta: RunMeta, config: RunConfig, check: Check) -> None:
     told = (meta.provenance.get("router") or {}).get("class")
     if config.router in routers.names():
         check.expect("run.json", "the router's class", told, source_of(routers.get(config.router))["class"])
-
-
-def _copies(folders: Sequence[Path]) -> dict[Path, Check]:
-    """Whether two entries hold the same measured times, or the same run: chance does not repeat nanoseconds."""
-    checks = {folder: Check("it is no copy of another entry") for folder in folders}
-    first: dict[str, Path] = {}
-    for folder in folders:
-        try:
-            own = {f"run {read_meta(folder).hash}"}
-            for timing in read_timings(folder):
-                if timing.steps:
-                    steps = [(step.environment, step.router) for step in timing.steps]
-                    own.add(f"times {timing.reset} {steps}")
-        except MixrouteError:
-            continue
-        copied = Counter(first[key] for key in own if key in first)
-        for other, count in copied.items():
-            what = "run" if f"run {read_meta(folder).hash}" in own and count == 1 else "measured times of episodes"
-            checks[folder].problem("", f"it shares the {what} with {other.name} ({count})")
-        for key in own:
-            first.setdefault(key, folder)
-    return checks

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from tasks.alfworld import texts
 from tasks.alfworld.dialect import get_dialect
 from tasks.alfworld.pddl import Fact, read_problem
 from tasks.alfworld.world import Command, World
+
+
+@lru_cache(maxsize=512)
+def _world(problem: str, dialect: str) -> World:
+    """Shared by all plays of a game: to read it takes longer than to play it."""
+    return World(read_problem(problem), get_dialect(dialect))
 
 
 class Game:
@@ -29,7 +36,7 @@ class Game:
     """
 
     def __init__(self, problem: str, task: str, dialect: str = "0.4") -> None:
-        self.world = World(read_problem(problem), get_dialect(dialect))
+        self.world = _world(problem, dialect)
         self._task = task
         self._answers: dict[str, Callable[[Command], str]] = {
             "go": self._go,

@@ -40,7 +40,6 @@ class NativeEnvironment:
         self._over = False
         try:
             self._game = Game(data.problem, data.task, dialect)
-            self._game.reset()
         except (PddlError, LookupError, ValueError) as error:  # the latter two: a fact with too few or unknown terms
             raise MixrouteError(f"the game {data.id} is corrupt: {error}; {MEND}") from error
 

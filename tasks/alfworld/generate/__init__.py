@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.errors import MixrouteError
 from tasks.alfworld.data import TASK_TYPES, GameData
@@ -44,21 +45,27 @@ class GeneratedGame:
 
     def layout(self) -> Layout:
         """The room and the goal."""
-        return draw(self.kind, self._rng("layout"))
+        return draw(self.kind, self.rng("layout"))
 
-    def _rng(self, purpose: str) -> random.Random:
+    def rng(self, purpose: str) -> random.Random:
+        """Numbers for one part of the drawing."""
         # Splits are seeded apart, so no train seed can reach a dev or test game.
         return random.Random(f"alfworld-gen {VERSION} {self.split} {self.number} {purpose}")  # noqa: S311 - no secret
 
     def load(self) -> GameData:
         """Draw the game and prove that it can be won and is not won yet."""
-        layout = self.layout()
-        text = problem(layout, f"{self.split}_{self.number}")
-        task = sentence(layout, self._rng("sentence"))
-        game = Game(text, task)
-        if game.won:
-            raise RuntimeError(f"the generated game {self.id} is won before it starts")
-        return GameData(self.id, task, text, walkthrough(layout, game))
+        return _drawn(self)
+
+
+@lru_cache(maxsize=512)
+def _drawn(game: GeneratedGame) -> GameData:
+    layout = game.layout()
+    text = problem(layout, f"{game.split}_{game.number}")
+    task = sentence(layout, game.rng("sentence"))
+    play = Game(text, task)
+    if play.won:
+        raise RuntimeError(f"the generated game {game.id} is won before it starts")
+    return GameData(game.id, task, text, walkthrough(layout, play))
 
 
 def games_of(split: str, games: int | None, seed: int) -> Sequence[int]:

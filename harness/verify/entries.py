@@ -1,0 +1,80 @@
+"""Several entries: each by itself, in several processes where that is worth it, and all against one another."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import MixrouteError
+from harness.trace import EPISODES, read_meta, read_timings
+from harness.verify.entry import opened, verify_entry
+from harness.verify.report import Check, Verdict
+
+WORTH_PROCESSES = 1 << 20
+"""Bytes of traces from which on it is faster to check entries in several processes, each of which loads torch."""
+
+
+def verify_entries(folders: Sequence[Path], *, load_models: bool = False) -> list[Verdict]:
+    """Verify each entry, and that none is a copy of another; ``load_models`` as in ``verify_entry``."""
+    processes = min(len(folders), os.cpu_count() or 1)
+    if processes > 1 and not load_models and sum(map(_size, folders)) > WORTH_PROCESSES:
+        # Not forked: threads of torch and tokenizers do not survive it.
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            found = list(pool.map(_verify_in_turn, _shares(folders, processes)))
+    else:
+        found = [_verify_in_turn(folders, load_models=load_models)]
+    verdicts = {folder: verdict for share in found for folder, verdict in share.items()}
+    copies = _copies(folders)
+    return [
+        msgspec.structs.replace(verdicts[folder], findings=[*verdicts[folder].findings, copies[folder].finding()])
+        for folder in folders
+    ]
+
+
+def _shares(folders: Sequence[Path], count: int) -> list[list[Path]]:
+    """The folders in parts of about equal size; those of one task lie together, since what was opened is kept."""
+    shares: list[list[Path]] = [[] for _ in range(count)]
+    ordered = sorted(folders, key=lambda folder: folder.name)
+    whole, reached = sum(map(_size, ordered)), 0
+    for folder in ordered:
+        shares[min(count - 1, reached * count // max(1, whole))].append(folder)
+        reached += _size(folder)
+    return shares
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob(f"{EPISODES}*"))
+
+
+def _verify_in_turn(folders: Sequence[Path], *, load_models: bool = False) -> dict[Path, Verdict]:
+    opener = cache(opened)
+    return {folder: verify_entry(folder, opener, load_models=load_models) for folder in folders}
+
+
+def _copies(folders: Sequence[Path]) -> dict[Path, Check]:
+    """Whether two entries hold the same measured times, or the same run: chance does not repeat nanoseconds."""
+    checks = {folder: Check("it is no copy of another entry") for folder in folders}
+    first: dict[str, Path] = {}
+    for folder in folders:
+        try:
+            own = {f"run {read_meta(folder).hash}"}
+            for timing in read_timings(folder):
+                if timing.steps:
+                    steps = [(step.environment, step.router) for step in timing.steps]
+                    own.add(f"times {timing.reset} {steps}")
+        except MixrouteError:
+            continue
+        copied = Counter(first[key] for key in own if key in first)
+        for other, count in copied.items():
+            what = "run" if f"run {read_meta(folder).hash}" in own and count == 1 else "measured times of episodes"
+            checks[folder].problem("", f"it shares the {what} with {other.name} ({count})")
+        for key in own:
+            first.setdefault(key, folder)
+    return checks
