@@ -67,7 +67,7 @@ class Grpo:
         for number, opened in enumerate(tasks):
             groups: dict[str, list[Episode]] = {}
             share = self._options.instances // len(tasks) + (number < self._options.instances % len(tasks))
-            drawn = _drawn(opened.instances, share, seed)
+            drawn = drawn_from(opened.instances, share, seed)
             for rollout in range(self._options.group):
                 router = LearnedRouter(self.network, sample=True)
                 for episode in play_episodes(opened, router, pool, seed_for(seed, rollout), drawn):
@@ -166,5 +166,6 @@ def _log_chance(logits: Tensor, high: Tensor) -> Tensor:
     return torch.where(high > 0, logsigmoid(logits), logsigmoid(-logits))
 
 
-def _drawn(instances: Sequence[Instance], count: int, seed: int) -> list[Instance]:
+def drawn_from(instances: Sequence[Instance], count: int | None, seed: int) -> list[Instance]:
+    """At most ``count`` of the instances, the same ones for the same seed."""
     return sorted(instances, key=lambda one: seed_for(seed, "drawn", one.id))[:count]

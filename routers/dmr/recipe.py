@@ -46,6 +46,9 @@ class GrpoRecipe(Strict):
     iterations: int = Field(default=40, ge=1)
     instances: int = Field(default=32, ge=1)
     """Instances of an iteration."""
+    distinct: int | None = Field(default=None, ge=1)
+    """Most instances of a task that are rolled out at all, drawn once. The fewer they are, the more of their answers
+    are kept from earlier rollouts: on a CPU it is answers that take the time."""
     group: int = Field(default=8, ge=2)
     """Rollouts of an instance."""
     scale: Literal["group", "none"] = "group"

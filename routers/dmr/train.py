@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,7 +23,7 @@ from harness.trace import write_atomically
 from harness.training.card import seen_as
 from harness.training.play import play_episodes
 from routers.dmr.checkpoint import RouterCard, load_checkpoint, save_checkpoint
-from routers.dmr.grpo import Grpo
+from routers.dmr.grpo import Grpo, drawn_from
 from routers.dmr.kl_sft import train_kl_sft
 from routers.dmr.label import open_training_tasks
 from routers.dmr.network import RouterNetwork
@@ -78,10 +79,14 @@ def _train(
         network, _, _ = load_checkpoint(start)
     policy = Grpo(network, recipe.grpo, price)
     working = target.with_name(f".{target.name}")
+    played = [
+        replace(opened, instances=drawn_from(opened.instances, recipe.grpo.distinct, recipe.seed)) for opened in tasks
+    ]
     history = _resume(policy, working)
     scalars = _scalars(working)
     for iteration in range(len(history), recipe.grpo.iterations):
-        figures = policy.iterate(tasks, pool, seed_for(recipe.seed, price, iteration))
+        # The same draws for every lambda: what differs is then the reward alone, and more answers are kept.
+        figures = policy.iterate(played, pool, seed_for(recipe.seed, iteration))
         history.append(figures)
         for key, value in figures.items():
             scalars.add_scalar(key, value, iteration)
