@@ -28,6 +28,8 @@ class Labelled:
     instance: str
     trajectory: Trajectory
     labels: tuple[StepLabel, ...]
+    doomed: int
+    """The step from which on nothing is left to save; see ``KlSftRecipe.doomed``."""
 
 
 def trajectories(
@@ -76,9 +78,20 @@ def labelled(run: Path, task: Task, config: NetworkConfig, low: Backend | None) 
     labels = read_labels(run)
     episodes = [episode for episode in read_episodes(run) if episode.steps and not episode.error]
     return [
-        Labelled(episode.instance, trajectory, tuple(labels[episode.instance].steps[-config.steps :]))
+        Labelled(
+            episode.instance,
+            trajectory,
+            tuple(labels[episode.instance].steps[-config.steps :]),
+            _doomed(episode, labels[episode.instance].steps) - max(0, len(episode.steps) - config.steps),
+        )
         for episode, trajectory in zip(episodes, trajectories(episodes, task, config, low), strict=True)
     ]
+
+
+def _doomed(episode: Episode, labels: Sequence[StepLabel]) -> int:
+    """One after the first step at which a lost episode followed low against high."""
+    erred = (place for place, label in enumerate(labels) if not label.agree and episode.steps[place].model == "low")
+    return len(labels) if episode.success else next(erred, len(labels)) + 1
 
 
 def padded(rows: Sequence[Tensor], length: int) -> Tensor:

@@ -51,7 +51,7 @@ def train_kl_sft(recipe: RouterRecipe, folder: Path) -> dict[float, Path]:
     missing = [rate for rate, path in made.items() if not (path / "card.json").exists()]
     data = _labelled(recipe, runs) if missing else []
     for rate in missing:
-        wanted, tau = targets(data, recipe.kl_sft.label, rate)
+        wanted, tau = targets(data, recipe.kl_sft, rate)
         torch.manual_seed(seed_for(recipe.seed, "kl-sft", rate))
         network = RouterNetwork(recipe.network)
         figures = fit(network, wanted, recipe.kl_sft, recipe.seed)
@@ -90,12 +90,13 @@ def fingerprints(runs: Sequence[Path]) -> dict[str, str]:
     return {name: str(card["fingerprint"]) for name, card in read_meta(runs[0]).models.items()}
 
 
-def targets(data: Sequence[Labelled], kind: Label, rate: float) -> tuple[list[Target], float | None]:
+def targets(data: Sequence[Labelled], options: KlSftRecipe, rate: float) -> tuple[list[Target], float | None]:
     """What is to be learned; and tau, if the kind of label needs one.
 
     Raises:
         MixrouteError: no step has such a label, or all have the same.
     """
+    kind = options.label
     values = [[_value(step, kind) for step in one.labels] for one in data]
     known = sorted(value for row in values for value in row if not math.isnan(value))
     if not known:
@@ -104,6 +105,11 @@ def targets(data: Sequence[Labelled], kind: Label, rate: float) -> tuple[list[Ta
     if kind in ("kl", "choice"):
         tau = known[min(len(known) - 1, int((1 - rate) * len(known)))]
         values = [[value if math.isnan(value) else float(value >= tau) for value in row] for row in values]
+    if options.doomed == "low":
+        values = [
+            [0.0 if place >= one.doomed and not math.isnan(value) else value for place, value in enumerate(row)]
+            for one, row in zip(data, values, strict=True)
+        ]
     if len({value for row in values for value in row if not math.isnan(value)}) < 2:
         raise MixrouteError(f"label '{kind}' is the same at all {len(known)} steps: label more instances")
     return list(zip(data, values, strict=True)), tau

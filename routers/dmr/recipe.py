@@ -27,6 +27,10 @@ class KlSftRecipe(Strict):
     low would write some token of high's action otherwise."""
     rates: list[float] = Field(default=[0.05, 0.1, 0.2, 0.4], min_length=1)
     """Shares K of steps to call sensitive: tau is the quantile that gives it. Unused by labels that are yes or no."""
+    doomed: Literal["keep", "low"] = "keep"
+    """What becomes of steps where nothing is left to save: in lost episodes those after low first acted where the
+    models' actions differ. ``keep`` labels them as all others (the paper's); ``low`` calls them not sensitive: the
+    models differ most where both are lost, and high is wasted there."""
     epochs: int = Field(default=30, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     batch: int = Field(default=16, ge=1)

@@ -123,7 +123,7 @@ def test_both_stages_train_from_one_command_and_go_on(labels: Path) -> None:
     assert (target / "network.safetensors").read_bytes() == weights[0]
 
 
-def synthetic(count: int, seed: int) -> list[Labelled]:
+def synthetic(count: int, seed: int, doomed: int = 8) -> list[Labelled]:
     """Episodes whose steps are sensitive exactly where a lamp is shown and nothing was done before about it."""
     rng = random.Random(seed)
     data = []
@@ -135,13 +135,13 @@ def synthetic(count: int, seed: int) -> list[Labelled]:
             kl = rng.random() * 0.1 + (1.0 if text == "a lamp" and "a lamp" not in shown[:index] else 0.0)
             labels.append(StepLabel(kl, None, kl < 1, kl > 1))
         trajectory = Trajectory(views(turns, Observation(shown[-1]), ["low"] * 7))
-        data.append(Labelled(f"{seed} {number}", trajectory, tuple(labels)))
+        data.append(Labelled(f"{seed} {number}", trajectory, tuple(labels), doomed))
     return data
 
 
 def test_stage_one_learns_what_the_past_decides() -> None:
     torch.manual_seed(0)
-    data, tau = targets(synthetic(300, 0), "kl", 0.1)
+    data, tau = targets(synthetic(300, 0), KlSftRecipe(), 0.1)
     assert tau is not None
     network = RouterNetwork(NetworkConfig(width=32, layers=2, heads=2))
     figures = fit(network, data, KlSftRecipe(epochs=12, learning_rate=3e-3), 0)
@@ -151,17 +151,25 @@ def test_stage_one_learns_what_the_past_decides() -> None:
 
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.5])
 def test_a_rate_calls_that_share_of_steps_sensitive(rate: float) -> None:
-    data, tau = targets(synthetic(100, 1), "kl", rate)
+    data, tau = targets(synthetic(100, 1), KlSftRecipe(), rate)
     called = [value for _, row in data for value in row]
     assert sum(called) / len(called) == pytest.approx(rate, abs=0.01)
     kls = [step.kl for one, _ in data for step in one.labels if step.kl is not None and tau is not None]
     assert sum(kl >= (tau or math.inf) for kl in kls) == sum(called)
 
 
+def test_steps_that_save_nothing_are_not_sensitive_if_so_told() -> None:
+    kept, _ = targets(synthetic(50, 1, doomed=4), KlSftRecipe(), 0.3)
+    told, _ = targets(synthetic(50, 1, doomed=4), KlSftRecipe(doomed="low"), 0.3)
+    assert [row[:4] for _, row in told] == [row[:4] for _, row in kept]
+    assert any(any(row[4:]) for _, row in kept)
+    assert not any(any(row[4:]) for _, row in told)
+
+
 @pytest.mark.parametrize(("kind", "message"), [("choice", "no step has a label of kind 'choice'")])
 def test_labels_that_teach_nothing_are_refused(kind: Any, message: str) -> None:
     with pytest.raises(MixrouteError, match=message):
-        targets(synthetic(5, 2), kind, 0.1)
+        targets(synthetic(5, 2), KlSftRecipe(label=kind), 0.1)
 
 
 @pytest.mark.parametrize(
