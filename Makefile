@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS ?= runs/default
 
-.PHONY: bench test lint setup alfworld-env inspect-env benchmark browser
+.PHONY: bench test lint setup alfworld-env inspect-env vllm-env test-vllm benchmark browser
 
 bench: $(READY) ## Play the default suite, then compute and print the board.
 	$(BIN)/mixroute run default --out $(RUNS)
@@ -47,3 +47,14 @@ inspect-env: .venv-inspect/.ready ## Install inspect_ai for the test of its logs
 	$(PYTHON) -m venv .venv-inspect
 	.venv-inspect/bin/python -m pip install --quiet --requirement constraints-inspect.txt
 	touch $@
+
+# vLLM pins its own torch and transformers. Its CPU build names packages for images and sound that it does without.
+vllm-env: .venv-vllm/.ready ## Install vLLM's CPU build, with mixroute beside it.
+.venv-vllm/.ready: constraints-vllm.txt pyproject.toml
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet "$$(grep '^torch==' constraints-vllm.txt)"
+	.venv-vllm/bin/python -m pip install --quiet --no-deps --requirement constraints-vllm.txt --editable .
+	touch $@
+
+test-vllm: .venv-vllm/.ready ## What every backend promises, asked of vLLM's engine and of its server.
+	VLLM_LOGGING_LEVEL=ERROR .venv-vllm/bin/python -m pytest tests/harness/backends/test_contract.py

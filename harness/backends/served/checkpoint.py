@@ -1,0 +1,75 @@
+"""What a checkpoint's files say of a model, without loading it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import safe_open
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from harness.backends.adapters import weights_folder
+from harness.data import ModelCard
+from harness.errors import MixrouteError
+from harness.pool import ModelSpec
+from harness.quantization.rounding import rounded_folder
+
+_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+
+
+def checkpoint_folder(spec: ModelSpec, quantization: str) -> Path:
+    """Where the files of a model lie: merged, rounded or fetched from the hub first, where that is needed.
+
+    Raises:
+        MixrouteError: they cannot be read or fetched.
+    """
+    found = weights_folder(spec)
+    if not Path(found).is_dir():
+        try:
+            found = snapshot_download(str(found), allow_patterns=_FILES)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise MixrouteError(f"weights '{found}' are no folder and cannot be had from the hub: {reason}") from error
+    return Path(found) if quantization == "none" else rounded_folder(found, quantization)
+
+
+def checkpoint_card(name: str, folder: Path, spec: ModelSpec, run_as: Mapping[str, Any]) -> ModelCard:
+    """The card of a model that an engine of somebody else runs from these files.
+
+    Args:
+        name: Of the model in its pool.
+        folder: With ``config.json`` and ``*.safetensors``.
+        spec: Of the model.
+        run_as: How it is run, as far as that changes answers.
+
+    Raises:
+        MixrouteError: there are no such files.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise MixrouteError(f"weights of model '{name}': {folder} has no .safetensors file: convert them first")
+    digest = hashlib.sha256(repr(sorted(run_as.items())).encode())
+    stored = 0
+    for file in files:
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+        with safe_open(file, framework="pt") as tensors:
+            for key in tensors.keys():  # noqa: SIM118 - not a mapping
+                stored += tensors.get_tensor(key).nbytes
+    config = AutoConfig.from_pretrained(folder)
+    config.quantization_config = None  # what is counted are the weights that the packed ones stand for
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return ModelCard(
+        model=name,
+        parameters=parameters,
+        weight_bytes=stored,
+        bits=round(8 * stored / parameters, 3),
+        fingerprint=digest.hexdigest(),
+        details={**spec.model_dump(include={"weights", "adapter"}), **run_as},
+    )

@@ -1,0 +1,211 @@
+"""What every backend promises, asked of each that runs here, with the weights of pool smollm2.
+
+``make test-vllm`` runs this where vLLM is installed: its engine in this process, and its server behind backend openai.
+A server of llama.cpp is asked where ``LLAMA_SERVER`` names its program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from harness import Backend, Completion, EpisodeError, Message, Prompt, Request, Task, open_task
+from harness.backends.adapters import weights_folder
+from harness.backends.weights import package_weights
+from harness.data import Turn
+from harness.pool import ModelSpec, PackageWeights, load_pool, open_backend
+
+pytestmark = pytest.mark.model
+
+NO_VLLM = "needs vLLM: make test-vllm"
+NO_LLAMA = "needs a server of llama.cpp: name its program in LLAMA_SERVER"
+
+
+@pytest.fixture(scope="module", params=["transformers", "vllm", "openai-vllm", "openai-llama.cpp"])
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    kind = str(request.param)
+    if kind.endswith("vllm") and find_spec("vllm") is None:
+        pytest.skip(NO_VLLM)
+    spec = load_pool("smollm2").models["high"]
+    if kind == "transformers":
+        yield from opened(spec)
+    elif kind == "vllm":
+        options = {"dtype": "bfloat16", "kv_cache_mb": 512, "max_model_len": 2048}
+        yield from opened(spec.model_copy(update={"backend": "vllm", "options": options}))
+    elif kind == "openai-vllm":
+        folder = str(weights_folder(spec))
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", folder]
+        command += ["--served-model-name", "smollm2", "--max-model-len", "2048", "--enforce-eager"]
+        command += ["--kv-cache-memory-bytes", str(512 << 20), "--enable-prompt-tokens-details", "--max-logprobs", "5"]
+        with served(command) as url:
+            yield from opened(endpoint(url))
+    else:
+        program = os.environ.get("LLAMA_SERVER")
+        if not program:
+            pytest.skip(NO_LLAMA)
+        assert isinstance(spec.weights, PackageWeights)
+        gguf = next(Path(package_weights(spec.weights)).rglob("*.gguf"))
+        with served([program, "--model", str(gguf), "--alias", "smollm2", "--ctx-size", "8192"]) as url:
+            yield from opened(endpoint(url))
+
+
+def opened(spec: ModelSpec) -> Iterator[Backend]:
+    backend = open_backend("high", spec, deterministic=False)
+    yield backend
+    backend.close()
+
+
+def endpoint(url: str) -> ModelSpec:
+    options = {"base_url": url, "parameters": 134_515_008, "weight_bytes": 269_030_016}
+    return ModelSpec(backend="openai", weights="smollm2", options=options)
+
+
+@contextmanager
+def served(command: list[str]) -> Iterator[str]:
+    """The URL of a server that this starts, once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            try:
+                urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+                break
+            except (URLError, OSError):
+                assert process.poll() is None, f"{command[:3]} ended with {process.returncode}"
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def ask(backend: Backend, *requests: Request) -> list[Completion]:
+    async def together() -> list[Completion]:
+        return await asyncio.gather(*(backend.generate(request) for request in requests))
+
+    return asyncio.run(together())
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return open_task("alfworld-gen", split="dev")
+
+
+def first(task: Task, number: int, **changes: Any) -> Request:
+    """The first question of a game."""
+    observation = task.open(task.instances()[number]).reset()
+    return Request(f"game {number}", task.prompt([], observation), **{"stop": task.stop, "max_tokens": 24, **changes})
+
+
+def test_the_agent_plays(backend: Backend, task: Task) -> None:
+    instance = task.instances()[1]
+    environment = task.open(instance)
+    observation = environment.reset()
+    turns: list[Turn] = []
+    valid = 0
+    last = None
+    for _ in range(6):
+        prompt = task.prompt(turns, observation)
+        (answer,) = ask(backend, Request("play", prompt, stop=task.stop, max_tokens=24))
+        action = task.parse_action(answer.text)
+        valid += action in observation.admissible
+        assert "\n" not in answer.text
+        assert 0 < answer.content_tokens <= len(answer.tokens) <= 24
+        assert 0 <= answer.cached_tokens <= answer.prompt_tokens
+        assert last is None or answer.prompt_tokens > last.prompt_tokens
+        for token in answer.tokens:
+            assert token.logprob <= 0 <= token.entropy
+            assert 0 <= token.margin <= 1
+        assert answer.timing.latency > 0
+        assert answer.timing.prefill + answer.timing.decode > 0
+        turns.append(Turn(observation, answer.text, action))
+        observation, _, done = environment.step(action)
+        last = answer
+        if done:
+            break
+    backend.release("play")
+    assert valid >= len(turns) - 1
+
+
+def test_an_answer_ends_where_it_must(backend: Backend, task: Task) -> None:
+    (whole,) = ask(backend, first(task, 0))
+    assert whole.finish == "stop"
+    (cut,) = ask(backend, first(task, 0, max_tokens=2))
+    assert (cut.finish, len(cut.tokens)) == ("length", 2)
+    assert whole.text.startswith(cut.text)
+    (other,) = ask(backend, first(task, 0, stop=(whole.text[-3:],)))
+    assert other.text == whole.text[:-3]
+
+
+def test_it_goes_on_from_part_of_an_answer(backend: Backend, task: Task) -> None:
+    (whole,) = ask(backend, first(task, 0))
+    begun = whole.text.rpartition(" ")[0]
+    (rest,) = ask(backend, first(task, 0, continue_from=begun))
+    assert begun + rest.text == whole.text
+    assert rest.prompt_tokens > whole.prompt_tokens
+
+
+def test_a_seed_repeats_what_it_drew(backend: Backend, task: Task) -> None:
+    def drawn(seed: int) -> str:
+        (answer,) = ask(backend, first(task, 2, temperature=2.0, seed=seed, max_tokens=12))
+        return answer.text
+
+    texts = [drawn(seed) for seed in range(4)]
+    assert len(set(texts)) > 1
+    assert drawn(3) == texts[3]
+
+
+def test_many_ask_at_once(backend: Backend, task: Task) -> None:
+    answers = ask(backend, *(first(task, number) for number in range(12)))
+    assert all(answer.text.strip() for answer in answers)
+    again = ask(backend, *(first(task, number) for number in range(12)))
+    # Other batches round otherwise, so that near ties may turn.
+    assert sum(one.text == two.text for one, two in zip(answers, again, strict=True)) >= 10
+
+
+def test_a_cancelled_call_leaves_it_usable(backend: Backend, task: Task) -> None:
+    async def cancel() -> None:
+        call = asyncio.create_task(backend.generate(first(task, 3, max_tokens=512, stop=())))
+        await asyncio.sleep(0.3)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+    asyncio.run(cancel())
+    (answer,) = ask(backend, first(task, 4))
+    assert answer.text.strip()
+
+
+def test_a_prompt_that_is_too_long_is_its_episodes_error(backend: Backend) -> None:
+    prompt = Prompt((Message("user", "word " * 40_000),), "plain")
+    with pytest.raises(EpisodeError):
+        ask(backend, Request("long", prompt, max_tokens=4))
+
+
+def test_a_chat_goes_through_the_models_template(backend: Backend) -> None:
+    prompt = Prompt((Message("user", "What is the capital of France?"),))
+    (answer,) = ask(backend, Request("chat", prompt, max_tokens=8))
+    assert answer.text.strip()
+    assert answer.prompt_tokens > 8
+
+
+def test_its_card_says_what_costs_follow_from(backend: Backend) -> None:
+    card = backend.card()
+    assert card.parameters == 134_515_008
+    assert card.weight_bytes == 2 * card.parameters
+    assert card.bits == 16
+    assert len(card.fingerprint) == 64
