@@ -15,10 +15,12 @@ def label(recipe_name: Recipe, to: Out = None) -> None:
     """Play train episodes with both models and label how far they part at each step."""
     from routers.dmr.label import label
     from routers.dmr.recipe import load_recipe
+    from routers.dmr.report import report
 
     recipe = load_recipe(recipe_name)
     for run in label(recipe, _folder(recipe.name, to)):
         typer.echo(f"labels are in {run}")
+        typer.echo(report(run))
 
 
 def train_kl_sft(recipe_name: Recipe, to: Out = None) -> None:

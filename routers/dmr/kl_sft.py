@@ -150,12 +150,20 @@ def fit(network: RouterNetwork, data: Sequence[Target], options: KlSftRecipe, se
 
 @torch.inference_mode()
 def _measure(network: RouterNetwork, data: Sequence[Target]) -> dict[str, float]:
-    """AUC, the share of sensitive steps, and the share of those called so."""
+    """AUC, the share of sensitive steps, and the share of those called so.
+
+    And, whatever the label: of the steps where the models' actions differ and something is left to save, the share that
+    are found when so many of all savable steps are called sensitive.
+    """
     network.eval()
     scored: list[tuple[float, bool]] = []
+    savable: list[tuple[float, bool]] = []
     for one, row in data:
         chances = torch.sigmoid(network([one.trajectory])[0]).tolist()
         scored += [(chance, value > 0) for chance, value in zip(chances, row, strict=True) if not math.isnan(value)]
+        savable += [
+            (chance, not label.agree) for chance, label in list(zip(chances, one.labels, strict=True))[: one.doomed]
+        ]
     scores, truth = [score for score, _ in scored], [true for _, true in scored]
     if len(set(truth)) < 2:
         raise MixrouteError(f"the {len(data)} instances held out have one kind of step only: label more instances")
@@ -164,4 +172,12 @@ def _measure(network: RouterNetwork, data: Sequence[Target]) -> dict[str, float]
         "steps": float(len(truth)),
         "sensitive": sum(truth) / len(truth),
         "called_sensitive": sum(score >= 0.5 for score in scores) / len(scores),
+        **{f"found_by_{share:.0%}": _found(savable, share) for share in (0.2, 0.3, 0.4)},
     }
+
+
+def _found(scored: Sequence[tuple[float, bool]], share: float) -> float:
+    """Share of the true ones among that share of all which scores highest; 1 if none is true."""
+    ordered = sorted(scored, key=lambda one: -one[0])
+    true = sum(truth for _, truth in scored)
+    return sum(truth for _, truth in ordered[: round(share * len(ordered))]) / true if true else 1.0
