@@ -102,8 +102,11 @@ def test_a_stopped_labelling_goes_on(labels: Path, tiny_pool: Path) -> None:
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:4]) + lines[4][:20])
-    mixroute("label", "recipe.yaml", cwd=folder)
+    told = mixroute("label", "recipe.yaml", cwd=folder).stdout
     assert path.read_bytes() == whole
+    steps = [label for episode in read_labels(labels).values() for label in episode.steps]
+    differ = sum(not label.agree for label in steps) / len(steps)
+    assert f"10 episodes, 0 won; {len(steps)} steps, at {differ:.1%} the models' actions differ" in told
 
 
 def test_both_stages_train_from_one_command_and_go_on(labels: Path) -> None:
