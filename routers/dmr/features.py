@@ -1,5 +1,5 @@
 """What the router's network reads of a trajectory: for each step, hashed words and a few facts. All of it is what the
-agent has seen; nothing is known of the model's answer to come.
+agent has seen; of an answer to come nothing is known, unless a network waits for low's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from statistics import fmean
 
 from harness.data import Observation, Turn
 
@@ -18,6 +19,9 @@ BUCKETS = 8192
 
 FACTS = 8
 """Length of ``StepView.facts``."""
+
+DRAFT_FACTS = 6
+"""Length of ``draft_facts``."""
 
 _WORD = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
 _LONGEST = 160
@@ -66,6 +70,23 @@ def views(turns: Sequence[Turn], observation: Observation, models_used: Sequence
         found.append(StepView(words or (0,), tuple(facts)))
         times_seen[seen.text] = times + 1
     return found
+
+
+def draft_facts(
+    logprobs: Sequence[float], entropies: Sequence[float], margins: Sequence[float], content_tokens: int
+) -> tuple[float, ...]:
+    """How sure a model was of an answer that it wrote.
+
+    Args:
+        logprobs: Of its tokens, in nats.
+        entropies: Of the distributions that they were drawn from, in nats.
+        margins: Between the two likeliest tokens.
+        content_tokens: How many of the tokens make the text; the one after them, which ends it, counts too.
+    """
+    count = min(content_tokens + 1, len(logprobs))
+    entropies, surprises = entropies[:count], [-value for value in logprobs[:count]]
+    found = (fmean(entropies), max(entropies), fmean(surprises), max(surprises), 1 - min(margins[:count]), count / 16)
+    return tuple(min(value, 8.0) for value in found)
 
 
 def _admissible(turn: Turn) -> bool:

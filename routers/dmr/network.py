@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.config import Strict
-from routers.dmr.features import BUCKETS, FACTS, StepView
+from routers.dmr.features import BUCKETS, DRAFT_FACTS, FACTS, StepView
 
 
 class NetworkConfig(Strict):
@@ -27,11 +27,17 @@ class NetworkConfig(Strict):
     heads: int = Field(default=4, ge=1)
     steps: int = Field(default=64, ge=1)
     """Most steps that are read: of a longer trajectory the last."""
-    reads: Literal["text", "hidden"] = "text"
+    reads: Literal["text", "hidden", "draft"] = "text"
     """``text``: the words of the trajectory. ``hidden``: besides, the low model's last hidden state at the end of the
-    prompt. Low then reads every prompt, which costs nothing where it also answers."""
+    prompt. Low then reads every prompt, which costs nothing where it also answers. ``draft``: besides, how sure low was
+    of each token of its answer. Low then answers every step, and is charged for it; see ``features.draft_facts``."""
     hidden_size: int = Field(default=576, ge=1)
     """Width of the low model, with ``reads: hidden``."""
+
+    @property
+    def state_size(self) -> int:
+        """Numbers a step besides the trajectory's."""
+        return {"text": 0, "hidden": self.hidden_size, "draft": DRAFT_FACTS}[self.reads]
 
 
 class RouterNetwork(nn.Module):
@@ -49,7 +55,7 @@ class RouterNetwork(nn.Module):
         self.encoder = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(config.width)
         # Behind the encoder: a decision needs the state of its own step only.
-        self.state = _state_reader(config) if config.reads == "hidden" else None
+        self.state = None if config.reads == "text" else _state_reader(config)
         self.head = nn.Linear(config.width, 1)
 
     def forward(self, batch: Sequence[Trajectory], rows: int = 0, length: int = 0) -> Tensor:
@@ -75,7 +81,7 @@ class RouterNetwork(nn.Module):
         mask = nn.Transformer.generate_square_subsequent_mask(length)
         x = self.norm(self.encoder(x, mask=mask, is_causal=True))
         if self.state is not None:
-            states = x.new_zeros(rows, length, self.config.hidden_size)
+            states = x.new_zeros(rows, length, self.config.state_size)
             for row, one in enumerate(batch):
                 if one.states is not None:
                     states[row, len(one.steps) - len(one.states) : len(one.steps)] = one.states
@@ -86,8 +92,8 @@ class RouterNetwork(nn.Module):
 
 def _state_reader(config: NetworkConfig) -> nn.Module:
     return nn.Sequential(
-        nn.LayerNorm(config.hidden_size),
-        nn.Linear(config.hidden_size, config.width),
+        nn.LayerNorm(config.state_size) if config.reads == "hidden" else nn.Identity(),
+        nn.Linear(config.state_size, config.width),
         nn.GELU(),
         nn.Dropout(0.1),
         nn.Linear(config.width, config.width),
@@ -96,7 +102,7 @@ def _state_reader(config: NetworkConfig) -> nn.Module:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """What the network reads. ``states`` are hidden states of the last steps, shape (some steps, hidden size)."""
+    """What the network reads. ``states`` are those of the last steps, shape (some steps, ``state_size``)."""
 
     steps: Sequence[StepView]
     states: Tensor | None = None

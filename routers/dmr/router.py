@@ -11,7 +11,7 @@ import torch
 from harness import Completion, Step, register_router
 from harness.contracts import Granularity
 from routers.dmr.checkpoint import find_checkpoint, load_checkpoint
-from routers.dmr.features import views
+from routers.dmr.features import draft_facts, views
 from routers.dmr.network import RouterNetwork, Trajectory
 
 _ROWS = 16
@@ -75,20 +75,28 @@ class LearnedRouter:
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold must lie in [0, 1], not {threshold}")
         self._decider = Decider(network)
-        self._reads_state = network.config.reads == "hidden"
+        self._reads = network.config.reads
         self._threshold = threshold
         self._sample = sample
 
     async def act(self, step: Step) -> Completion:
         """Ask the model that the network names."""
-        states = None
-        if self._reads_state:
+        states = draft = None
+        if self._reads == "hidden":
             states = torch.tensor([(await step.read("low")).state])
+        elif self._reads == "draft":
+            draft = await step.ask("low")
+            logprobs, entropies, margins = (
+                [getattr(token, name) for token in draft.tokens] for name in ("logprob", "entropy", "margin")
+            )
+            states = torch.tensor([draft_facts(logprobs, entropies, margins, draft.content_tokens)])
         seen = views(step.turns, step.observation, step.models_used)
         chance = await self._decider.probability(Trajectory(seen, states))
         step.log(p_high=chance)
         limit = step.rng.random() if self._sample else self._threshold
-        return await step.ask("high" if chance >= limit else "low")
+        if chance >= limit:
+            return await step.ask("high")
+        return draft or await step.ask("low")
 
 
 class _FromCheckpoint(LearnedRouter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -12,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import MixrouteError, Observation, Turn, open_router
-from harness.trace import find_runs, read_episodes
+from harness.trace import find_runs, read_episodes, read_meta
 from harness.training.card import seen_as
+from harness.verify import verify_entry
 from routers.dmr.checkpoint import RouterCard, load_checkpoint, save_checkpoint
-from routers.dmr.features import FACTS, views
+from routers.dmr.features import DRAFT_FACTS, FACTS, draft_facts, views
 from routers.dmr.network import NetworkConfig, RouterNetwork, Trajectory
 from routers.dmr.router import Decider
 from tests.command import mixroute
@@ -29,13 +31,13 @@ def trajectory(steps: list[tuple[str, str, bool]], shown: str = "end") -> Trajec
     return Trajectory(views(turns, Observation(shown), ["high" if high else "low" for *_, high in steps]))
 
 
-def network(seed: int = 0, steps: int = 64) -> RouterNetwork:
+def network(seed: int = 0, steps: int = 64, reads: Literal["text", "draft"] = "text") -> RouterNetwork:
     torch.manual_seed(seed)
-    return RouterNetwork(NetworkConfig(width=16, heads=2, steps=steps)).eval()
+    return RouterNetwork(NetworkConfig(width=16, heads=2, steps=steps, reads=reads)).eval()
 
 
-def checkpoint(folder: Path, seen: list[str], seed: int = 0) -> Path:
-    own = network(seed)
+def checkpoint(folder: Path, seen: list[str], seed: int = 0, reads: Literal["text", "draft"] = "text") -> Path:
+    own = network(seed, reads=reads)
     card = RouterCard(
         schema=1, name="test", stage="dmr", network=own.config, recipe={}, pool={}, facts={"lambda": 0.1}, provenance={}
     )
@@ -135,6 +137,36 @@ def test_it_plays_and_says_what_it_was_trained_on(tmp_path: Path, tiny_pool: Pat
     assert not any(episode.error for episode in episodes)
     mixroute("pack", "runs/dmr", "--out", "entries", cwd=tmp_path)
     mixroute("board", "entries", cwd=tmp_path)
+
+
+def test_one_that_reads_drafts_asks_low_first_and_decides_again_from_the_trace(tmp_path: Path, tiny_pool: Path) -> None:
+    folder = checkpoint(tmp_path / "here", [], reads="draft")
+    path = suite(tmp_path, tiny_pool, {"checkpoint": str(folder)})
+    mixroute("run", path, cwd=tmp_path)
+    (run,) = find_runs(tmp_path / "runs" / "dmr")
+    steps = [step for episode in read_episodes(run) for step in episode.steps]
+    middle = sorted(step.scores["p_high"] for step in steps)[len(steps) // 2]
+    mixroute("run", suite(tmp_path, tiny_pool, {"checkpoint": str(folder), "threshold": middle}), cwd=tmp_path)
+    for run in find_runs(tmp_path / "runs" / "dmr"):
+        threshold = read_meta(run).config["router_args"].get("threshold", 0.5)
+        for step in (step for episode in read_episodes(run) for step in episode.steps):
+            high = step.scores["p_high"] >= threshold
+            assert [call.model for call in step.calls] == (["low", "high"] if high else ["low"])
+            assert step.model == ("high" if high else "low")
+        (decides,) = (one for one in verify_entry(run).findings if one.check == "the router decides as the trace says")
+        assert decides.status == "ok", decides
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 20)] * 3), min_size=1, max_size=30), st.integers(0, 30))
+def test_facts_of_a_draft_are_those_of_its_text_and_end(tokens: list[tuple[float, ...]], content: int) -> None:
+    content = min(content, len(tokens))
+    logprobs, entropies = [-token[0] for token in tokens], [token[1] for token in tokens]
+    margins = [min(1.0, token[2]) for token in tokens]
+    facts = draft_facts(logprobs, entropies, margins, content)
+    assert len(facts) == DRAFT_FACTS
+    assert all(0 <= fact <= 8 for fact in facts)
+    end = content + 1
+    assert facts == draft_facts(logprobs[:end], entropies[:end], margins[:end], content)
 
 
 def test_instances_that_it_was_trained_on_are_not_reported(tmp_path: Path, tiny_pool: Path) -> None:
