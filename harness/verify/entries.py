@@ -26,7 +26,7 @@ def verify_entries(folders: Sequence[Path], *, load_models: bool = False) -> lis
     processes = min(len(folders), os.cpu_count() or 1)
     if processes > 1 and not load_models and sum(map(_size, folders)) > WORTH_PROCESSES:
         # Not forked: threads of torch and tokenizers do not survive it.
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
             found = list(pool.map(_verify_in_turn, _shares(folders, processes)))
     else:
         found = [_verify_in_turn(folders, load_models=load_models)]
@@ -36,6 +36,13 @@ def verify_entries(folders: Sequence[Path], *, load_models: bool = False) -> lis
         msgspec.structs.replace(verdicts[folder], findings=[*verdicts[folder].findings, copies[folder].finding()])
         for folder in folders
     ]
+
+
+def _one_thread() -> None:
+    """As many processes as cores leave none for threads of torch, which then only wait for one another."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _shares(folders: Sequence[Path], count: int) -> list[list[Path]]:

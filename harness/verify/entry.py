@@ -37,6 +37,9 @@ from harness.verify.replay import ReplayCheck, prompts_of
 from harness.verify.report import Check, Verdict
 from harness.verify.routing import RoutingCheck
 
+TOGETHER = 16
+"""Episodes whose prompts are held at once."""
+
 Opener = Callable[[str, str, str], Task]
 """From a task's name, split and arguments in JSON to the task."""
 
@@ -190,11 +193,12 @@ def _against_task(meta: RunMeta, episodes: Sequence[Episode], opener: Opener) ->
     replay = ReplayCheck(task, {one.id: one for one in chosen})
     routing = RoutingCheck(*_router(meta, config))
     _same_class(meta, config, routing.routing)
-    for episode in episodes:
-        prompts = prompts_of(episode, task)
-        ledger.episode(episode, prompts)
-        replay.episode(episode)
-        routing.episode(episode, prompts)
+    for start in range(0, len(episodes), TOGETHER):
+        several = [(episode, prompts_of(episode, task)) for episode in episodes[start : start + TOGETHER]]
+        for episode, prompts in several:
+            ledger.episode(episode, prompts)
+            replay.episode(episode)
+        routing.episodes(several)
     return [protocol, ledger.calls, ledger.tokens, replay.replay, replay.actions, replay.ends, routing.routing]
 
 

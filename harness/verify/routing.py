@@ -37,16 +37,21 @@ class RoutingCheck:
         if router is None:
             self.routing.reason = reason
 
-    def episode(self, episode: Episode, prompts: Sequence[Prompt]) -> None:
-        """Check one episode."""
-        if self._router is None or self.routing.reason is not None or episode.end == "error":
+    def episodes(self, several: Sequence[tuple[Episode, Sequence[Prompt]]]) -> None:
+        """Check episodes with their prompts, side by side: a learned router decides several steps at once."""
+        if self._router is None or self.routing.reason is not None:
             return
-        try:
-            asyncio.run(self._episode(self._router, episode, prompts))
-        except _Other as other:
-            self.routing.problem(episode.instance, str(other))
-        except Exception as error:  # a router may need what traces do not hold: hidden states, the models themselves
-            self.routing.reason = f"the router cannot run on a trace alone: {type(error).__name__}: {error}"
+        chosen = [(episode, prompts) for episode, prompts in several if episode.end != "error"]
+        for (episode, _), error in zip(chosen, asyncio.run(self._together(self._router, chosen)), strict=True):
+            if isinstance(error, _Other):
+                self.routing.problem(episode.instance, str(error))
+            elif error is not None:  # it may need what traces do not hold: hidden states, the models themselves
+                self.routing.reason = f"the router cannot run on a trace alone: {type(error).__name__}: {error}"
+
+    async def _together(
+        self, router: Router, several: Sequence[tuple[Episode, Sequence[Prompt]]]
+    ) -> list[BaseException | None]:
+        return await asyncio.gather(*(self._episode(router, *one) for one in several), return_exceptions=True)
 
     async def _episode(self, router: Router, episode: Episode, prompts: Sequence[Prompt]) -> None:
         turns = played_turns(episode)
