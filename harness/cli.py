@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import sys
@@ -232,8 +231,7 @@ def twins(
 def list_() -> None:
     """List routers, tasks, backends, pools and suites."""
     for kind in (registry.routers, registry.tasks, registry.backends):
-        rows = [(name, (inspect.getdoc(kind.get(name)) or "").partition("\n")[0]) for name in kind.names()]
-        _print_names(f"{kind.kind}s", rows)
+        _print_names(f"{kind.kind}s", [(name, kind.about(name)) for name in kind.names()])
     pools = [(name, pool.load_pool(name).description) for name in shipped_names(pool.SHIPPED)]
     suites = [(name, suite.load_suite(name).description) for name in shipped_names(suite.SHIPPED)]
     _print_names("pools", pools)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -74,6 +75,13 @@ class Registry:
         close = difflib.get_close_matches(name, self.names(), n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(self.names())}"
         raise MixrouteError(f"unknown {self.kind} '{name}': {hint}")
+
+    def about(self, name: str) -> str:
+        """The first line of the docstring behind ``name``; if it cannot be imported, why."""
+        try:
+            return (inspect.getdoc(self.get(name)) or "").partition("\n")[0]
+        except MixrouteError as error:
+            return f"({error})"
 
     def _from_file(self, path: Path, attribute: str) -> type[Any]:
         if not path.is_file():
