@@ -92,7 +92,7 @@ def labelled(run: Path, task: Task, config: NetworkConfig, low: Backend | None) 
             episode.instance,
             trajectory,
             tuple(labels[episode.instance].steps[-config.steps :]),
-            _doomed(episode, labels[episode.instance].steps) - max(0, len(episode.steps) - config.steps),
+            max(0, _doomed(episode, labels[episode.instance].steps) - max(0, len(episode.steps) - config.steps)),
         )
         for episode, trajectory in zip(episodes, trajectories(episodes, task, config, low), strict=True)
     ]

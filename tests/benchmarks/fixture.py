@@ -11,5 +11,11 @@ class Benchmark(Protocol):
     extra_info: dict[str, float]
 
     def pedantic(
-        self, target: Callable[..., object], args: tuple[object, ...] = (), *, rounds: int = 1, warmup_rounds: int = 0
+        self,
+        target: Callable[..., object],
+        args: tuple[object, ...] = (),
+        *,
+        setup: Callable[[], object] | None = None,
+        rounds: int = 1,
+        warmup_rounds: int = 0,
     ) -> Any: ...
