@@ -16,7 +16,7 @@ from harness.data import Request
 from harness.trace import Episode, read_episodes
 from harness.training.demonstrate import played_turns
 from harness.training.play import CONCURRENCY
-from routers.dmr.features import draft_facts, views
+from routers.dmr.features import action_facts, draft_facts, views
 from routers.dmr.label import StepLabel, read_labels
 from routers.dmr.network import NetworkConfig, Trajectory
 
@@ -50,19 +50,24 @@ def trajectories(
         found.append(Trajectory(seen).last(config.steps))
     if config.reads == "text":
         return found
-    if config.reads == "draft":
-        return [
-            Trajectory(one.steps, _drafts(episode, config.steps)) for one, episode in zip(found, episodes, strict=True)
-        ]
+    if config.reads in ("draft", "checked"):
+        return [Trajectory(one.steps, _drafts(episode, config)) for one, episode in zip(found, episodes, strict=True)]
     assert low is not None  # noqa: S101 - opened by the caller for such a network
     states = asyncio.run(_states(episodes, task, low, config.steps))
     return [Trajectory(one.steps, own) for one, own in zip(found, states, strict=True)]
 
 
-def _drafts(episode: Episode, steps: int) -> Tensor:
-    """Facts of low's answer at each step."""
-    drafts = [next(call for call in step.calls if call.model == "low") for step in episode.steps[-steps:]]
-    return torch.tensor([draft_facts(one.logprobs, one.entropies, one.margins, one.content_tokens) for one in drafts])
+def _drafts(episode: Episode, config: NetworkConfig) -> Tensor:
+    """Facts of low's answer at each of the last steps."""
+    turns = played_turns(episode)
+    found = []
+    for index in range(max(0, len(turns) - config.steps), len(turns)):
+        draft = next(call for call in episode.steps[index].calls if call.model == "low")
+        facts = draft_facts(draft.logprobs, draft.entropies, draft.margins, draft.content_tokens)
+        if config.reads == "checked":
+            facts += action_facts(draft.text, turns[:index], turns[index].observation)
+        found.append(facts)
+    return torch.tensor(found)
 
 
 async def _states(episodes: Sequence[Episode], task: Task, low: Backend, steps: int) -> list[Tensor]:

@@ -23,6 +23,9 @@ FACTS = 8
 DRAFT_FACTS = 6
 """Length of ``draft_facts``."""
 
+ACTION_FACTS = 4
+"""Length of ``action_facts``."""
+
 _WORD = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
 _LONGEST = 160
 
@@ -87,6 +90,24 @@ def draft_facts(
     entropies, surprises = entropies[:count], [-value for value in logprobs[:count]]
     found = (fmean(entropies), max(entropies), fmean(surprises), max(surprises), 1 - min(margins[:count]), count / 16)
     return tuple(min(value, 8.0) for value in found)
+
+
+def action_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
+    """What can be said of an answer before the environment has seen it.
+
+    Args:
+        text: The answer.
+        turns: The finished steps.
+        observation: What is shown now.
+    """
+    action = text.strip()
+    taken = [turn for turn in turns if turn.action == action]
+    return (
+        float(action in observation.admissible),
+        float(bool(observation.admissible) and action not in observation.admissible),
+        min(len(taken), 4) / 4,
+        float(any(turn.observation.text == observation.text for turn in taken)),
+    )
 
 
 def _admissible(turn: Turn) -> bool:

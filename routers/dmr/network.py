@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.config import Strict
-from routers.dmr.features import BUCKETS, DRAFT_FACTS, FACTS, StepView
+from routers.dmr.features import ACTION_FACTS, BUCKETS, DRAFT_FACTS, FACTS, StepView
 
 
 class NetworkConfig(Strict):
@@ -27,17 +27,20 @@ class NetworkConfig(Strict):
     heads: int = Field(default=4, ge=1)
     steps: int = Field(default=64, ge=1)
     """Most steps that are read: of a longer trajectory the last."""
-    reads: Literal["text", "hidden", "draft"] = "text"
+    reads: Literal["text", "hidden", "draft", "checked"] = "text"
     """``text``: the words of the trajectory. ``hidden``: besides, the low model's last hidden state at the end of the
     prompt. Low then reads every prompt, which costs nothing where it also answers. ``draft``: besides, how sure low was
-    of each token of its answer. Low then answers every step, and is charged for it; see ``features.draft_facts``."""
+    of each token of its answer. Low then answers every step, and is charged for it; see ``features.draft_facts``.
+    ``checked``: besides that, whether the environment lists low's action, and whether it was taken before; see
+    ``features.action_facts``."""
     hidden_size: int = Field(default=576, ge=1)
     """Width of the low model, with ``reads: hidden``."""
 
     @property
     def state_size(self) -> int:
         """Numbers a step besides the trajectory's."""
-        return {"text": 0, "hidden": self.hidden_size, "draft": DRAFT_FACTS}[self.reads]
+        sizes = {"text": 0, "hidden": self.hidden_size, "draft": DRAFT_FACTS, "checked": DRAFT_FACTS + ACTION_FACTS}
+        return sizes[self.reads]
 
 
 class RouterNetwork(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from harness import Completion, Step, register_router
 from harness.contracts import Granularity
 from routers.dmr.checkpoint import find_checkpoint, load_checkpoint
-from routers.dmr.features import draft_facts, views
+from routers.dmr.features import action_facts, draft_facts, views
 from routers.dmr.network import RouterNetwork, Trajectory
 
 _ROWS = 16
@@ -84,12 +84,15 @@ class LearnedRouter:
         states = draft = None
         if self._reads == "hidden":
             states = torch.tensor([(await step.read("low")).state])
-        elif self._reads == "draft":
+        elif self._reads in ("draft", "checked"):
             draft = await step.ask("low")
             logprobs, entropies, margins = (
                 [getattr(token, name) for token in draft.tokens] for name in ("logprob", "entropy", "margin")
             )
-            states = torch.tensor([draft_facts(logprobs, entropies, margins, draft.content_tokens)])
+            facts = draft_facts(logprobs, entropies, margins, draft.content_tokens)
+            if self._reads == "checked":
+                facts += action_facts(draft.text, step.turns, step.observation)
+            states = torch.tensor([facts])
         seen = views(step.turns, step.observation, step.models_used)
         chance = await self._decider.probability(Trajectory(seen, states))
         step.log(p_high=chance)
