@@ -47,6 +47,9 @@ class GrpoRecipe(Strict):
     """Stage-one networks to start from, by their K."""
     start: Literal["kl-sft", "nothing"] = "kl-sft"
     """``nothing``: stage two alone, from a network drawn at random, which is then also the reference."""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """The threshold at which stage one plays best on dev games. Its logits are moved, so that stage two begins with a
+    policy for which high is the likelier choice from there on."""
     iterations: int = Field(default=40, ge=1)
     instances: int = Field(default=32, ge=1)
     """Instances of an iteration."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,8 @@ def _train(
         network = RouterNetwork(recipe.network)
     else:
         network, _, _ = load_checkpoint(start)
+        with torch.no_grad():
+            network.head.bias -= math.log(recipe.grpo.threshold / (1 - recipe.grpo.threshold))
     policy = Grpo(network, recipe.grpo, price)
     working = target.with_name(f".{target.name}")
     played = [

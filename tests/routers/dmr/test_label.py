@@ -17,6 +17,7 @@ from harness.pool import load_pool
 from harness.quantization.compare import open_for_comparison
 from harness.trace import find_runs, read_episodes
 from harness.training.demonstrate import played_turns
+from routers.dmr.checkpoint import load_checkpoint
 from routers.dmr.data import Labelled
 from routers.dmr.features import views
 from routers.dmr.kl_sft import fit, targets
@@ -124,6 +125,21 @@ def test_both_stages_train_from_one_command_and_go_on(labels: Path) -> None:
     target.rmdir()
     mixroute("train", "dmr", "recipe.yaml", cwd=folder)
     assert (target / "network.safetensors").read_bytes() == weights[0]
+
+
+def test_stage_two_begins_with_what_the_threshold_chose(labels: Path, tiny_pool: Path) -> None:
+    folder = labels.parents[4]
+    grpo = {"lambdas": [0.1], "rates": [0.3], "threshold": 0.2, "iterations": 1, "instances": 1, "learning_rate": 1e-12}
+    (folder / "moved").mkdir()
+    path = write_recipe(folder / "moved", tiny_pool, name="moved", labels="tiny", grpo=grpo)
+    (made,) = mixroute("train", "dmr", path, cwd=folder).stdout.splitlines()
+    after, _, _ = load_checkpoint(folder / made.removeprefix("checkpoint: "))
+    before, _, _ = load_checkpoint(folder / "runs" / "routers" / "moved" / "kl-sft" / "k30")
+    trajectories = [one.trajectory for one in synthetic(20, 0)]
+    with torch.inference_mode():
+        chosen = torch.sigmoid(before.eval()(trajectories)) >= 0.2
+        likelier = torch.sigmoid(after.eval()(trajectories)) >= 0.5
+    assert torch.equal(chosen, likelier)
 
 
 def synthetic(count: int, seed: int, doomed: int = 8) -> list[Labelled]:
