@@ -221,8 +221,19 @@ def _encoders(meta: RunMeta) -> tuple[dict[str, Encoder], str]:
     return found, ""
 
 
+_GENERIC = ("TokenizersBackend", "PreTrainedTokenizerFast")
+"""Classes that say no more than their file; AutoTokenizer would give the same, but loads the code of all models first,
+which takes seconds."""
+
+
 @cache
 def _encoder(folder: str) -> Encoder:
+    from transformers import PreTrainedTokenizerFast
+
+    settings = Path(folder) / "tokenizer_config.json"
+    own = json.loads(settings.read_text(encoding="utf-8")).get("tokenizer_class") if settings.exists() else None
+    if own in _GENERIC and settings.with_name("tokenizer.json").exists():
+        return Encoder(PreTrainedTokenizerFast.from_pretrained(folder))
     from transformers import AutoTokenizer
 
     return Encoder(AutoTokenizer.from_pretrained(folder))
