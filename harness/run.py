@@ -166,7 +166,7 @@ class SuiteRunner:
                     f"{self._out} is in use by another mixroute process: wait, or use another --out"
                 ) from None
             for opened, development in zip(self._reported, self._development, strict=True):
-                for entry in self._suite.routers:
+                for entry in self._suite.routers_of(opened.entry.task):
                     for seed in entry.seeds or self._suite.seeds:
                         fitted = self._fit(entry, development, seed)
                         self._play(opened, entry, fitted, seed, self._out)

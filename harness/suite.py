@@ -54,6 +54,8 @@ class RouterEntry(Strict):
     """Routers with the same one are points of one curve on the board: a method at several thresholds or prices."""
     seeds: list[int] | None = Field(default=None, min_length=1)
     """Root seeds instead of the suite's: more of them for a router that draws."""
+    tasks: list[str] | None = Field(default=None, min_length=1)
+    """Names of the tasks that it plays, if not all: for one that was trained on a task."""
 
     @model_validator(mode="before")
     @classmethod
@@ -84,12 +86,24 @@ class Suite(Strict):
     router_timeout: float = Field(default=60.0, gt=0)
     """Seconds a router may spend on a step without waiting for a model."""
 
+    def routers_of(self, task: str) -> list[RouterEntry]:
+        """The routers that play a task."""
+        return [entry for entry in self.routers if entry.tasks is None or task in entry.tasks]
+
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        names = [entry.name for entry in self.routers]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two routers share the label '{name}': give each its own 'label'")
+        tasks = [entry.task for entry in self.tasks]
+        for task in tasks:
+            names = [entry.name for entry in self.routers_of(task)]
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"two routers share the label '{name}': give each its own 'label'")
+        for entry in self.routers:
+            for task in entry.tasks or []:
+                if task not in tasks:
+                    raise ValueError(
+                        f"router '{entry.name}' is to play task '{task}': the suite has {', '.join(tasks)}"
+                    )
         for seeds in (self.seeds, *(entry.seeds or [] for entry in self.routers)):
             if len(set(seeds)) < len(seeds):
                 raise ValueError(f"seeds {seeds} repeat one: list each once")

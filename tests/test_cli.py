@@ -138,6 +138,27 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert traces(tmp_path / "runs") == traces(finished / "runs")
 
 
+def test_a_router_of_one_task_plays_that_one(tmp_path: Path, tiny_pool: Path) -> None:
+    tasks = [
+        {"task": "alfworld-gen", "split": "test", "limit": 1, "args": {"step_cap": 2}},
+        {"task": "webshop-gen", "split": "test", "limit": 1, "args": {"step_cap": 2}},
+    ]
+    routers = [
+        {"router": "always-low"},
+        {"router": "first-k", "label": "mine", "args": {"k": 1}, "tasks": ["alfworld-gen"]},
+        {"router": "first-k", "label": "mine", "args": {"k": 2}, "tasks": ["webshop-gen"]},
+    ]
+    write_suite(tmp_path, tiny_pool, tasks=tasks, routers=routers)
+    mixroute("run", "suite.yaml", "--out", "runs", cwd=tmp_path)
+    played = [(one.task, one.label, one.config["router_args"]) for one in map(read_meta, find_runs(tmp_path / "runs"))]
+    assert sorted(played, key=str) == [
+        ("alfworld-gen", "always-low", {}),
+        ("alfworld-gen", "mine", {"k": 1}),
+        ("webshop-gen", "always-low", {}),
+        ("webshop-gen", "mine", {"k": 2}),
+    ]
+
+
 def test_a_second_process_on_the_same_folder_is_refused(tmp_path: Path, tiny_pool: Path) -> None:
     write_suite(tmp_path, tiny_pool)
     first = start("run", "suite.yaml", "--out", "runs", cwd=tmp_path)
@@ -164,6 +185,10 @@ def with_task(**changes: object) -> dict[str, Any]:
         ({"rooters": []}, "suite.yaml: unknown key 'rooters': did you mean 'routers'?"),
         ({"routers": ["allways-low"]}, "unknown router 'allways-low': did you mean 'always-low'?"),
         ({"routers": ["stuck", "stuck"]}, "two routers share the label 'stuck'"),
+        (
+            {"routers": [{"router": "stuck", "tasks": ["webshop"]}]},
+            "router 'stuck' is to play task 'webshop': the suite has alfworld-gen",
+        ),
         ({"pool": "smolm2"}, "unknown pool 'smolm2': did you mean 'smollm2'?"),
         ({"mode": "fast"}, "suite.yaml: key 'mode' = 'fast'"),
         (with_task(task="alfwrld"), "unknown task 'alfwrld': did you mean 'alfworld'?"),

@@ -79,7 +79,7 @@ def _train(
     else:
         network, _, _ = load_checkpoint(start)
         with torch.no_grad():
-            network.head.bias -= math.log(recipe.grpo.threshold / (1 - recipe.grpo.threshold))
+            network.head.bias.sub_(math.log(recipe.grpo.threshold / (1 - recipe.grpo.threshold)))
     policy = Grpo(network, recipe.grpo, price)
     working = target.with_name(f".{target.name}")
     played = [
