@@ -61,8 +61,14 @@ def run(
     seed: Annotated[list[int] | None, typer.Option(help="Root seed instead of the suite's; may be repeated.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Episodes at once.")] = None,
     reuse: Annotated[bool, typer.Option(help="Take greedy answers that were computed before from the cache.")] = True,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what it will take, and play nothing.")] = False,
+    card: Annotated[Path | None, typer.Option("--card", help="Plan seconds by this speed card.")] = None,
+    prices: Annotated[Path | None, typer.Option("--prices", help="Plan dollars by this table (docs/cost.md).")] = None,
 ) -> None:
     """Play a suite. The same command again plays only what is missing."""
+    from harness.plan.plan import plan_suite, settle
+    from harness.plan.show import print_plan, print_settled
+    from harness.plan.usage import Prices, load_prices
     from harness.run import SuiteRunner
 
     chosen = suite.load_suite(suite_name)
@@ -76,11 +82,20 @@ def run(
     if concurrency:
         changes["concurrency"] = concurrency
     folder = to or Path("runs") / chosen.name
+    chosen = chosen.model_copy(update=changes)
+    if plan:
+        rates = None if card is None else open_rates(card, chosen.concurrency)
+        table = Prices() if prices is None else load_prices(prices)
+        print_plan(plan_suite(chosen, folder, (Path("runs"), Path("results/entries")), rates, table), out)
+        return
     try:
-        SuiteRunner(chosen.model_copy(update=changes), folder, err, reuse=reuse).run()
+        SuiteRunner(chosen, folder, err, reuse=reuse).run()
     except KeyboardInterrupt:
         err.print("interrupted: finished episodes are kept; the same command goes on from here")
         raise typer.Exit(130) from None
+    settled = settle(folder)
+    if settled is not None:
+        print_settled(settled, out)
     out.print(f"runs are in {folder}; next: mixroute board {folder}", highlight=False, markup=False)
 
 
