@@ -19,6 +19,7 @@ from rich.table import Table
 from harness import pool, registry, suite
 from harness.cache import cache_folder
 from harness.config import shipped_names
+from harness.doctor.commands import doctor
 from harness.errors import MixrouteError
 from harness.quantization.commands import quantize, twins
 from harness.speed.commands import At, Card, calibrate
@@ -241,7 +242,7 @@ def data(
     out.print(str(source.prepare_data(to or cache_folder(task))), highlight=False, markup=False)
 
 
-for command in (calibrate, quantize, twins):
+for command in (calibrate, doctor, quantize, twins):
     app.command()(command)
 
 

@@ -27,7 +27,8 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prefill: float
     """Seconds a prompt token."""
     decode: float
-    """Seconds a decoded token; the time of the first calls, which wrote one token, is taken off."""
+    """Seconds a decoded token; the time of the first calls, which wrote one token, is taken off. On a machine that is
+    busy with something else that may leave less than nothing: it is kept, and its median is not charged."""
     prefill_joules: float | None
     decode_joules: float | None
 

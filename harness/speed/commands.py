@@ -74,16 +74,19 @@ def numbers(option: str, text: str) -> list[int]:
 
 def cells_table(cells: list[Cell]) -> Table:
     """Milliseconds a token, with the deviation over repeats; millijoules where they were measured."""
+    phases = {"read": "prefill", "written": "decode"}
+    energy = all(cell.joules("decode") is not None for cell in cells)
     table = Table(title="milliseconds of the device a token, median ± deviation", title_justify="left")
-    for name in ("model", "at once", "prompt", "read", "written", "mJ read", "mJ written"):
+    for name in ("model", "at once", "prompt", *phases, *(f"mJ {name}" for name in phases if energy)):
         table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
     for cell in cells:
-        shown = []
-        for phase in ("prefill", "decode"):
-            seconds, spread = cell.seconds(phase)
-            shown.append(f"{1e3 * seconds:.3f} ± {1e3 * spread:.3f}")
-        for phase in ("prefill", "decode"):
-            joules = cell.joules(phase)
-            shown.append("" if joules is None else f"{1e3 * joules:.2f}")
-        table.add_row(cell.model, str(cell.concurrency), str(cell.samples[0].prompt_tokens), *shown)
+        seconds = [cell.seconds(phase) for phase in phases.values()]
+        joules = [cell.joules(phase) or 0.0 for phase in phases.values() if energy]
+        table.add_row(
+            cell.model,
+            str(cell.concurrency),
+            str(cell.samples[0].prompt_tokens),
+            *(f"{1e3 * median:.3f} ± {1e3 * spread:.3f}" for median, spread in seconds),
+            *(f"{1e3 * value:.2f}" for value in joules),
+        )
     return table

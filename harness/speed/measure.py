@@ -170,9 +170,9 @@ def _sample(
         prompt_tokens=round(first.prompt_tokens / concurrency),
         decoded_tokens=decoded,
         prefill=first.seconds / first.prompt_tokens,
-        decode=max(0.0, whole.seconds - reading) / decoded,
+        decode=(whole.seconds - reading) / decoded,
         prefill_joules=(first.joules or 0.0) / first.prompt_tokens if used else None,
-        decode_joules=max(0.0, (whole.joules or 0.0) - (first.joules or 0.0)) / decoded if used else None,
+        decode_joules=((whole.joules or 0.0) - (first.joules or 0.0)) / decoded if used else None,
     )
 
 

@@ -135,7 +135,12 @@ def _curve(card: SpeedCard, model: str, concurrency: float, source: str) -> _Cur
 
     def between(length: int, phase: str) -> float:
         ends = [card.cell(model, one, length) for one in (below, above)]
-        one, other = (max(1e-12, cell.seconds(phase)[0]) for cell in ends if cell is not None)
+        one, other = (cell.seconds(phase)[0] for cell in ends if cell is not None)
+        if min(one, other) <= 0:
+            raise MixrouteError(
+                f"{source}: {phase} of model '{model}' at {below} to {above} x {length} tokens drowned in noise: "
+                "calibrate on a machine that does nothing else, or with a larger --decode"
+            )
         return exp((1 - weight) * log(one) + weight * log(other))
 
     met = [card.cell(model, below, length) for length in lengths]

@@ -41,7 +41,6 @@ def test_every_model_is_timed_everywhere(pool_file: Path) -> None:
             assert abs(sample.prompt_tokens - cell.length) <= 8
             assert sample.decoded_tokens == 4 * cell.concurrency
             assert sample.prefill > 0
-            assert sample.decode >= 0
     assert card.models["low"]["bits"] < card.models["high"]["bits"]
     assert card.models["high"]["random"]
     assert card.energy.startswith("not measured") or card.cells[0].joules("decode") is not None
@@ -64,8 +63,9 @@ def test_it_goes_on_where_it_was_stopped_with_the_same_models_only(pool_file: Pa
 
 
 def test_what_it_cannot_do_is_said(tmp_path: Path) -> None:
+    (tmp_path / "pool.yaml").write_text("{schema: 1, name: bare, models: {high: {weights: some/model}}}")
     with pytest.raises(MixrouteError, match="model 'high' has no 'shape'"):
-        with_random_weights(load_pool("smollm2"))
+        with_random_weights(load_pool(str(tmp_path / "pool.yaml")))
     assert "1,x" in mixroute("calibrate", "smollm2", "--concurrency", "1,x", cwd=tmp_path, code=2).stderr
     (tmp_path / "card.json").write_text("{}")
     with pytest.raises(MixrouteError, match="no speed card"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from harness import MixrouteError
 from harness.speed.card import save_speed_card
@@ -65,6 +66,15 @@ def test_a_concurrency_that_was_not_reached_is_refused() -> None:
         Rates(speed_card(), 16, "card")
     with pytest.raises(MixrouteError, match="no model 'third': it has high, low"):
         seconds(1, call(10, model="third"))
+
+
+def test_what_drowned_in_noise_is_not_charged() -> None:
+    card = speed_card()
+    noisy = structs.replace(card.cells[0].samples[0], decode=-0.1)
+    cells = [structs.replace(card.cells[0], samples=[noisy]), *card.cells[1:]]
+    with pytest.raises(MixrouteError, match="decode of model 'high' at 1 to 1 x 10 tokens drowned in noise"):
+        Rates(structs.replace(card, cells=cells), 1, "card")
+    Rates(structs.replace(card, cells=cells), 4, "card")
 
 
 def test_it_says_what_was_stretched() -> None:
