@@ -22,7 +22,7 @@ from harness.config import shipped_names
 from harness.doctor.commands import doctor
 from harness.errors import MixrouteError
 from harness.quantization.commands import quantize, twins
-from harness.speed.commands import At, Card, calibrate
+from harness.speed.commands import At, Card, calibrate, switches
 from harness.speed.rates import open_rates
 from harness.trace import find_runs, write_atomically
 
@@ -242,7 +242,7 @@ def data(
     out.print(str(source.prepare_data(to or cache_folder(task))), highlight=False, markup=False)
 
 
-for command in (calibrate, doctor, quantize, twins):
+for command in (switches, calibrate, doctor, quantize, twins):
     app.command()(command)
 
 
