@@ -124,24 +124,27 @@ def print_switches(found: list[Switches], console: Console) -> None:
         title = f"{task}, {split}: an episode's mean" + ("; seconds less those of high alone" if timed else "")
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
         table.add_column("router", overflow="fold")
-        for name in ("episodes", "switches", "read", "at switches", "again", "each spared", *_TIMED * timed):
+        for name in ("switches", *(_TIMED if timed else _COUNTED)):
             table.add_column(name, justify="right")
         for one in rows:
-            counts = (one.switches, one.read, one.read_at_switches, one.again)
-            share = f" ({one.again / one.read:.0%})" if one.read else ""
-            seconds = (one.reading, one.writing, one.net, one.high_alone) if timed else ()
-            shown = [f"{value:+.2f}" for value in seconds[:-1] if value is not None]
-            shown += [f"{value:.2f}" for value in seconds[-1:] if value is not None]
-            table.add_row(
-                one.label,
-                str(one.episodes),
-                f"{counts[0]:.1f}",
-                *(f"{value:.0f}" for value in counts[1:3]),
-                f"{counts[3]:.0f}{share}",
-                "" if one.again_each is None else f"{one.again_each:.1f}",
-                *shown,
-            )
+            table.add_row(one.label, f"{one.switches:.1f}", *(_times(one) if timed else _counts(one)))
         console.print(table)
 
 
-_TIMED = ("reading", "writing", "net", "high alone")
+_COUNTED = ("episodes", "read", "at switches", "again", "each spared")
+_TIMED = ("each spared", "reading", "writing", "net", "high alone")
+
+
+def _counts(one: Switches) -> list[str]:
+    share = f" ({one.again / one.read:.0%})" if one.read else ""
+    tokens = (f"{one.read:.0f}", f"{one.read_at_switches:.0f}", f"{one.again:.0f}{share}")
+    return [str(one.episodes), *tokens, _each(one)]
+
+
+def _times(one: Switches) -> list[str]:
+    less = [f"{value:+.2f}" for value in (one.reading, one.writing, one.net) if value is not None]
+    return [_each(one), *less, f"{one.high_alone:.2f}"]
+
+
+def _each(one: Switches) -> str:
+    return "" if one.again_each is None else f"{one.again_each:.1f}"

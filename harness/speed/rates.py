@@ -87,7 +87,7 @@ class Rates:
         how = "interpolated between measured concurrencies" if self._between else "measured"
         text = (
             f"seconds are not the runs' own but of speed card {self._source} (pool {self._card.pool}{drawn}, "
-            f"{machine}), at concurrency {self._concurrency:g} ({how})"
+            f"mode {self._card.mode}, {machine}), at concurrency {self._concurrency:g} ({how})"
         )
         if self._calls:
             text += (

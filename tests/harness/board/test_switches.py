@@ -68,8 +68,9 @@ def test_the_command_prints_both(tmp_path: Path) -> None:
     write(tmp_path / "runs/turns", "turns", "hlhl")
     save_speed_card(tmp_path / "card.json", speed_card())
     shown = mixroute("switches", "runs", "--card", "card.json", "--at", "1", cwd=tmp_path).stdout
-    assert "60 (43%)" in shown
     assert "speed card card.json" in shown
+    assert "high alone" in shown
+    assert "60 (43%)" in mixroute("switches", "runs", cwd=tmp_path).stdout
 
 
 def test_a_pool_without_high_has_nothing_to_compare_with(tmp_path: Path) -> None:
