@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS ?= runs/default
 
-.PHONY: bench test lint setup alfworld-env inspect-env vllm-env test-vllm benchmark browser
+.PHONY: bench test lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark browser
 
 bench: $(READY) ## Play the default suite, then compute and print the board.
 	$(BIN)/mixroute run default --out $(RUNS)
@@ -58,3 +58,16 @@ vllm-env: .venv-vllm/.ready ## Install vLLM's CPU build, with mixroute beside it
 
 test-vllm: .venv-vllm/.ready ## What every backend promises, asked of vLLM's engine and of its server.
 	VLLM_LOGGING_LEVEL=ERROR .venv-vllm/bin/python -m pytest tests/harness/backends/test_contract.py
+
+benchmark-vllm: .venv-vllm/.ready ## The engine over vLLM against vLLM alone, and transformers against vLLM.
+	VLLM_LOGGING_LEVEL=ERROR .venv-vllm/bin/python -m pytest tests/benchmarks/test_backends.py -o addopts= --benchmark-only --benchmark-columns=min,median,stddev,rounds
+
+# There is no wheel of llama.cpp's server: it is compiled, by one process, and serves from an environment of its own.
+llama-env: .venv-llama/.ready ## Compile and install llama.cpp's server (C++ compiler, 10 to 25 minutes).
+.venv-llama/.ready: constraints-llama.txt
+	$(PYTHON) -m venv .venv-llama
+	CMAKE_BUILD_PARALLEL_LEVEL=1 .venv-llama/bin/python -m pip install --quiet --requirement constraints-llama.txt
+	touch $@
+
+test-llama: $(READY) .venv-llama/.ready ## What every backend promises, asked of llama.cpp's server.
+	LLAMA_PYTHON=.venv-llama/bin/python $(BIN)/python -m pytest tests/harness/backends/test_contract.py -k llama

@@ -19,7 +19,11 @@ from rich.table import Table
 from harness import pool, registry, suite
 from harness.cache import cache_folder
 from harness.config import shipped_names
+from harness.doctor.commands import doctor
 from harness.errors import MixrouteError
+from harness.quantization.commands import quantize, twins
+from harness.speed.commands import At, Card, calibrate, switches
+from harness.speed.rates import open_rates
 from harness.trace import find_runs, write_atomically
 
 app = typer.Typer(
@@ -58,8 +62,14 @@ def run(
     seed: Annotated[list[int] | None, typer.Option(help="Root seed instead of the suite's; may be repeated.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Episodes at once.")] = None,
     reuse: Annotated[bool, typer.Option(help="Take greedy answers that were computed before from the cache.")] = True,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what it will take, and play nothing.")] = False,
+    card: Annotated[Path | None, typer.Option("--card", help="Plan seconds by this speed card.")] = None,
+    prices: Annotated[Path | None, typer.Option("--prices", help="Plan dollars by this table (docs/cost.md).")] = None,
 ) -> None:
     """Play a suite. The same command again plays only what is missing."""
+    from harness.plan.plan import plan_suite, settle
+    from harness.plan.show import print_plan, print_settled
+    from harness.plan.usage import Prices, load_prices
     from harness.run import SuiteRunner
 
     chosen = suite.load_suite(suite_name)
@@ -73,11 +83,20 @@ def run(
     if concurrency:
         changes["concurrency"] = concurrency
     folder = to or Path("runs") / chosen.name
+    chosen = chosen.model_copy(update=changes)
+    if plan:
+        rates = None if card is None else open_rates(card, chosen.concurrency)
+        table = Prices() if prices is None else load_prices(prices)
+        print_plan(plan_suite(chosen, folder, (Path("runs"), Path("results/entries")), rates, table), out)
+        return
     try:
-        SuiteRunner(chosen.model_copy(update=changes), folder, err, reuse=reuse).run()
+        SuiteRunner(chosen, folder, err, reuse=reuse).run()
     except KeyboardInterrupt:
         err.print("interrupted: finished episodes are kept; the same command goes on from here")
         raise typer.Exit(130) from None
+    settled = settle(folder)
+    if settled is not None:
+        print_settled(settled, out)
     out.print(f"runs are in {folder}; next: mixroute board {folder}", highlight=False, markup=False)
 
 
@@ -88,12 +107,14 @@ def board(
         Path | None, typer.Option("--out", help="Where the board is written; RUNS/board if not given.")
     ] = None,
     traces: Annotated[bool, typer.Option("--traces", help="Also write the episodes, for the page's viewer.")] = False,
+    card: Card = None,
+    at: At = None,
 ) -> None:
     """Compute the leaderboard from traces and write it as a page, Markdown, CSV, JSON, LaTeX and PNG."""
     from harness.board import print_board, write_board
 
     folder = to or runs / "board"
-    print_board(write_board(find_runs(runs), folder, traces=traces), out)
+    print_board(write_board(find_runs(runs), folder, traces=traces, rates=open_rates(card, at)), out)
     out.print(f"written to {folder}", highlight=False, markup=False)
 
 
@@ -102,11 +123,16 @@ def compare(
     runs: Runs,
     first: Annotated[str, typer.Argument(help="Label of a router, as on the board.")],
     second: Annotated[str, typer.Argument(help="Label of another.")],
+    card: Card = None,
+    at: At = None,
 ) -> None:
     """Compare two routers on the same episodes: difference, interval, permutation test."""
     from harness.board.compare import compare_routers, print_comparison
 
-    print_comparison(compare_routers(find_runs(runs), first, second), first, second, out)
+    rates = open_rates(card, at)
+    print_comparison(compare_routers(find_runs(runs), first, second, rates), first, second, out)
+    if rates is not None:
+        out.print(rates.said(), style="dim", highlight=False, markup=False)
 
 
 @app.command()
@@ -193,40 +219,6 @@ def train_average(
     out.print(f"weights and card are in {average(adapters, to)}", highlight=False, markup=False)
 
 
-@app.command()
-def quantize(
-    pool_name: Annotated[str, typer.Argument(metavar="POOL", help="Name of a shipped pool, or a .yaml file.")],
-    recipe: Annotated[str, typer.Option(help="Recipe whose lessons are the calibration prompts.")],
-    to: Annotated[Path, typer.Option("--out", help="Folder of the twins and of their pool file.")],
-    model: Annotated[str, typer.Option(help="Model to quantize.")] = "high",
-    scheme: Annotated[list[str] | None, typer.Option(help="May be repeated; all if not given.")] = None,
-) -> None:
-    """Make quantized twins of a model: AWQ, GPTQ and round-to-nearest, in the compressed-tensors format."""
-    from harness.quantization.quantize import quantize
-    from harness.quantization.schemes import SCHEMES
-    from harness.training.recipe import load_recipe
-
-    made = quantize(pool_name, model, scheme or list(SCHEMES), load_recipe(recipe), to)
-    out.print(f"next: mixroute twins {made} --recipe {recipe} --out {to}", highlight=False, markup=False)
-
-
-@app.command()
-def twins(
-    pool_name: Annotated[str, typer.Argument(metavar="POOL", help="Name of a shipped pool, or a .yaml file.")],
-    recipe: Annotated[str, typer.Option(help="Recipe whose dev games are played.")],
-    to: Annotated[Path, typer.Option("--out", help="Folder of the table.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="Play so many instances of each dev task.")] = None,
-) -> None:
-    """Compare the models of a pool with its high one: bits, KL, flipped actions, success."""
-    from harness.quantization.compare import compare, markdown
-    from harness.training.recipe import load_recipe
-
-    tasks = load_recipe(recipe).dev
-    if limit:
-        tasks = [task.model_copy(update={"limit": limit}) for task in tasks]
-    out.print(markdown(compare(pool_name, tasks, to)), highlight=False, markup=False)
-
-
 @app.command("list")
 def list_() -> None:
     """List routers, tasks, backends, pools and suites."""
@@ -248,6 +240,10 @@ def data(
     if not isinstance(source, DataSource):
         raise MixrouteError(f"task '{task}' has no data to fetch")
     out.print(str(source.prepare_data(to or cache_folder(task))), highlight=False, markup=False)
+
+
+for command in (switches, calibrate, doctor, quantize, twins):
+    app.command()(command)
 
 
 def _print_names(title: str, rows: list[tuple[str, str]]) -> None:

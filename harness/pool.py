@@ -1,23 +1,29 @@
 """Pools: the models that a router may choose from, as YAML.
 
 A model's ``weights`` are a Hugging Face id, a local folder (relative to the pool file), or a member of a registry
-package that is read as data. ``options`` belong to the backend, which checks them.
+package that is read as data; ``random`` stands for weights that are drawn for the model's ``shape``, to be timed.
+``options`` belong to the backend, which checks them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness import registry
 from harness.config import Strict, find_file, load_yaml
 from harness.contracts import Backend
+from harness.errors import MixrouteError
 
 SHIPPED = Path(__file__).parent / "pools"
+SHAPES = SHIPPED / "shapes"
+
+RANDOM = "random"
+"""Weights of a model that has none: drawn, for its shape."""
 
 
 class PackageWeights(Strict):
@@ -36,7 +42,16 @@ class ModelSpec(Strict):
     weights: str | PackageWeights
     adapter: str | None = None
     """Folder of a LoRA adapter (relative to the pool file), merged into the weights before anything else."""
+    shape: str | None = None
+    """What the model is without its weights: a configuration as of Hugging Face, the name of a shipped one or a .json
+    file (relative to the pool file). Memory is estimated from it, and ``weights: random`` are drawn for it."""
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_a_shape(self) -> Self:
+        if self.weights == RANDOM and self.shape is None:
+            raise ValueError("random weights need a 'shape': name one of harness/pools/shapes, or a .json file")
+        return self
 
 
 class Pool(Strict):
@@ -63,8 +78,18 @@ def load_pool(name: str) -> Pool:
             changes["weights"] = str(path.parent / spec.weights)
         if spec.adapter is not None:
             changes["adapter"] = str(path.parent / spec.adapter)
+        if spec.shape is not None:
+            changes["shape"] = str(_shape_file(spec.shape, path))
         resolved[key] = spec.model_copy(update=changes)
     return pool.model_copy(update={"models": resolved})
+
+
+def _shape_file(name: str, pool_file: Path) -> Path:
+    path = pool_file.parent / name if name.endswith(".json") else SHAPES / f"{name}.json"
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in SHAPES.glob("*.json")))
+        raise MixrouteError(f"{pool_file}: shape '{name}' is no file: name one of {shipped}, or a .json file")
+    return path
 
 
 def save_pool(path: Path, name: str, description: str, models: Mapping[str, ModelSpec]) -> Path:
@@ -76,6 +101,8 @@ def save_pool(path: Path, name: str, description: str, models: Mapping[str, Mode
             absolute["weights"] = str(Path(spec.weights).resolve())
         if spec.adapter is not None:
             absolute["adapter"] = str(Path(spec.adapter).resolve())
+        if spec.shape is not None:
+            absolute["shape"] = str(Path(spec.shape).resolve())
         specs[key] = spec.model_copy(update=absolute).model_dump(exclude_defaults=True)
     content = {"schema": 1, "name": name, "description": description, "models": specs}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,5 +116,9 @@ def open_backend(name: str, spec: ModelSpec, *, deterministic: bool) -> Backend:
     Raises:
         MixrouteError: unknown backend or option, or weights that cannot be read.
     """
+    if spec.weights == RANDOM and spec.backend == "transformers":
+        from harness.shapes.drawn import drawn_checkpoint
+
+        spec = spec.model_copy(update={"weights": str(drawn_checkpoint(str(spec.shape)))})
     backend: Backend = registry.backends.get(spec.backend)(name, spec, deterministic=deterministic)
     return backend

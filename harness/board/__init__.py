@@ -10,14 +10,15 @@ from harness.board.plot import accuracy_cost_png
 from harness.board.render import print_board, to_csv, to_json, to_latex, to_markdown
 from harness.board.rows import Row
 from harness.board.table import Board, build_board
+from harness.speed.rates import Rates
 from harness.trace import write_atomically
 
 __all__ = ["Board", "Row", "build_board", "print_board", "write_board"]
 
 
-def write_board(folders: Iterable[Path], out: Path, *, traces: bool = False) -> Board:
+def write_board(folders: Iterable[Path], out: Path, *, traces: bool = False, rates: Rates | None = None) -> Board:
     """Compute the board of run and entry folders and write ``board.{json,md,csv,tex}``, ``accuracy_cost.png`` and the
-    page ``index.html``; with ``traces`` the episodes too, for the page's viewer.
+    page ``index.html``; with ``traces`` the episodes too, for the page's viewer; with ``rates`` their seconds.
 
     Each file is replaced whole, and none is touched unless the whole board could be computed and rendered.
 
@@ -25,7 +26,7 @@ def write_board(folders: Iterable[Path], out: Path, *, traces: bool = False) -> 
         MixrouteError: as ``build_board``.
     """
     folders = list(folders)
-    board = build_board(folders)
+    board = build_board(folders, rates)
     traced = folders if traces else []
     files = {
         "board.json": to_json(board),

@@ -14,9 +14,12 @@ from harness.errors import MixrouteError
 from harness.metrics import Difference, paired_difference, required_instances
 from harness.metrics.comparison import Key
 from harness.metrics.statistics import Estimate
+from harness.speed.rates import Rates
 
 GAP = 0.05
 """The difference for which the number of instances is told: five points."""
+
+GPU_SECONDS = "gpu_seconds"
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -25,7 +28,7 @@ class Comparison(msgspec.Struct, frozen=True):
     task: str
     split: str
     figure: str
-    """``success``, ``score`` or ``high_share``."""
+    """``success``, ``score``, ``high_share``, or ``gpu_seconds`` (an episode), for which a speed card is needed."""
     first: float
     second: float
     difference: Difference
@@ -37,22 +40,25 @@ _FIGURES: dict[str, Callable[[Played], float]] = {
     "success": lambda played: float(played.success),
     "score": lambda played: played.score,
     "high_share": lambda played: played.high / max(1, played.steps),
+    GPU_SECONDS: lambda played: played.cost.seconds or 0.0,
 }
 
 
-def compare_routers(folders: Iterable[Path], first: str, second: str) -> list[Comparison]:
+def compare_routers(folders: Iterable[Path], first: str, second: str, rates: Rates | None = None) -> list[Comparison]:
     """Compare the runs labelled ``first`` with those labelled ``second``, in every group that has both.
+
+    ``rates`` say what their calls take.
 
     Raises:
         MixrouteError: a folder cannot be read, or no group has both.
     """
-    runs = [read_run(folder) for folder in folders]
+    runs = [read_run(folder, rates) for folder in folders]
     found = []
     for group in sorted({run.meta.group for run in runs}):
         here = [run for run in runs if run.meta.group == group]
         ours, theirs = ([run for run in here if run.meta.label == name] for name in (first, second))
         if ours and theirs:
-            found += [_compare(name, ours, theirs) for name in _FIGURES]
+            found += [_compare(name, ours, theirs) for name in _FIGURES if rates or name != GPU_SECONDS]
     if not found:
         labels = sorted({run.meta.label for run in runs})
         raise MixrouteError(f"no group of runs has both '{first}' and '{second}'; there are: {', '.join(labels)}")
@@ -68,7 +74,7 @@ def _compare(figure: str, ours: Sequence[Run], theirs: Sequence[Run]) -> Compari
         first=sum(one.values()) / max(1, len(one)),
         second=sum(two.values()) / max(1, len(two)),
         difference=paired_difference(one, two),
-        instances_for_gap=required_instances(one, two, GAP),
+        instances_for_gap=None if figure == GPU_SECONDS else required_instances(one, two, GAP),
     )
 
 
@@ -82,12 +88,12 @@ def print_comparison(found: Sequence[Comparison], first: str, second: str, conso
     for name in ("task", "figure", "first", "second", "difference [95%]", "p", "pairs", "instances for 5 points"):
         table.add_column(name, justify="left" if name in ("task", "figure") else "right")
     for one in found:
+        in_seconds = one.figure == GPU_SECONDS
         table.add_row(
             f"{one.task}/{one.split}",
             one.figure.replace("_", " "),
-            f"{100 * one.first:.1f}%",
-            f"{100 * one.second:.1f}%",
-            _shown(one.difference.difference),
+            *(f"{value:.3f}" if in_seconds else f"{100 * value:.1f}%" for value in (one.first, one.second)),
+            _shown(one.difference.difference, *((1, 3) if in_seconds else (100, 1))),
             "" if one.difference.p is None else f"{one.difference.p:.4f}",
             str(one.difference.pairs),
             "" if one.instances_for_gap is None else str(one.instances_for_gap),
@@ -95,12 +101,12 @@ def print_comparison(found: Sequence[Comparison], first: str, second: str, conso
     console.print(table)
 
 
-def _shown(estimate: Estimate) -> str:
+def _shown(estimate: Estimate, scale: float, digits: int) -> str:
     if estimate.mean is None:
         return ""
     interval = (
         ""
         if estimate.low is None or estimate.high is None
-        else (f" [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]")
+        else (f" [{scale * estimate.low:+.{digits}f}, {scale * estimate.high:+.{digits}f}]")
     )
-    return f"{100 * estimate.mean:+.1f}{interval}"
+    return f"{scale * estimate.mean:+.{digits}f}{interval}"

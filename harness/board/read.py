@@ -11,6 +11,7 @@ import msgspec
 from harness.data import HIGH, ModelCard
 from harness.errors import MixrouteError
 from harness.ledger import Cost, episode_cost
+from harness.speed.rates import Rates
 from harness.trace import (
     EPISODES,
     RUN,
@@ -55,8 +56,8 @@ class Run:
     played: tuple[Played, ...]
 
 
-def read_run(folder: Path) -> Run:
-    """Read a run folder through ``harness.trace``.
+def read_run(folder: Path, rates: Rates | None = None) -> Run:
+    """Read a run folder through ``harness.trace``; seconds are those that were measured, or what ``rates`` say.
 
     Raises:
         MixrouteError: a file is missing or corrupt, or its lines contradict ``run.json``; the message names the file.
@@ -84,7 +85,7 @@ def read_run(folder: Path) -> Run:
             raise MixrouteError(
                 f"{folder / EPISODES} holds instance {episode.instance!r} twice: delete one of the lines"
             )
-        played[episode.instance] = episode_numbers(folder, episode, cards, timings.get(episode.instance))
+        played[episode.instance] = episode_numbers(folder, episode, cards, timings.get(episode.instance), rates)
     return Run(folder, meta, tuple(played[instance] for instance in sorted(played)))
 
 
@@ -121,7 +122,11 @@ def _check(folder: Path, meta: RunMeta, episode: Episode, planned: frozenset[str
 
 
 def episode_numbers(
-    folder: Path, episode: Episode, cards: Mapping[str, ModelCard], timing: EpisodeTiming | None
+    folder: Path,
+    episode: Episode,
+    cards: Mapping[str, ModelCard],
+    timing: EpisodeTiming | None,
+    rates: Rates | None = None,
 ) -> Played:
     """Reduce an episode to its numbers.
 
@@ -136,7 +141,7 @@ def episode_numbers(
                 f"restore the file, or delete it to do without measured seconds"
             )
     try:
-        cost = episode_cost(episode, cards, timing)
+        cost = episode_cost(episode, cards, timing, rates)
     except KeyError as missing:
         raise MixrouteError(
             f"{folder / EPISODES}: instance {episode.instance!r} calls the model {missing}, which has no card under "
@@ -154,7 +159,7 @@ def episode_numbers(
         invalid=sum(step.valid is False for step in episode.steps),
         judged=sum(step.valid is not None for step in episode.steps),
         high=sum(step.model == HIGH for step in episode.steps),
-        cost=cost if timing is not None else Cost(cost.weight_bytes, cost.flops, None),
+        cost=cost if timing or rates else Cost(cost.weight_bytes, cost.flops, None),
         tokens=tokens_by_model([episode]),
     )
 

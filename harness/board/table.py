@@ -15,6 +15,7 @@ from harness.board.rows import Pile, Row, held_equal, make_row
 from harness.board.significance import Contestant, compare_section
 from harness.errors import MixrouteError
 from harness.metrics import pareto_front
+from harness.speed.rates import Rates
 from harness.trace import EPISODES, RUN, RunMeta, content_hash
 
 REFERENCE = "always-high"
@@ -40,17 +41,21 @@ class Board:
         return [curve for curve in self.curves if curve.group == section[0].group]
 
 
-def build_board(folders: Iterable[Path]) -> Board:
+def build_board(folders: Iterable[Path], rates: Rates | None = None) -> Board:
     """Compute the board of run and entry folders; the result does not depend on their order.
 
     Runs of one group that differ only in their seed become one row. An episode that ended in an error is a failure. A
     run that has not played all its instances appears with a note, and stays off the Pareto front.
 
+    Args:
+        folders: Of the runs.
+        rates: What calls take, instead of the seconds that were measured; said in a note.
+
     Raises:
         MixrouteError: no folders, a folder without a readable run, or runs that contradict each other (the same episode
             twice, or one group with two protocols). The message names the file and the mend.
     """
-    runs = [read_run(folder) for folder in sorted({folder.resolve() for folder in folders})]
+    runs = [read_run(folder, rates) for folder in sorted({folder.resolve() for folder in folders})]
     if not runs:
         raise MixrouteError("no run folders to build a board from: run a suite first, or check the results folder")
     sections: defaultdict[tuple[str, str, str, str], list[Run]] = defaultdict(list)
@@ -60,7 +65,7 @@ def build_board(folders: Iterable[Path]) -> Board:
     curves: list[Curve] = []
     for key in sorted(sections):
         measured, found = _measured(key, _section(sections[key]))
-        rows += measured
+        rows += measured if rates is None else [_with_note(row, rates.said()) for row in measured]
         curves += found
     return Board(tuple(rows), tuple(curves))
 
@@ -146,9 +151,11 @@ def _pile(runs: Sequence[Run]) -> Pile:
 def _with_namesakes(rows: Sequence[Row]) -> list[Row]:
     labels = [row.label for row in rows]
     note = "another row of this section has the same label but another router or configuration"
-    return [
-        msgspec.structs.replace(row, notes=[*row.notes, note]) if labels.count(row.label) > 1 else row for row in rows
-    ]
+    return [_with_note(row, note) if labels.count(row.label) > 1 else row for row in rows]
+
+
+def _with_note(row: Row, note: str) -> Row:
+    return msgspec.structs.replace(row, notes=[*row.notes, note])
 
 
 def front_cost(row: Row, section: Sequence[Row]) -> float | None:

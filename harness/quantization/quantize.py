@@ -63,9 +63,15 @@ def quantize(pool: str, model: str, schemes: Sequence[str], recipe: AgentRecipe,
             write_card(made, facts, trained_on(spec))
             made.replace(folder / name)
     twins = sorted(path.parent for path in folder.glob("*/config.json"))
-    models = {"high": spec} | {twin.name: ModelSpec(weights=str(twin), options=spec.options) for twin in twins}
+    models = {"high": spec} | {twin.name: _twin(spec, twin) for twin in twins}
     title = f"{load_pool(pool).name}-twins"
     return save_pool(folder / "pool.yaml", title, f"Twins of {pool}, made by 'mixroute quantize'.", models)
+
+
+def _twin(spec: ModelSpec, folder: Path) -> ModelSpec:
+    """Run as its base is, but packed as its own checkpoint says."""
+    options = {key: value for key, value in spec.options.items() if key != "quantization"}
+    return ModelSpec(backend=spec.backend, weights=str(folder), options=options)
 
 
 def _spec(pool: str, model: str) -> ModelSpec:

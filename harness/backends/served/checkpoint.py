@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub import snapshot_download
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from harness.backends.adapters import weights_folder
 from harness.data import ModelCard
 from harness.errors import MixrouteError
-from harness.pool import ModelSpec
+from harness.pool import RANDOM, ModelSpec
 from harness.quantization.rounding import rounded_folder
+from harness.shapes.drawn import drawn_config
+from harness.shapes.size import packing_of, size_of
 
 _FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 
@@ -27,6 +27,8 @@ def checkpoint_folder(spec: ModelSpec, quantization: str) -> Path:
     Raises:
         MixrouteError: they cannot be read or fetched.
     """
+    if spec.weights == RANDOM:
+        return drawn_config(str(spec.shape), quantization)
     found = weights_folder(spec)
     if not Path(found).is_dir():
         try:
@@ -49,10 +51,13 @@ def checkpoint_card(name: str, folder: Path, spec: ModelSpec, run_as: Mapping[st
     Raises:
         MixrouteError: there are no such files.
     """
+    drawn = spec.weights == RANDOM
     files = sorted(folder.glob("*.safetensors"))
-    if not files:
+    if not files and not drawn:
         raise MixrouteError(f"weights of model '{name}': {folder} has no .safetensors file: convert them first")
     digest = hashlib.sha256(repr(sorted(run_as.items())).encode())
+    if drawn:
+        digest.update((folder / "config.json").read_bytes())
     stored = 0
     for file in files:
         with file.open("rb") as content:
@@ -60,11 +65,10 @@ def checkpoint_card(name: str, folder: Path, spec: ModelSpec, run_as: Mapping[st
         with safe_open(file, framework="pt") as tensors:
             for key in tensors.keys():  # noqa: SIM118 - not a mapping
                 stored += tensors.get_tensor(key).nbytes
-    config = AutoConfig.from_pretrained(folder)
-    config.quantization_config = None  # what is counted are the weights that the packed ones stand for
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    size = size_of(str(folder / "config.json"))
+    if drawn:
+        stored = size.weight_bytes(packing_of(str(spec.shape), str(run_as.get("quantization", "none"))))
+    parameters = size.parameters
     return ModelCard(
         model=name,
         parameters=parameters,

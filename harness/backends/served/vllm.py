@@ -30,7 +30,7 @@ from harness.backends.served.shares import BusyClock, token_from_top
 from harness.config import Strict, check
 from harness.data import Completion, ModelCard, Request, Timing
 from harness.errors import EpisodeError, MixrouteError, RunStopped
-from harness.pool import ModelSpec
+from harness.pool import RANDOM, ModelSpec
 
 T = TypeVar("T")
 
@@ -76,6 +76,7 @@ class VllmBackend:
             )
         self._options = options = check(spec.options, VllmOptions, f"options of model '{name}'")
         self._name = name
+        self._load_format = "dummy" if spec.weights == RANDOM else "auto"
         folder = checkpoint_folder(spec, options.quantization)
         run_as = {"backend": "vllm", **options.model_dump(include={"dtype", "quantization", "tensor_parallel"})}
         self._card = checkpoint_card(name, folder, spec, run_as)
@@ -102,6 +103,7 @@ class VllmBackend:
         return AsyncLLM.from_engine_args(
             AsyncEngineArgs(
                 model=folder,
+                load_format=self._load_format,
                 dtype=options.dtype,
                 max_model_len=options.max_model_len,
                 max_num_seqs=options.max_batch,

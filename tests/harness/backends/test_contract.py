@@ -1,7 +1,7 @@
 """What every backend promises, asked of each that runs here, with the weights of pool smollm2.
 
 ``make test-vllm`` runs this where vLLM is installed: its engine in this process, and its server behind backend openai.
-A server of llama.cpp is asked where ``LLAMA_SERVER`` names its program.
+``make test-llama`` asks the server of llama.cpp, whose Python ``LLAMA_PYTHON`` names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -24,14 +23,14 @@ import pytest
 
 from harness import Backend, Completion, EpisodeError, Message, Prompt, Request, Task, open_task
 from harness.backends.adapters import weights_folder
-from harness.backends.weights import package_weights
 from harness.data import Turn
-from harness.pool import ModelSpec, PackageWeights, load_pool, open_backend
+from harness.pool import ModelSpec, load_pool, open_backend
+from tests.harness.backends.gguf_file import tuned_gguf
 
 pytestmark = pytest.mark.model
 
 NO_VLLM = "needs vLLM: make test-vllm"
-NO_LLAMA = "needs a server of llama.cpp: name its program in LLAMA_SERVER"
+NO_LLAMA = "needs the server of llama.cpp: make test-llama"
 
 
 @pytest.fixture(scope="module", params=["transformers", "vllm", "openai-vllm", "openai-llama.cpp"])
@@ -53,13 +52,14 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
         with served(command) as url:
             yield from opened(endpoint(url))
     else:
-        program = os.environ.get("LLAMA_SERVER")
-        if not program:
+        python = os.environ.get("LLAMA_PYTHON")
+        if not python:
             pytest.skip(NO_LLAMA)
-        assert isinstance(spec.weights, PackageWeights)
-        gguf = next(Path(package_weights(spec.weights)).rglob("*.gguf"))
-        with served([program, "--model", str(gguf), "--alias", "smollm2", "--ctx-size", "8192"]) as url:
-            yield from opened(endpoint(url))
+        command = [python, "-m", "llama_cpp.server", "--model", str(tuned_gguf(spec)), "--n_ctx", "8192"]
+        # It gives log-probabilities only if it keeps all logits, and by default leaves one request for the next.
+        command += ["--model_alias", "smollm2", "--logits_all", "true", "--interrupt_requests", "false"]
+        with served(command) as url:  # what it draws from is cut short unless told otherwise
+            yield from opened(endpoint(url, top_k=0, top_p=1.0, min_p=0.0))
 
 
 def opened(spec: ModelSpec) -> Iterator[Backend]:
@@ -68,8 +68,8 @@ def opened(spec: ModelSpec) -> Iterator[Backend]:
     backend.close()
 
 
-def endpoint(url: str) -> ModelSpec:
-    options = {"base_url": url, "parameters": 134_515_008, "weight_bytes": 269_030_016}
+def endpoint(url: str, **extra_body: float) -> ModelSpec:
+    options = {"base_url": url, "extra_body": extra_body, "parameters": 134_515_008, "weight_bytes": 269_030_016}
     return ModelSpec(backend="openai", weights="smollm2", options=options)
 
 
@@ -83,7 +83,7 @@ def served(command: list[str]) -> Iterator[str]:
     try:
         for _ in range(600):
             try:
-                urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+                urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=1).close()
                 break
             except (URLError, OSError):
                 assert process.poll() is None, f"{command[:3]} ended with {process.returncode}"
@@ -180,7 +180,7 @@ def test_many_ask_at_once(backend: Backend, task: Task) -> None:
 
 def test_a_cancelled_call_leaves_it_usable(backend: Backend, task: Task) -> None:
     async def cancel() -> None:
-        call = asyncio.create_task(backend.generate(first(task, 3, max_tokens=512, stop=())))
+        call = asyncio.create_task(backend.generate(first(task, 3, max_tokens=256, stop=())))
         await asyncio.sleep(0.3)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)

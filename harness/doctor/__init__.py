@@ -1,0 +1,1 @@
+"""``mixroute doctor``: what fits this machine, and why the rest does not."""

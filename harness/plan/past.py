@@ -1,0 +1,88 @@
+"""Traces that tell what a run will take: of the same run first, else of what is nearest to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import MixrouteError
+from harness.plan.usage import Usage, usage_of
+from harness.speed.rates import Rates
+from harness.suite import RunConfig
+from harness.trace import RunMeta, find_runs, read_meta
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a run's plan rests on."""
+
+    each: Usage
+    """Of one episode, on average."""
+    said: str
+
+
+class Past:
+    """The runs below some folders.
+
+    Args:
+        roots: Folders of runs or entries; those that hold none are passed over.
+        rates: What calls take, instead of the seconds that were measured.
+    """
+
+    def __init__(self, roots: Iterable[Path], rates: Rates | None) -> None:
+        self._rates = rates
+        self._used: dict[Path, Usage] = {}
+        found: dict[Path, RunMeta] = {}
+        for root in roots:
+            try:
+                folders = find_runs(root, nested=True)
+            except MixrouteError:
+                continue
+            for folder in folders:
+                found.setdefault(folder.resolve(), read_meta(folder))
+        self._runs = found
+
+    def basis(self, config: RunConfig, pool: str) -> Basis | None:
+        """From the nearest runs with this pool and task; None where there are none.
+
+        Args:
+            config: Of the run that is planned.
+            pool: Its name, not its file.
+        """
+        here = {folder: meta for folder, meta in self._runs.items() if (meta.pool, meta.task) == (pool, config.task)}
+        same_router = {folder for folder, meta in here.items() if _router(meta) == (config.router, config.router_args)}
+        same_split = {
+            folder
+            for folder, meta in here.items()
+            if (meta.split, meta.config.get("task_args")) == (config.split, config.task_args)
+        }
+        tried = (
+            (same_router & same_split, "the same router and instances' split"),
+            (same_router, "the same router, on another split or with other arguments of the task"),
+            (same_split, "other routers on the same split"),
+            (set(here), "other routers, on another split or with other arguments of the task"),
+        )
+        for folders, said in tried:
+            total = self._total(sorted(folders))
+            if total.episodes:
+                return Basis(total.times(1 / total.episodes), f"{total.episodes:.0f} past episodes of {said}")
+        return None
+
+    def finished(self, out: Path, config: RunConfig) -> Usage:
+        """What the runs of this very configuration below ``out`` have taken."""
+        below = out.resolve()
+        wanted = config.model_dump()
+        return self._total([one for one, meta in self._runs.items() if below in one.parents and meta.config == wanted])
+
+    def _total(self, folders: Sequence[Path]) -> Usage:
+        total = Usage()
+        for folder in folders:
+            if folder not in self._used:
+                self._used[folder] = usage_of(folder, self._rates)
+            total += self._used[folder]
+        return total
+
+
+def _router(meta: RunMeta) -> tuple[str, object]:
+    return meta.router, meta.config.get("router_args")

@@ -1,0 +1,166 @@
+"""From a suite to its plan, and from a finished suite to plan against actual."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.contracts import Calibrated, Task
+from harness.data import HIGH
+from harness.errors import MixrouteError
+from harness.plan.past import Past
+from harness.plan.usage import Prices, Usage
+from harness.plugins import open_router
+from harness.pool import load_pool
+from harness.run import CALIBRATION, OpenTask, open_instances
+from harness.speed.rates import Rates
+from harness.suite import RouterEntry, RunConfig, Suite, run_config
+from harness.trace import write_atomically
+
+FILE = "plan.json"
+SCHEMA = 1
+
+_CHARACTERS = 4  # of English a token, for prompts that no tokenizer is at hand for
+_OBSERVED = 64  # tokens that a step's observation adds, where no trace tells
+
+
+class PlannedRun(msgspec.Struct, frozen=True):
+    """One run: what is to be played, what it should take, and what it took."""
+
+    what: str
+    config: dict[str, Any]
+    instances: int
+    finished: int
+    """Episodes that were on disk already; they are not played again and not in ``expected``."""
+    basis: str
+    """What ``expected`` rests on."""
+    expected: Usage
+    dollars: float | None
+    before: Usage
+    """What the finished ones had taken."""
+    actual: Usage | None = None
+    actual_dollars: float | None = None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Of a suite, as ``plan.json`` in its folder."""
+
+    schema: int
+    suite: str
+    seconds: str
+    """Where seconds come from."""
+    prices: dict[str, Any]
+    runs: list[PlannedRun]
+
+
+def plan_suite(suite: Suite, out: Path, past_in: Iterable[Path], rates: Rates | None, prices: Prices) -> Plan:
+    """What the suite's runs should take, written to ``out/plan.json``.
+
+    Args:
+        suite: What is to be run.
+        out: Folder of its runs.
+        past_in: Folders of runs and entries to learn from; ``out`` is one of them.
+        rates: What calls take; without them, what past runs have measured.
+        prices: Of tokens and hours.
+
+    Raises:
+        MixrouteError: unknown task, router or pool, missing data, or a folder that cannot be read.
+    """
+    past = Past([out, *past_in], rates)
+    pool = load_pool(suite.pool)
+    writes = HIGH if HIGH in pool.models else next(iter(pool.models))
+    runs = []
+    for what, config, opened in _runs(suite):
+        basis = past.basis(config, pool.name)
+        done = past.finished(out, config)
+        left = max(0, len(opened.instances) - round(done.episodes))
+        if basis is None:
+            each, said = _assumed(opened.task, opened, writes)
+        else:
+            each, said = basis.each, basis.said
+        expected = each.times(left)
+        runs.append(
+            PlannedRun(
+                what=what,
+                config=config.model_dump(),
+                instances=len(opened.instances),
+                finished=round(done.episodes),
+                basis=said,
+                expected=expected,
+                dollars=expected.dollars(prices),
+                before=done,
+            )
+        )
+    told = "measured in past runs, whatever machine and load those had" if rates is None else rates.said()
+    plan = Plan(SCHEMA, suite.name, told, prices.model_dump(), runs)
+    _save(out, plan)
+    return plan
+
+
+def settle(out: Path) -> Plan | None:
+    """Put what was taken beside what was planned; None where nothing was planned in ``out``.
+
+    Raises:
+        MixrouteError: the plan or a run cannot be read.
+    """
+    path = out / FILE
+    if not path.exists():
+        return None
+    try:
+        plan = msgspec.json.decode(path.read_bytes(), type=Plan)
+    except msgspec.MsgspecError as error:
+        raise MixrouteError(f"{path} is no plan of schema {SCHEMA} ({error}): delete it") from error
+    past = Past([out], None)
+    prices = Prices.model_validate(plan.prices)
+    runs = []
+    for run in plan.runs:
+        config = RunConfig.model_validate(run.config)
+        now = past.finished(out, config)
+        actual = now + run.before.times(-1)
+        runs.append(msgspec.structs.replace(run, actual=actual, actual_dollars=actual.dollars(prices)))
+    settled = msgspec.structs.replace(plan, runs=runs)
+    _save(out, settled)
+    return settled
+
+
+def _runs(suite: Suite) -> Iterator[tuple[str, RunConfig, OpenTask]]:
+    """The suite's runs, and those on its development instances that thresholds are chosen on, each once."""
+    probed: set[str] = set()
+    for entry in suite.tasks:
+        opened = open_instances(entry)
+        for router in suite.routers:
+            made = open_router(router.router, **router.args)
+            for seed in router.seeds or suite.seeds:
+                if isinstance(made, Calibrated) and entry.calibration is not None:
+                    shown = entry.model_copy(update={**entry.calibration.model_dump(), "calibration": None})
+                    config = run_config(suite, shown, RouterEntry(router=made.probe), seed)
+                    what = f"{entry.task}/{shown.split} {made.probe} ({CALIBRATION})"
+                    if config.model_dump_json() not in probed:
+                        probed.add(config.model_dump_json())
+                        yield what, config, open_instances(shown)
+                yield f"{entry.task}/{entry.split} {router.name}", run_config(suite, entry, router, seed), opened
+
+
+def _assumed(task: Task, opened: OpenTask, model: str) -> tuple[Usage, str]:
+    """The most that an episode could take, one call a step: where no trace tells."""
+    environment = task.open(opened.instances[0])
+    try:
+        prompt = task.prompt([], environment.reset())
+    finally:
+        environment.close()
+    first = sum(len(message.content) for message in prompt.messages) / _CHARACTERS
+    steps, added = task.step_cap, task.max_tokens + _OBSERVED
+    read = first + (steps - 1) * added
+    cached = sum(first + step * added for step in range(steps - 1))
+    said = (
+        f"no past episode of this task and pool; assumed: {steps} steps (the cap), each {task.max_tokens} tokens by "
+        f"'{model}' and {_OBSERVED} tokens observed, {_CHARACTERS} characters a token"
+    )
+    return Usage(1, steps, {model: (read, cached, float(steps * task.max_tokens))}, None), said
+
+
+def _save(out: Path, plan: Plan) -> None:
+    write_atomically(out / FILE, msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n")

@@ -1,0 +1,41 @@
+"""The commands ``mixroute quantize`` and ``mixroute twins``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def quantize(
+    pool_name: Annotated[str, typer.Argument(metavar="POOL", help="Name of a shipped pool, or a .yaml file.")],
+    recipe: Annotated[str, typer.Option(help="Recipe whose lessons are the calibration prompts.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder of the twins and of their pool file.")],
+    model: Annotated[str, typer.Option(help="Model to quantize.")] = "high",
+    scheme: Annotated[list[str] | None, typer.Option(help="May be repeated; all if not given.")] = None,
+) -> None:
+    """Make quantized twins of a model: AWQ, GPTQ and round-to-nearest, in the compressed-tensors format."""
+    from harness.quantization.quantize import quantize
+    from harness.quantization.schemes import SCHEMES
+    from harness.training.recipe import load_recipe
+
+    made = quantize(pool_name, model, scheme or list(SCHEMES), load_recipe(recipe), to)
+    Console().print(f"next: mixroute twins {made} --recipe {recipe} --out {to}", highlight=False, markup=False)
+
+
+def twins(
+    pool_name: Annotated[str, typer.Argument(metavar="POOL", help="Name of a shipped pool, or a .yaml file.")],
+    recipe: Annotated[str, typer.Option(help="Recipe whose dev games are played.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder of the table.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Play so many instances of each dev task.")] = None,
+) -> None:
+    """Compare the models of a pool with its high one: bits, KL, flipped actions, success."""
+    from harness.quantization.compare import compare, markdown
+    from harness.training.recipe import load_recipe
+
+    tasks = load_recipe(recipe).dev
+    if limit:
+        tasks = [task.model_copy(update={"limit": limit}) for task in tasks]
+    Console().print(markdown(compare(pool_name, tasks, to)), highlight=False, markup=False)

@@ -1,0 +1,108 @@
+"""The commands ``mixroute calibrate`` and ``mixroute switches``, and the options by which others take a card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from harness.pool import load_pool
+from harness.speed.card import Cell
+
+Card = Annotated[Path | None, typer.Option("--card", help="Charge seconds of this speed card, with --at.")]
+At = Annotated[float | None, typer.Option("--at", min=1, help="Calls in flight at which the card is to charge.")]
+
+
+def calibrate(
+    pool_name: Annotated[str, typer.Argument(metavar="POOL", help="Name of a shipped pool, or a .yaml file.")],
+    to: Annotated[Path | None, typer.Option("--out", help="The card; runs/speed/POOL.json if not given.")] = None,
+    concurrency: Annotated[str, typer.Option(help="Calls at once.")] = "1,4,16,64,128",
+    length: Annotated[str, typer.Option(help="Prompts' lengths, in tokens.")] = "32,128,512,2048",
+    decode: Annotated[int, typer.Option(min=2, help="Tokens that each call writes after its first.")] = 32,
+    repeats: Annotated[int, typer.Option(min=1, help="Samples of each figure.")] = 3,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Draw weights for each model's shape: nothing is downloaded.")
+    ] = False,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Time the deterministic mode instead of throughput.")
+    ] = False,
+) -> None:
+    """Time prefill and decode of each model of a pool. The same command again goes on where it was stopped."""
+    from harness.speed.measure import Plan, calibrate, with_random_weights
+
+    pool = load_pool(pool_name)
+    plan = Plan(
+        concurrencies=numbers("--concurrency", concurrency),
+        lengths=numbers("--length", length),
+        decode=decode,
+        repeats=repeats,
+        mode="deterministic" if deterministic else "throughput",
+    )
+    path = to or Path("runs/speed") / f"{pool.name}.json"
+    err = Console(stderr=True)
+
+    def shown(cell: Cell) -> None:
+        prefill, decode = (1e3 * cell.seconds(phase)[0] for phase in ("prefill", "decode"))
+        line = (
+            f"{cell.model}: {cell.concurrency} x {cell.length} tokens: {prefill:.3f} ms read, {decode:.3f} ms written"
+        )
+        err.print(line, style="dim", highlight=False, markup=False)
+
+    try:
+        card = calibrate(with_random_weights(pool) if random_weights else pool, plan, path, shown)
+    except KeyboardInterrupt:
+        err.print("interrupted: what was measured is kept; the same command goes on from here")
+        raise typer.Exit(130) from None
+    out = Console()
+    out.print(cells_table(card.cells))
+    out.print(f"energy: {card.energy}\nspeed card: {path}", highlight=False, markup=False)
+
+
+def switches(
+    runs: Annotated[Path, typer.Argument(help="Folder of runs or published entries.")] = Path("results/entries"),
+    card: Card = None,
+    at: At = None,
+) -> None:
+    """Count what is read again where models take turns; with a speed card, when that eats the gain."""
+    from harness.board.switches import count_switches, print_switches
+    from harness.speed.rates import open_rates
+    from harness.trace import find_runs
+
+    rates, out = open_rates(card, at), Console()
+    print_switches(count_switches(find_runs(runs), rates), out)
+    if rates is not None:
+        out.print(rates.said(), style="dim", highlight=False, markup=False)
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """Rising whole numbers from ``1,4,16``."""
+    try:
+        found = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        found = [0]
+    if found[0] < 1:
+        raise typer.BadParameter(f"{text}: give whole numbers from 1 up, with commas between", param_hint=option)
+    return found
+
+
+def cells_table(cells: list[Cell]) -> Table:
+    """Milliseconds a token, with the deviation over repeats; millijoules where they were measured."""
+    phases = {"read": "prefill", "written": "decode"}
+    energy = all(cell.joules("decode") is not None for cell in cells)
+    table = Table(title="milliseconds of the device a token, median ± deviation", title_justify="left")
+    for name in ("model", "at once", "prompt", *phases, *(f"mJ {name}" for name in phases if energy)):
+        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
+    for cell in cells:
+        seconds = [cell.seconds(phase) for phase in phases.values()]
+        joules = [cell.joules(phase) or 0.0 for phase in phases.values() if energy]
+        table.add_row(
+            cell.model,
+            str(cell.concurrency),
+            str(cell.samples[0].prompt_tokens),
+            *(f"{1e3 * median:.3f} ± {1e3 * spread:.3f}" for median, spread in seconds),
+            *(f"{1e3 * value:.2f}" for value in joules),
+        )
+    return table

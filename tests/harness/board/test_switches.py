@@ -1,0 +1,88 @@
+"""``mixroute switches``: what taking turns costs, and what it gains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness import MixrouteError
+from harness.board.switches import count_switches
+from harness.speed.card import save_speed_card
+from harness.speed.rates import Rates
+from harness.trace import EPISODES, Episode, find_runs, read_episodes
+from tests.command import mixroute
+from tests.harness.board.builders import CARDS, Play, Run, write_run
+from tests.harness.speed.cards import speed_card
+
+TURN = 20
+"""Tokens that each step adds to the prompt; three are written."""
+
+
+def write(folder: Path, router: str, steps: str) -> Path:
+    """A run of one game in which each model reads what it has not seen yet."""
+    write_run(folder, Run(router, {"game": Play(steps)}))
+    (episode,) = read_episodes(folder)
+    read: dict[str, int] = {}
+    last, changed = None, []
+    for number, step in enumerate(episode.steps, 1):
+        fields = {"prompt_tokens": TURN * number, "cached_tokens": read.get(step.model, 0)}
+        call = msgspec.structs.replace(step.calls[0], **fields, switch=last not in (None, step.model))
+        read[step.model], last = TURN * number, step.model
+        changed.append(msgspec.structs.replace(step, calls=[call]))
+    rewritten: Episode = msgspec.structs.replace(episode, steps=changed)
+    (folder / EPISODES).write_bytes(msgspec.json.encode(rewritten) + b"\n")
+    return folder
+
+
+def test_what_a_switch_reads_again_is_counted(tmp_path: Path) -> None:
+    folders = [write(tmp_path / name, name, steps) for name, steps in (("always-high", "hhhh"), ("turns", "hlhl"))]
+    turns, high = count_switches(folders)
+    assert (high.label, high.switches, high.read, high.read_at_switches, high.again) == ("always-high", 0, 80, 0, 0)
+    assert (turns.label, turns.switches) == ("turns", 3)
+    # Step by step: 20 by high; 40 by low, which has seen nothing; then 40 each, one turn of its own and one missed.
+    assert turns.read == 20 + 40 + 40 + 40
+    assert turns.read_at_switches == 120
+    assert turns.again == 140 - 80
+    assert turns.net is None
+    assert (turns.spared, turns.again_each, high.again_each) == (2 * 3, 60 / 6, None)
+
+
+def test_a_card_tells_whether_it_was_worth_it(tmp_path: Path) -> None:
+    folders = [write(tmp_path / name, name, steps) for name, steps in (("always-high", "hhhh"), ("turns", "hlhl"))]
+    rates = Rates(speed_card(), 1, "card")
+    turns, high = count_switches(folders, rates)
+    assert (high.reading, high.writing, high.net) == (0, 0, 0)
+
+    def reading(tokens: int) -> float:  # of high: 20 s at 10 tokens, 100 s at 100, linear between
+        return 20 + (tokens - 10) * 80 / 90
+
+    assert turns.reading == pytest.approx(reading(20) + 2 * reading(40) - 4 * reading(20))
+    writing = {length: 20 - (length - 10) / 9 for length in (20, 40, 60, 80)}  # seconds a token, by high
+    assert turns.writing == pytest.approx(-0.5 * 3 * (writing[40] + writing[80]))
+    assert turns.net == pytest.approx((turns.reading or 0) + (turns.writing or 0))
+
+
+def test_the_command_prints_both(tmp_path: Path) -> None:
+    write(tmp_path / "runs/turns", "turns", "hlhl")
+    save_speed_card(tmp_path / "card.json", speed_card())
+    shown = mixroute("switches", "runs", "--card", "card.json", "--at", "1", cwd=tmp_path).stdout
+    assert "speed card card.json" in shown
+    assert "high alone" in shown
+    assert "60 (43%)" in mixroute("switches", "runs", cwd=tmp_path).stdout
+
+
+def test_a_pool_without_high_has_nothing_to_compare_with(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", Run("other", {"game": Play("l")}, cards={"low": CARDS["low"]}))
+    assert count_switches([tmp_path / "runs"])[0].switches == 0
+    with pytest.raises(MixrouteError, match="no model 'high' to compare with"):
+        count_switches([tmp_path / "runs"], Rates(speed_card(), 1, "card"))
+
+
+def test_the_published_entries_of_one_model_read_nothing_again() -> None:
+    entries = Path(__file__).parents[3] / "results/entries"
+    found = count_switches(folder for folder in find_runs(entries) if "always-" in folder.name)
+    assert found
+    assert {one.again for one in found} == {0.0}
+    assert {one.switches for one in found} == {0.0}

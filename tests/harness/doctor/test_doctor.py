@@ -1,0 +1,112 @@
+"""``mixroute doctor``, and the sizes that it goes by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
+
+from harness.config import shipped_names
+from harness.doctor.judge import Machine, judge_pool
+from harness.doctor.memory import need_of
+from harness.pool import SHAPES, SHIPPED, ModelSpec, load_pool
+from harness.quantization.rounding import rounded_folder
+from harness.shapes.size import packing_of, size_of
+from tests.command import mixroute
+
+PUBLISHED = {
+    "qwen3-1.7b": 1_720_574_976,
+    "qwen3-4b": 4_022_468_096,
+    "qwen3-8b": 8_190_735_360,
+    "qwen2.5-7b": 7_615_616_512,
+    "smollm2-135m": 134_515_008,
+}
+"""Parameters, as the models' pages on the hub give them (total of model.safetensors)."""
+
+
+@pytest.mark.parametrize("name", shipped_names(SHIPPED))
+def test_every_shipped_pool_can_be_read_and_sized(name: str) -> None:
+    pool = load_pool(name)
+    assert {"high", "low"} <= pool.models.keys()
+    needs = {key: need_of(key, spec) for key, spec in pool.models.items()}
+    high, low = needs["high"], needs["low"]
+    assert high is not None
+    assert low is not None
+    assert low.weights <= high.weights
+    assert high.share + low.share < 1 or high.share == low.share == 1
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_shape_has_the_parameters_of_its_model(name: str) -> None:
+    assert size_of(str(SHAPES / f"{name}.json")).parameters == PUBLISHED[name]
+
+
+def test_a_size_is_that_of_the_weights_on_disk(
+    tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIXROUTE_CACHE", str(tmp_path))
+    shape = str(tiny_weights / "config.json")
+    size = size_of(shape)
+    model = AutoModelForCausalLM.from_pretrained(tiny_weights)
+    assert size.parameters == model.num_parameters()
+    assert size.cached_values == 2 * 2 * 2 * 16  # keys and values of 2 layers with 2 heads of width 16
+    stored = (tiny_weights / "model.safetensors").stat().st_size
+    assert size.weight_bytes(wide=4) == pytest.approx(stored, rel=0.02)
+    packed = sum(file.stat().st_size for file in rounded_folder(tiny_weights, "rtn-w4").glob("*.safetensors"))
+    told = size.weight_bytes(packing_of(shape, "rtn-w4"), wide=4)  # scales of this float32 model are wider than told
+    assert told == pytest.approx(packed, rel=0.15)
+
+
+@given(bits=st.sampled_from(["rtn-w4", "rtn-w3", "rtn-w2"]))
+def test_fewer_bits_are_fewer_bytes(bits: str) -> None:
+    size = size_of(str(SHAPES / "qwen3-8b.json"))
+    assert size.weight_bytes(packing_of(str(SHAPES / "qwen3-8b.json"), bits)) < size.weight_bytes()
+
+
+def too_large(pool: str, machine: Machine) -> list[str]:
+    return [why for why in judge_pool(load_pool(pool), machine).why_not if "GiB" in why]
+
+
+def test_a_gpu_must_hold_each_models_share() -> None:
+    assert not too_large("qwen3-1.7b", Machine(64, [15.7]))
+    (why, other) = too_large("qwen3-8b", Machine(64, [23.6]))
+    assert "'high' takes 17.4 GiB, and 0.6 of a GPU with 23.6 GiB free are 14.2" in why
+    assert "a GPU of 29 GiB" in why
+    assert "'low'" in other
+    assert not too_large("qwen3-8b", Machine(64, [39.4]))
+
+
+def test_without_a_gpu_the_memory_must_hold_all() -> None:
+    assert not too_large("qwen3-1.7b", Machine(12, []))
+    assert "take 8.2 GiB together, and 4.0 GiB are free" in too_large("qwen3-1.7b", Machine(4, []))[0]
+
+
+def test_gpus_that_are_not_there_are_missed() -> None:
+    pool = load_pool("qwen3-8b")
+    spec = pool.models["high"].model_copy(update={"options": {"tensor_parallel": 4}})
+    found = judge_pool(pool.model_copy(update={"models": {"high": spec}}), Machine(64, [80, 80]))
+    assert any("wants 4 GPUs, of 2" in why for why in found.why_not)
+
+
+def test_what_runs_elsewhere_takes_nothing_here() -> None:
+    need = need_of("high", ModelSpec(backend="openai", weights="served"))
+    assert need is not None
+    assert need.total == 0
+
+
+def test_the_command_judges_what_it_is_asked_about(tmp_path: Path) -> None:
+    diagnosis = json.loads(mixroute("doctor", "smollm2", "--json", cwd=tmp_path).stdout)
+    assert diagnosis["ok"]
+    assert [one["pool"] for one in diagnosis["pools"]] == ["smollm2"]
+    assert {"transformers", "vllm", "openai"} <= {one["what"] for one in diagnosis["backends"]}
+    assert any(one["what"] == "alfworld-gen test" and one["ok"] for one in diagnosis["data"])
+    (tmp_path / "pool.yaml").write_text(
+        "{schema: 1, name: large, models: {high: {weights: random, shape: qwen3-8b, options: {kv_cache_mb: 9000000}}}}"
+    )
+    shown = mixroute("doctor", "pool.yaml", cwd=tmp_path, code=1).stdout
+    assert "no  large" in shown
+    assert "GiB are free" in shown or "raise 'memory_share'" in shown or "that are free" in shown
