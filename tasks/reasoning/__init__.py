@@ -1,0 +1,1 @@
+"""Reasoning tasks: a question, one step of free text, a graded answer."""
