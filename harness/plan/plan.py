@@ -131,7 +131,7 @@ def _runs(suite: Suite) -> Iterator[tuple[str, RunConfig, OpenTask]]:
     probed: set[str] = set()
     for entry in suite.tasks:
         opened = open_instances(entry)
-        for router in suite.routers:
+        for router in suite.routers_of(entry.task):
             made = open_router(router.router, **router.args)
             for seed in router.seeds or suite.seeds:
                 if isinstance(made, Calibrated) and entry.calibration is not None:

@@ -1,0 +1,1 @@
+"""What transformers gets wrong when it reads a GGUF file."""

@@ -1,0 +1,111 @@
+"""A split and a number make a problem, the same on every machine; no problem belongs to two splits."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from harness.errors import MixrouteError
+from harness.seeding import seed_for
+from tasks.reasoning.arith.stories import LEVELS, STORIES, Story
+
+VERSION = 1
+"""Changes whenever the same split and number would give another problem."""
+
+SIZES = {"dev": 240, "test": 480}
+"""Problems of the fixed splits."""
+
+TRAIN_PROBLEMS = 2400
+
+KINDS = tuple(f"{story}-{level}" for level in LEVELS for story in STORIES)
+"""Task types; problems take turns."""
+
+_SHOTS = "shots"
+"""A split of its own for the examples in a prompt."""
+
+_TENTHS = {"test": (0, 1), "dev": (2,), _SHOTS: (3,), "train": (4, 5, 6, 7, 8, 9)}
+"""Each chain of equations belongs to one tenth, by its hash, and each tenth to one split: a test problem is not even a
+train problem told of other people and things."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A question with its worked solution."""
+
+    split: str
+    number: int
+    kind: str
+    question: str
+    steps: tuple[str, ...]
+    """A line each; every one ends in an equation."""
+    answer: int
+
+    @property
+    def id(self) -> str:
+        """Unique within ``arith-gen``; sorts by number."""
+        return f"{self.split}/{self.number:07d}-{self.kind}"
+
+    @property
+    def solution(self) -> str:
+        """The steps and the marked answer."""
+        return "\n".join([*self.steps, f"#### {self.answer}"])
+
+
+@lru_cache(maxsize=1 << 16)
+def problem(split: str, number: int) -> Problem:
+    """The problem with this number of this split."""
+    return _fixed(split)[number] if split in SIZES else _draw(split, number)
+
+
+@lru_cache
+def _fixed(split: str) -> tuple[Problem, ...]:
+    """All problems of a split for reporting, no two of them with the same steps. Others may repeat one by chance."""
+    drawn: list[Problem] = []
+    taken: set[tuple[str, ...]] = set()
+    for number in range(SIZES[split]):
+        drawn.append(_draw(split, number, taken))
+        taken.add(drawn[-1].steps)
+    return tuple(drawn)
+
+
+def _draw(split: str, number: int, taken: Collection[tuple[str, ...]] = ()) -> Problem:
+    kind = KINDS[number % len(KINDS)]
+    story_name, _, level = kind.rpartition("-")
+    rng = random.Random(f"arith-gen {VERSION} {split} {number}")  # noqa: S311 - no secret
+    while True:
+        story = Story(rng, LEVELS[level])
+        STORIES[story_name](story)
+        steps = tuple(story.steps)
+        if seed_for("arith-gen", *story.equations) % 10 in _TENTHS[split] and steps not in taken:
+            return Problem(split, number, kind, " ".join(story.told), steps, story.value)
+
+
+def problems_of(split: str, count: int | None, seed: int) -> Iterator[Problem]:
+    """Problems of a split.
+
+    Args:
+        split: ``train``, ``dev`` or ``test``.
+        count: How many; None for all of ``dev`` or ``test`` and 2,400 of ``train``.
+        seed: Number of the first; for ``train`` only.
+
+    Raises:
+        MixrouteError: unknown split, or numbers that it does not have.
+    """
+    if split not in (*SIZES, "train"):
+        raise MixrouteError(f"arith-gen has no split '{split}': use one of train, {', '.join(SIZES)}")
+    most = SIZES.get(split)
+    if most is not None and seed:
+        raise MixrouteError(f"arith-gen {split}: seed = {seed}: only train has more than one")
+    if seed < 0:
+        raise MixrouteError(f"arith-gen {split}: seed = {seed}: use 0 or more")
+    wanted = count if count is not None else most or TRAIN_PROBLEMS
+    if wanted < 1 or (most is not None and wanted > most):
+        raise MixrouteError(f"arith-gen {split}: problems = {wanted}: use 1 to {most or 'any number'}")
+    return (problem(split, number) for number in range(seed, seed + wanted))
+
+
+def shots(count: int) -> tuple[Problem, ...]:
+    """Examples for a prompt, of different stories and growing length."""
+    return tuple(problem(_SHOTS, index * (len(STORIES) + 1) % len(KINDS)) for index in range(count))

@@ -1,0 +1,190 @@
+"""The task ``arith-gen``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from harness.contracts import Environment
+from harness.data import Instance, Observation, Prompt, Turn
+from harness.errors import MixrouteError
+from tasks.prompting import Template
+from tasks.reasoning.arith.problem import VERSION, Problem, problems_of, shots
+from tasks.reasoning.arith.stories import LEVELS
+from tasks.reasoning.question import Question, Verdict
+
+_MARKED = re.compile(r"####[ \t]*\$?(-?\d[\d,]*)(?:\.0+)?(?![\d.]*\d)")
+"""The marked answer: a whole number, with commas between thousands or a dollar sign if the model likes."""
+
+SHOTS = 4
+"""Examples in the prompt ``few-shot``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Template(Template):
+    before_question: str = "Question: "
+
+
+_PLAIN = _Template(
+    format="plain",
+    instruction="",
+    admissible="",
+    after_observation="\nAnswer:",
+    after_completion="\n\n",
+)
+
+TEMPLATES = {
+    "compact": _PLAIN,
+    "few-shot": _PLAIN,
+    "chat": _Template(
+        format="chat",
+        instruction=(
+            "Solve the problem step by step, with one short line for each step. End with a line that holds four number "
+            "signs and the answer, a whole number, as in:\n#### 42"
+        ),
+        admissible="",
+        after_observation="",
+        after_completion="",
+        before_question="",
+    ),
+}
+
+
+def marked_answer(text: str) -> int | None:
+    """The whole number after the first ``####``; None where there is none."""
+    found = _MARKED.search(text)
+    return int(found[1].replace(",", "")) if found else None
+
+
+class Expert:
+    """Writes the worked solution of a problem that it finds by its question."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self._solutions = {problem.question: problem.solution for problem in problems}
+
+    def act(self, turns: Sequence[Turn], observation: Observation) -> str:
+        """See ``harness.contracts.Expert``."""
+        return self._solutions[(turns[0].observation if turns else observation).text]
+
+
+class ArithGenTask:
+    """Arithmetic word problems drawn from a number: 2, 4 or 6 operations, an exact whole answer.
+
+    Args:
+        split: ``train`` (as many as wanted), ``dev`` (240 problems) or ``test`` (480).
+        problems: How many; default all of ``dev`` or ``test``, and 2,400 of ``train``.
+        seed: Number of the first problem; for ``train`` only.
+        levels: Takes only these of them: ``easy``, ``medium``, ``hard``.
+        prompt: ``compact`` (plain text), ``few-shot`` (the same after four examples) or ``chat``.
+        max_tokens: Most tokens of an answer.
+
+    Raises:
+        MixrouteError: an argument that is none of these.
+    """
+
+    name: str = "arith-gen"
+    blocking: bool = False
+    step_cap: int = 1
+
+    def __init__(
+        self,
+        split: str = "test",
+        problems: int | None = None,
+        seed: int = 0,
+        levels: list[str] | None = None,
+        prompt: str = "compact",
+        max_tokens: int = 256,
+    ) -> None:
+        wrong = sorted(set(levels or ()) - set(LEVELS))
+        if wrong or levels == []:
+            raise MixrouteError(f"arith-gen: levels = {levels}: use some of {', '.join(LEVELS)}")
+        if prompt not in TEMPLATES:
+            raise MixrouteError(f"unknown arith-gen prompt '{prompt}': use one of {', '.join(TEMPLATES)}")
+        if max_tokens < 1:
+            raise MixrouteError(f"arith-gen: max_tokens = {max_tokens}: an answer needs at least one")
+        self.split = split
+        self.max_tokens = max_tokens
+        self._prompt_name, self._template = prompt, TEMPLATES[prompt]
+        self.stop: tuple[str, ...] = ("\n\n",) if self._template.format == "plain" else ()
+        self._problems = [
+            one for one in problems_of(split, problems, seed) if one.kind.rpartition("-")[2] in (levels or LEVELS)
+        ]
+
+    @cached_property
+    def _opening(self) -> str:
+        """Instruction and examples."""
+        shown = shots(SHOTS) if self._prompt_name == "few-shot" else ()
+        template = self._template
+        return template.instruction + "".join(
+            self._shown(one.question) + template.after_observation + template.answer(one.solution) + "\n\n"
+            for one in shown
+        )
+
+    def instances(self) -> Sequence[Instance]:
+        """All problems, sorted by number."""
+        return [Instance(one.id, one.kind, one) for one in self._problems]
+
+    def open(self, instance: Instance) -> Environment:
+        """A new environment for a problem of ``instances()``."""
+        problem: Problem = instance.data
+        return Question(problem.question, lambda answer: _grade(problem, answer))
+
+    def prompt(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
+        """The prompt for the step after ``turns``."""
+        seen = [*(turn.observation for turn in turns), observation]
+        return self._template.render(self._opening, turns, [self._shown(one.text) for one in seen])
+
+    def _shown(self, question: str) -> str:
+        return self._template.before_question + question
+
+    def parse_action(self, text: str) -> str:
+        """The whole answer, reasoning included, without whitespace around it."""
+        return text.strip()
+
+    def completion_text(self, action: str) -> str:
+        """What a model writes to answer so."""
+        return self._template.answer(action)
+
+    def expert(self) -> Expert:
+        """A player that knows the worked solutions."""
+        return Expert(self._problems)
+
+    def is_success(self, score: float) -> bool:
+        """Whether the answer is right."""
+        return score == 1
+
+    @cached_property
+    def data_fingerprint(self) -> str:
+        """SHA-256 of questions, solutions and answers, in order."""
+        digest = hashlib.sha256()
+        for one in self._problems:
+            digest.update(json.dumps(asdict(one), sort_keys=True).encode() + b"\n")
+        return digest.hexdigest()
+
+    def protocol(self) -> Mapping[str, Any]:
+        """Everything that may change a score."""
+        parts = {**asdict(self._template), "opening": self._opening}
+        return {
+            "task": self.name,
+            "split": self.split,
+            "version": VERSION,
+            "problems": len(self._problems),
+            "data": self.data_fingerprint,
+            "prompt": self._prompt_name,
+            "prompt_hash": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
+            "stop": list(self.stop),
+            "max_tokens": self.max_tokens,
+            "grader": f"whole number equal to the first match of {_MARKED.pattern}",
+        }
+
+
+def _grade(problem: Problem, answer: str) -> Verdict:
+    found = marked_answer(answer)
+    if found == problem.answer:
+        return Verdict(1.0, f"Right: {problem.answer}.")
+    return Verdict(0.0, f"Wrong: {'no marked answer' if found is None else found}; it is {problem.answer}.")

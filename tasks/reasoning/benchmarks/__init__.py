@@ -1,0 +1,1 @@
+"""Benchmarks in lm-eval's format that lm-eval does not have."""

@@ -1,0 +1,44 @@
+"""What one-step tasks share: a question is shown, the answer is graded, the episode is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.data import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A graded answer. ``text`` tells what was graded; it becomes the final observation, which no model reads."""
+
+    score: float
+    text: str
+
+
+class Question:
+    """An environment of one step.
+
+    Args:
+        text: What is asked, as it is shown.
+        grade: The verdict on what was answered; may raise, which ends the episode with an error.
+    """
+
+    def __init__(self, text: str, grade: Callable[[str], Verdict]) -> None:
+        self._text, self._grade, self._over = text, grade, False
+
+    def reset(self) -> Observation:
+        """Ask again."""
+        self._over = False
+        return Observation(self._text)
+
+    def step(self, action: str) -> tuple[Observation, float, bool]:
+        """Grade the answer; the reward is its score, and the episode is over."""
+        if self._over:
+            raise RuntimeError("the question was answered: reset it before another step")
+        self._over = True
+        verdict = self._grade(action)
+        return Observation(verdict.text), verdict.score, True
+
+    def close(self) -> None:
+        """Nothing is held."""
