@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.isotonic import IsotonicRegression
@@ -77,15 +77,15 @@ class CalibratedTrees(Strict):
             raise ValueError("the knots do not rise from probability 0 to 1")
         return self
 
-    def log_odds(self, rows: Sequence[Sequence[float]]) -> Floats:
+    def log_odds(self, rows: ArrayLike) -> Floats:
         """Before calibration. Features are rounded to 32 bits, as scikit-learn's trees were grown on."""
-        table = np.asarray(rows, dtype=np.float32).reshape(len(rows), len(self.features))
-        odds = np.full(len(rows), self.bias)
+        table = np.asarray(rows, dtype=np.float32).reshape(-1, len(self.features))
+        odds = np.full(len(table), self.bias)
         for tree in self.trees:
             odds += tree.outputs(table)
         return odds
 
-    def probabilities(self, rows: Sequence[Sequence[float]]) -> Floats:
+    def probabilities(self, rows: ArrayLike) -> Floats:
         """Calibrated, a row each."""
         odds, chances = zip(*self.knots, strict=True)
         found: Floats = np.interp(self.log_odds(rows), odds, chances)
@@ -109,7 +109,7 @@ class TreesRecipe(Strict):
 
 
 def grow(
-    features: Sequence[str], rows: Sequence[Sequence[float]], labels: Sequence[bool], options: TreesRecipe, seed: int
+    features: Sequence[str], rows: ArrayLike, labels: Sequence[bool], options: TreesRecipe, seed: int
 ) -> CalibratedTrees:
     """Learn P(label | features): trees on all rows, isotonic regression on the log-odds of rows that were held out.
 
