@@ -1,12 +1,17 @@
-"""Thresholds: the cheapest that keep the floor."""
+"""Thresholds: the cheapest that keep the floor; what they are put on, and what is measured."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routers.pyramid.checkpoint import Escalation
 from routers.pyramid.choice import cascade, escalate
+from routers.pyramid.features import Draft
+from routers.pyramid.router import value_of_computation
+from routers.pyramid.train import figures
 
 QUERY = st.tuples(st.sampled_from([0.1, 0.3, 0.5, 0.9]), st.booleans(), st.booleans(), st.integers(1, 9))
 
@@ -49,3 +54,21 @@ def test_a_cascade_of_many_members_is_chosen_in_time() -> None:
     plan, outcome = cascade(chances, right, np.ones((7, 30)), np.ones(30), np.full(30, 50.0), 0.9)
     assert len(plan) == 7
     assert outcome.accuracy >= 0.9
+
+
+def test_the_value_of_computation_is_gain_over_cost() -> None:
+    way = Escalation(fixes=0.8, breaks=0.1, threshold=0.0, kappa=0.0)
+    drafts = [Draft("", (-1.0,) * length, (0.5,) * length) for length in (3, 5)]
+    # 0.5 * 0.8 - 0.5 * 0.1 = 0.35, at twice the mean length.
+    assert value_of_computation(0.5, drafts, way, tokens=2.0) == pytest.approx(0.175)
+    assert value_of_computation(0.1, drafts, way, tokens=2.0) < 0  # it breaks more than it fixes
+
+
+def test_figures_are_those_of_their_definitions() -> None:
+    chances, truth = np.array([0.1, 0.15, 0.8, 1.0]), np.array([False, True, True, True])
+    found = figures(chances, truth)
+    assert found["auc"] == 1.0
+    assert found["brier"] == pytest.approx((0.01 + 0.7225 + 0.04) / 4)
+    # Bins 0.1 to 0.2 (forecast 0.25 of 2, 1 true), 0.8 to 0.9 and 0.9 to 1.
+    assert found["calibration_error"] == pytest.approx((0.75 + 0.2 + 0.0) / 4)
+    assert figures(chances, truth | True)["auc"] is None

@@ -205,6 +205,10 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, trained: Path, changes: d
 def test_what_cannot_be_played_is_refused(tmp_path: Path, trained: Path) -> None:
     with pytest.raises(MixrouteError, match=r"checkpoint 'nowhere': no router.json there; shipped: "):
         open_router("frugal", checkpoint="nowhere")
+    half = Path(damaged(tmp_path / "half", trained)) / "router.json"
+    half.write_bytes(half.read_bytes()[:1000])
+    with pytest.raises(MixrouteError, match="router.json is no JSON object"):
+        open_router("confidence", checkpoint=str(half.parent))
     with pytest.raises(MixrouteError, match="trained without an anchored oracle: train with 'anchored: true'"):
         open_router("pyramid", checkpoint=damaged(tmp_path / "here", trained, anchored=None), anchored=True)
     with pytest.raises(MixrouteError, match="kappa = 0.1 goes with rule 'value', not 'threshold'"):
