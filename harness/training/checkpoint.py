@@ -1,0 +1,39 @@
+"""Folders of trained routers: made whole, and found by name."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import MixrouteError
+
+
+@contextmanager
+def made_whole(folder: Path) -> Iterator[Path]:
+    """A scratch folder that becomes ``folder`` when the block ends, and nothing if it fails."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        made = Path(scratch) / "checkpoint"
+        made.mkdir()
+        yield made
+        made.replace(folder)
+
+
+def find_checkpoint(name: str, shipped: Path, weights: str) -> Path:
+    """The folder of a shipped checkpoint, or of one given by its path.
+
+    Args:
+        name: Of a folder in ``shipped``, or a path.
+        shipped: Folder of those that come with the program.
+        weights: File that each holds.
+
+    Raises:
+        MixrouteError: there is none.
+    """
+    for folder in (shipped / name, Path(name)):
+        if (folder / weights).is_file():
+            return folder
+    known = sorted(path.parent.name for path in shipped.glob(f"*/{weights}"))
+    raise MixrouteError(f"checkpoint '{name}': no {weights} there; shipped: {', '.join(known) or 'none'}")

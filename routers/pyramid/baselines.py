@@ -1,0 +1,99 @@
+"""What Pyramid is compared with: the vote alone, one small model's own confidence, and a cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import ClassVar
+
+from harness import Completion, Step, register_router
+from harness.contracts import Granularity
+from routers.pyramid.checkpoint import load_checkpoint
+from routers.pyramid.features import draft_of, features, majority
+from routers.pyramid.router import ask_all
+
+
+@register_router("majority-vote")
+class MajorityVote:
+    """The answer that most small models give; the oracle is never asked.
+
+    Args:
+        members: Who votes; all of the pool but the oracle if not given.
+        oracle: Name of the model that does not vote.
+    """
+
+    granularity: ClassVar[Granularity] = "query"
+
+    def __init__(self, members: list[str] | None = None, oracle: str = "high") -> None:
+        self._members = members
+        self._oracle = oracle
+
+    async def act(self, step: Step) -> Completion:
+        """Ask all, count."""
+        answers = await ask_all(step, self._members or [name for name in step.models if name != self._oracle])
+        return answers[majority([draft_of(answer) for answer in answers])]
+
+
+class _FromCheckpoint:
+    granularity: ClassVar[Granularity] = "query"
+
+    def __init__(self, checkpoint: str) -> None:
+        self._learned, self._trained_on = load_checkpoint(checkpoint)
+
+    def trained_on(self) -> Collection[str]:
+        """See ``harness.contracts.Trained``; the queries that thresholds were chosen on are among them."""
+        return self._trained_on
+
+
+@register_router("confidence")
+class Confidence(_FromCheckpoint):
+    """The best small model alone; where it was unsure of its own answer, the oracle.
+
+    Its doubt is minus the mean log-probability of its answer's tokens, in nats.
+
+    Args:
+        checkpoint: Of Pyramid, which knows the best model and the threshold.
+        threshold: Escalate at or above this doubt. Default: the checkpoint's, chosen on development queries.
+    """
+
+    def __init__(self, checkpoint: str, threshold: float | None = None) -> None:
+        super().__init__(checkpoint)
+        self._threshold = self._learned.doubt if threshold is None else threshold
+
+    async def act(self, step: Step) -> Completion:
+        """Its answer, or the oracle's."""
+        answer = await step.ask(self._learned.best)
+        doubt = -draft_of(answer).logprob
+        step.log(doubt=doubt, threshold=self._threshold)
+        return await step.ask(self._learned.oracle) if doubt >= self._threshold else answer
+
+
+@register_router("frugal")
+class Frugal(_FromCheckpoint):
+    """A cascade after FrugalGPT (arXiv 2305.05176): one member after the other, until an answer scores high enough.
+
+    Ours: the score is the calibrated probability that the answer is right, by boosted trees on the answer alone,
+    learned on the router's train queries; a threshold a member, chosen together on development queries.
+
+    Args:
+        checkpoint: Of Pyramid.
+        threshold: The same for every member instead of the checkpoint's; in [0, 1].
+    """
+
+    def __init__(self, checkpoint: str, threshold: float | None = None) -> None:
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must lie in [0, 1], not {threshold}")
+        super().__init__(checkpoint)
+        accept = self._learned.accept if threshold is None else [threshold] * len(self._learned.members)
+        self._stages = list(zip(self._learned.members, accept, strict=True))
+
+    async def act(self, step: Step) -> Completion:
+        """The first answer that is accepted; the oracle's where none is."""
+        for name, level in self._stages:
+            if level is None:  # nobody waits for an answer that is never taken
+                continue
+            answer = await step.ask(name)
+            chance = self._learned.right[name].probability(features([draft_of(answer)]))
+            step.log(**{f"p_{name}": chance})
+            if chance >= level:
+                return answer
+        return await step.ask(self._learned.oracle)
