@@ -23,6 +23,9 @@ PUBLISHED = {
     "qwen3-4b": 4_022_468_096,
     "qwen3-8b": 8_190_735_360,
     "qwen2.5-7b": 7_615_616_512,
+    "qwen2.5-0.5b": 494_032_768,
+    "qwen2.5-1.5b": 1_543_714_304,
+    "gemma-3-270m": 268_098_176,
     "smollm2-135m": 134_515_008,
 }
 """Parameters, as the models' pages on the hub give them (total of model.safetensors)."""
