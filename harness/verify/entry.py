@@ -37,8 +37,8 @@ from harness.verify.replay import ReplayCheck, prompts_of
 from harness.verify.report import Check, Verdict
 from harness.verify.routing import RoutingCheck
 
-TOGETHER = 16
-"""Episodes whose prompts are held at once."""
+TOGETHER = 64
+"""Episodes whose prompts are held at once; the more, the fuller are the passes of a learned router."""
 
 Opener = Callable[[str, str, str], Task]
 """From a task's name, split and arguments in JSON to the task."""
