@@ -248,9 +248,8 @@ def _router(meta: RunMeta, config: RunConfig) -> tuple[Router | None, list[str],
     except MixrouteError as error:
         return None, models, f"the router cannot be had here: {error}"
     told = (meta.provenance.get("router") or {}).get("sha256")
-    if told != source_of(type(router))["sha256"]:
-        return None, models, f"the source of router '{config.router}' is not the one that was run"
-    return router, models, ""
+    same = told == source_of(type(router))["sha256"]
+    return router, models, "" if same else f"the source of router '{config.router}' is not the one that was run"
 
 
 def _same_class(meta: RunMeta, config: RunConfig, check: Check) -> None:

@@ -27,13 +27,15 @@ class RoutingCheck:
     Args:
         router: As it was run; None, with the reason, where it cannot be had.
         models: Names of the pool's models.
-        reason: Why there is no router.
+        reason: Why there is no router; or why this one may decide otherwise without anybody having cheated. If it
+            decides as the trace says, that is as good a proof as any.
     """
 
     def __init__(self, router: Router | None, models: Sequence[str], reason: str = "") -> None:
         self.routing = Check("the router decides as the trace says")
         self._router = router
         self._models = tuple(models)
+        self._edited = reason
         if router is None:
             self.routing.reason = reason
 
@@ -43,7 +45,9 @@ class RoutingCheck:
             return
         chosen = [(episode, prompts) for episode, prompts in several if episode.end != "error"]
         for (episode, _), error in zip(chosen, asyncio.run(self._together(self._router, chosen)), strict=True):
-            if isinstance(error, _Other):
+            if isinstance(error, _Other) and self._edited:
+                self.routing.reason = f"{self._edited}, and decides otherwise: {episode.instance}, {error}"
+            elif isinstance(error, _Other):
                 self.routing.problem(episode.instance, str(error))
             elif error is not None:  # it may need what traces do not hold: hidden states, the models themselves
                 self.routing.reason = f"the router cannot run on a trace alone: {type(error).__name__}: {error}"

@@ -341,6 +341,21 @@ def test_a_copy_under_another_name_is_caught(entries: Path, tmp_path: Path) -> N
     assert verify_entry(copied).status == "unchecked"
 
 
+def test_a_router_that_was_edited_since_is_judged_by_what_it_decides(entries: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "entry"
+    shutil.copytree(of_router(entries, "uncertainty"), folder)
+    entry = read(folder)
+    entry["run"]["provenance"]["router"]["sha256"] = "0" * 64
+    write(entry, folder)
+    assert verify_entry(folder).status == "ok"
+    other_threshold(entry)
+    write(entry, folder)
+    verdict = verify_entry(folder)
+    assert verdict.status == "unchecked"
+    (detail,) = [text for finding in verdict.findings for text in finding.details]
+    assert "is not the one that was run, and decides otherwise" in detail
+
+
 @pytest.mark.parametrize("kind", ["router", "task"])
 def test_code_of_an_entry_is_not_run(entries: Path, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "entry"
