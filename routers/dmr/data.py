@@ -16,7 +16,8 @@ from harness.data import Request
 from harness.trace import Episode, read_episodes
 from harness.training.demonstrate import played_turns
 from harness.training.play import CONCURRENCY
-from routers.dmr.features import action_facts, draft_facts, views
+from routers.dmr.drafts import LENGTHS, Draft, facts_of
+from routers.dmr.features import views
 from routers.dmr.label import StepLabel, read_labels
 from routers.dmr.network import NetworkConfig, Trajectory
 
@@ -50,7 +51,7 @@ def trajectories(
         found.append(Trajectory(seen).last(config.steps))
     if config.reads == "text":
         return found
-    if config.reads in ("draft", "checked"):
+    if config.reads in LENGTHS:
         return [Trajectory(one.steps, _drafts(episode, config)) for one, episode in zip(found, episodes, strict=True)]
     assert low is not None  # noqa: S101 - opened by the caller for such a network
     states = asyncio.run(_states(episodes, task, low, config.steps))
@@ -62,11 +63,9 @@ def _drafts(episode: Episode, config: NetworkConfig) -> Tensor:
     turns = played_turns(episode)
     found = []
     for index in range(max(0, len(turns) - config.steps), len(turns)):
-        draft = next(call for call in episode.steps[index].calls if call.model == "low")
-        facts = draft_facts(draft.logprobs, draft.entropies, draft.margins, draft.content_tokens)
-        if config.reads == "checked":
-            facts += action_facts(draft.text, turns[:index], turns[index].observation)
-        found.append(facts)
+        call = next(call for call in episode.steps[index].calls if call.model == "low")
+        draft = Draft(call.text, call.content_tokens, call.logprobs, call.entropies, call.margins)
+        found.append(facts_of(config.reads, draft, turns[:index], turns[index].observation))
     return torch.tensor(found)
 
 

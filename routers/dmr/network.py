@@ -16,7 +16,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.config import Strict
-from routers.dmr.features import ACTION_FACTS, BUCKETS, DRAFT_FACTS, FACTS, StepView
+from routers.dmr.drafts import LENGTHS
+from routers.dmr.features import BUCKETS, FACTS, StepView
+
+Reads = Literal["text", "hidden", "draft", "checked", "compared"]
 
 
 class NetworkConfig(Strict):
@@ -27,20 +30,20 @@ class NetworkConfig(Strict):
     heads: int = Field(default=4, ge=1)
     steps: int = Field(default=64, ge=1)
     """Most steps that are read: of a longer trajectory the last."""
-    reads: Literal["text", "hidden", "draft", "checked"] = "text"
+    reads: Reads = "text"
     """``text``: the words of the trajectory. ``hidden``: besides, the low model's last hidden state at the end of the
     prompt. Low then reads every prompt, which costs nothing where it also answers. ``draft``: besides, how sure low was
-    of each token of its answer. Low then answers every step, and is charged for it; see ``features.draft_facts``.
+    of each token of its answer. Low then answers every step, and is charged for it; see ``drafts.draft_facts``.
     ``checked``: besides that, whether the environment lists low's action, and whether it was taken before; see
-    ``features.action_facts``."""
+    ``drafts.action_facts``. ``compared``: besides that, how its words compare with those of the task and of the
+    observations; see ``drafts.word_facts``."""
     hidden_size: int = Field(default=576, ge=1)
     """Width of the low model, with ``reads: hidden``."""
 
     @property
     def state_size(self) -> int:
         """Numbers a step besides the trajectory's."""
-        sizes = {"text": 0, "hidden": self.hidden_size, "draft": DRAFT_FACTS, "checked": DRAFT_FACTS + ACTION_FACTS}
-        return sizes[self.reads]
+        return {"text": 0, "hidden": self.hidden_size, **LENGTHS}[self.reads]
 
 
 class RouterNetwork(nn.Module):
@@ -72,7 +75,7 @@ class RouterNetwork(nn.Module):
         rows = max(rows, len(batch))
         length = max(length, *(len(one.steps) for one in batch))
         steps = [step for one in batch for step in one.steps]
-        flat = torch.tensor([word for step in steps for word in step.words])
+        flat = torch.frombuffer(bytearray().join(step.words for step in steps), dtype=torch.int64)
         starts = torch.tensor([0, *(len(step.words) for step in steps)]).cumsum(0)[:-1]
         read = self.words(flat, starts)
         where = torch.tensor([row * length + step for row, one in enumerate(batch) for step in range(len(one.steps))])

@@ -11,13 +11,15 @@ import torch
 from harness import Completion, Step, register_router
 from harness.contracts import Granularity
 from routers.dmr.checkpoint import find_checkpoint, load_checkpoint
-from routers.dmr.features import action_facts, draft_facts, views
+from routers.dmr.drafts import LENGTHS, Draft, facts_of
+from routers.dmr.features import views
 from routers.dmr.network import RouterNetwork, Trajectory
 
 _ROWS = 16
 """Decisions of one pass. Fewer are padded: a matrix product may round differently for another number of rows."""
 
-_LENGTHS = (16, 32, 64)
+_LENGTHS = (8, 16, 24, 32, 48)
+"""Shorter trajectories are padded to one of these, longer ones to the most that the network reads."""
 
 
 class Decider:
@@ -84,15 +86,13 @@ class LearnedRouter:
         states = draft = None
         if self._reads == "hidden":
             states = torch.tensor([(await step.read("low")).state])
-        elif self._reads in ("draft", "checked"):
+        elif self._reads in LENGTHS:
             draft = await step.ask("low")
             logprobs, entropies, margins = (
                 [getattr(token, name) for token in draft.tokens] for name in ("logprob", "entropy", "margin")
             )
-            facts = draft_facts(logprobs, entropies, margins, draft.content_tokens)
-            if self._reads == "checked":
-                facts += action_facts(draft.text, step.turns, step.observation)
-            states = torch.tensor([facts])
+            answer = Draft(draft.text, draft.content_tokens, logprobs, entropies, margins)
+            states = torch.tensor([facts_of(self._reads, answer, step.turns, step.observation)])
         seen = views(step.turns, step.observation, step.models_used)
         chance = await self._decider.probability(Trajectory(seen, states))
         step.log(p_high=chance)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
 
 import pytest
 import torch
@@ -18,8 +17,8 @@ from harness.trace import find_runs, read_episodes, read_meta
 from harness.training.card import seen_as
 from harness.verify import verify_entry
 from routers.dmr.checkpoint import RouterCard, load_checkpoint, save_checkpoint
-from routers.dmr.features import ACTION_FACTS, DRAFT_FACTS, FACTS, action_facts, draft_facts, views
-from routers.dmr.network import NetworkConfig, RouterNetwork, Trajectory
+from routers.dmr.features import FACTS, views
+from routers.dmr.network import NetworkConfig, Reads, RouterNetwork, Trajectory
 from routers.dmr.router import Decider
 from tests.command import mixroute
 
@@ -32,14 +31,12 @@ def trajectory(steps: list[tuple[str, str, bool]], shown: str = "end") -> Trajec
     return Trajectory(views(turns, Observation(shown), ["high" if high else "low" for *_, high in steps]))
 
 
-def network(seed: int = 0, steps: int = 64, reads: Literal["text", "draft", "checked"] = "text") -> RouterNetwork:
+def network(seed: int = 0, steps: int = 64, reads: Reads = "text") -> RouterNetwork:
     torch.manual_seed(seed)
     return RouterNetwork(NetworkConfig(width=16, heads=2, steps=steps, reads=reads)).eval()
 
 
-def checkpoint(
-    folder: Path, seen: list[str], seed: int = 0, reads: Literal["text", "draft", "checked"] = "text"
-) -> Path:
+def checkpoint(folder: Path, seen: list[str], seed: int = 0, reads: Reads = "text") -> Path:
     own = network(seed, reads=reads)
     card = RouterCard(
         schema=1, name="test", stage="dmr", network=own.config, recipe={}, pool={}, facts={"lambda": 0.1}, provenance={}
@@ -142,9 +139,9 @@ def test_it_plays_and_says_what_it_was_trained_on(tmp_path: Path, tiny_pool: Pat
     mixroute("board", "entries", cwd=tmp_path)
 
 
-@pytest.mark.parametrize("reads", ["draft", "checked"])
+@pytest.mark.parametrize("reads", ["draft", "compared"])
 def test_one_that_reads_drafts_asks_low_first_and_decides_again_from_the_trace(
-    tmp_path: Path, tiny_pool: Path, reads: Literal["draft", "checked"]
+    tmp_path: Path, tiny_pool: Path, reads: Reads
 ) -> None:
     folder = checkpoint(tmp_path / "here", [], reads=reads)
     path = suite(tmp_path, tiny_pool, {"checkpoint": str(folder)})
@@ -162,34 +159,6 @@ def test_one_that_reads_drafts_asks_low_first_and_decides_again_from_the_trace(
             assert step.model == ("high" if high else "low")
         (decides,) = (one for one in verify_entry(run).findings if one.check == "the router decides as the trace says")
         assert decides.status == "ok", decides
-
-
-@given(st.lists(st.tuples(*[st.floats(0, 20)] * 3), min_size=1, max_size=30), st.integers(0, 30))
-def test_facts_of_a_draft_are_those_of_its_text_and_end(tokens: list[tuple[float, ...]], content: int) -> None:
-    content = min(content, len(tokens))
-    logprobs, entropies = [-token[0] for token in tokens], [token[1] for token in tokens]
-    margins = [min(1.0, token[2]) for token in tokens]
-    facts = draft_facts(logprobs, entropies, margins, content)
-    assert len(facts) == DRAFT_FACTS
-    assert all(0 <= fact <= 8 for fact in facts)
-    end = content + 1
-    assert facts == draft_facts(logprobs[:end], entropies[:end], margins[:end], content)
-
-
-@given(STEPS, st.sampled_from(["look", "go north", " go north ", "open box"]))
-def test_facts_of_an_action_say_if_it_is_listed_and_was_taken(steps: list[tuple[str, str, bool]], text: str) -> None:
-    turns = [Turn(Observation(shown), action, action) for shown, action, _ in steps]
-    here = Observation("here", ("look", "go north"))
-    facts = action_facts(text, turns, here)
-    assert len(facts) == ACTION_FACTS
-    listed, unlisted, taken, taken_here = facts
-    assert (listed, unlisted) == ((1, 0) if text.strip() in here.admissible else (0, 1))
-    assert (taken > 0) == any(turn.action == text.strip() for turn in turns)
-    assert not taken_here
-    assert action_facts(text, turns, Observation("here"))[:2] == (0, 0)  # the task lists none
-    again = action_facts(text, [*turns, Turn(here, text, text.strip())], here)
-    assert again[2] == min(1, taken + 0.25)
-    assert again[3] == 1
 
 
 def test_instances_that_it_was_trained_on_are_not_reported(tmp_path: Path, tiny_pool: Path) -> None:

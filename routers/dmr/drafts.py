@@ -1,0 +1,109 @@
+"""What a network that waits for low's answer reads of it: how sure low was, whether the environment knows the action,
+and how its words compare with those that were shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from harness.data import Observation, Turn
+from routers.dmr.features import words_of
+
+LENGTHS = {"draft": 6, "checked": 6 + 4, "compared": 6 + 4 + 5}
+"""Kinds of networks that wait, each of which reads more than the one before; and how many facts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Low's answer. Lists run over its tokens, that which ended it included."""
+
+    text: str
+    content_tokens: int
+    """How many of the tokens make the text."""
+    logprobs: Sequence[float]
+    """In nats."""
+    entropies: Sequence[float]
+    """Of the distributions that the tokens were drawn from, in nats."""
+    margins: Sequence[float]
+    """Between the two likeliest tokens."""
+
+
+def facts_of(reads: str, draft: Draft, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
+    """What a network of kind ``reads`` reads of an answer.
+
+    Args:
+        reads: One of ``LENGTHS``.
+        draft: The answer.
+        turns: The finished steps.
+        observation: What is shown now.
+    """
+    facts = draft_facts(draft)
+    if reads != "draft":
+        facts += action_facts(draft.text, turns, observation)
+    if reads == "compared":
+        facts += word_facts(draft.text, turns, observation)
+    return facts
+
+
+def draft_facts(draft: Draft) -> tuple[float, ...]:
+    """How sure low was of an answer; the token after its text, which ends it, counts too."""
+    count = min(draft.content_tokens + 1, len(draft.logprobs))
+    entropies, surprises = draft.entropies[:count], [-value for value in draft.logprobs[:count]]
+    least = min(draft.margins[:count])
+    found = (fmean(entropies), max(entropies), fmean(surprises), max(surprises), 1 - least, count / 16)
+    return tuple(min(value, 8.0) for value in found)
+
+
+def action_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
+    """What can be said of an answer before the environment has seen it.
+
+    Args:
+        text: The answer.
+        turns: The finished steps.
+        observation: What is shown now.
+    """
+    action = text.strip()
+    taken = [turn for turn in turns if turn.action == action]
+    return (
+        float(action in observation.admissible),
+        float(bool(observation.admissible) and action not in observation.admissible),
+        min(len(taken), 4) / 4,
+        float(any(turn.observation.text == observation.text for turn in taken)),
+    )
+
+
+def word_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
+    """How the words of an answer compare with those that were shown. The first word, which names the act, is left out.
+
+    Args:
+        text: The answer.
+        turns: The finished steps.
+        observation: What is shown now. The first observation holds the task.
+    """
+    action = text.strip()
+    words = _argument(action)
+    first = (turns[0].observation if turns else observation).text
+    goal, now = words_of(first), words_of(observation.text)
+    shown = {word for turn in turns for word in words_of(turn.observation.text)}.union(now)
+    taken = {turn.action for turn in turns}
+    named = [other for other in observation.admissible if other not in taken and _within(_argument(other), goal)]
+    return (
+        float(_within(words, goal) or _within(words, now)),
+        sum(word not in shown for word in words) / max(1, len(words)),
+        len(set(words) & set(goal)) / max(1, len(set(goal))),
+        min(len(named), 4) / 4,
+        float(action in named),
+    )
+
+
+def _argument(action: str) -> tuple[str, ...]:
+    """The words of an action after the first, without brackets around them all."""
+    words = words_of(action)[1:]
+    return words[1:-1] if words[:1] == ("[",) and words[-1:] == ("]",) else words
+
+
+def _within(words: tuple[str, ...], text: tuple[str, ...]) -> bool:
+    """Whether ``words``, which may not be none, follow each other in ``text``."""
+    return bool(words) and f" {' '.join(words)} " in f" {' '.join(text)} "

@@ -1,0 +1,76 @@
+"""What is read of low's answer before it is taken."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.data import Observation, Turn
+from routers.dmr.drafts import LENGTHS, Draft, action_facts, draft_facts, facts_of, word_facts
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["a desk", "here", "a mug"]), st.sampled_from(["look", "go north", "open box"])),
+    max_size=6,
+)
+TEXTS = st.sampled_from(["look", "go north", " go north ", "open box", "", "[", "search[]", "fly \U0001f600 up"])
+SHOP = "Instruction: [SEP] Find me dash kit, and style: windshield [SEP] Search"
+OPTIONS = Observation("dash kit [SEP] blue [SEP] Buy Now", ("click[dash kit]", "click[blue]", "click[buy now]"))
+
+
+def turns_of(steps: list[tuple[str, str]]) -> list[Turn]:
+    return [Turn(Observation(shown), action, action) for shown, action in steps]
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 20)] * 3), min_size=1, max_size=30), st.integers(0, 30))
+def test_facts_of_a_draft_are_those_of_its_text_and_end(tokens: list[tuple[float, ...]], content: int) -> None:
+    content = min(content, len(tokens))
+    logprobs, entropies = [-token[0] for token in tokens], [token[1] for token in tokens]
+    margins = [min(1.0, token[2]) for token in tokens]
+    facts = draft_facts(Draft("", content, logprobs, entropies, margins))
+    assert all(0 <= fact <= 8 for fact in facts)
+    end = content + 1
+    assert facts == draft_facts(Draft("", content, logprobs[:end], entropies[:end], margins[:end]))
+
+
+@given(STEPS, TEXTS)
+def test_facts_of_an_action_say_if_it_is_listed_and_was_taken(steps: list[tuple[str, str]], text: str) -> None:
+    turns = turns_of(steps)
+    here = Observation("nowhere", ("look", "go north"))
+    listed, unlisted, taken, taken_here = action_facts(text, turns, here)
+    assert (listed, unlisted) == ((1, 0) if text.strip() in here.admissible else (0, 1))
+    assert (taken > 0) == any(turn.action == text.strip() for turn in turns)
+    assert not taken_here
+    assert action_facts(text, turns, Observation("nowhere"))[:2] == (0, 0)  # the task lists none
+    again = action_facts(text, [*turns, Turn(here, text, text.strip())], here)
+    assert again[2] == min(1, taken + 0.25)
+    assert again[3] == 1
+
+
+@given(STEPS, TEXTS)
+def test_each_kind_reads_what_the_one_before_reads_and_more(steps: list[tuple[str, str]], text: str) -> None:
+    draft = Draft(text, 1, [-0.5, -1.0], [0.1, 0.2], [0.9, 0.8])
+    read = {kind: facts_of(kind, draft, turns_of(steps), OPTIONS) for kind in LENGTHS}
+    assert {kind: len(facts) for kind, facts in read.items()} == LENGTHS
+    assert read["compared"][: LENGTHS["checked"]] == read["checked"]
+    assert read["checked"][: LENGTHS["draft"]] == read["draft"]
+    assert all(0 <= fact <= 1 for fact in word_facts(text, turns_of(steps), OPTIONS))
+
+
+def test_a_query_is_compared_with_the_task() -> None:
+    def facts(query: str) -> tuple[float, ...]:
+        return word_facts(f" search[{query}]", [], Observation(SHOP))
+
+    whole, part, misspelt = facts("dash kit, and style: windshield"), facts("dash kit"), facts("dish kit")
+    assert whole[0] == part[0] == 1  # quoted
+    assert misspelt[0] == 0
+    assert whole[2] > part[2] > misspelt[2]  # how much of the task
+    assert misspelt[1] == 0.5  # words that nobody has shown
+    assert not whole[1]
+
+
+def test_what_the_task_names_and_nobody_took_is_counted() -> None:
+    turns = [Turn(Observation(SHOP), "search[dash kit]", "search[dash kit]")]
+    assert word_facts("click[buy now]", turns, OPTIONS)[3:] == (0.25, 0)
+    assert word_facts("click[dash kit]", turns, OPTIONS)[3:] == (0.25, 1)
+    turns.append(Turn(OPTIONS, "click[dash kit]", "click[dash kit]"))
+    assert word_facts("click[buy now]", turns, OPTIONS)[3:] == (0, 0)
