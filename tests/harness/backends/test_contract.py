@@ -171,11 +171,11 @@ def test_a_seed_repeats_what_it_drew(backend: Backend, task: Task) -> None:
 
 
 def test_many_ask_at_once(backend: Backend, task: Task) -> None:
-    answers = ask(backend, *(first(task, number) for number in range(12)))
+    answers = ask(backend, *(first(task, number) for number in range(8)))
     assert all(answer.text.strip() for answer in answers)
-    again = ask(backend, *(first(task, number) for number in range(12)))
+    again = ask(backend, *(first(task, number) for number in range(8)))
     # Other batches round otherwise, so that near ties may turn.
-    assert sum(one.text == two.text for one, two in zip(answers, again, strict=True)) >= 10
+    assert sum(one.text == two.text for one, two in zip(answers, again, strict=True)) >= 6
 
 
 def test_a_cancelled_call_leaves_it_usable(backend: Backend, task: Task) -> None:

@@ -71,6 +71,7 @@ def test_learns_and_what_it_ships_can_be_played(tmp_path: Path, tiny_pool: Path,
     assert not (tmp_path / "refused").exists()
 
 
+@pytest.mark.slow
 def test_a_second_round_starts_from_the_first_and_both_are_averaged(tmp_path: Path, tiny_pool: Path) -> None:
     mixroute("train", "agent", write_recipe(tmp_path, tiny_pool, epochs=1), "--out", "one", cwd=tmp_path)
     lessons = [
@@ -113,7 +114,7 @@ def suite(folder: Path, split: str) -> Path:
 
 
 def test_a_killed_training_ends_where_an_undisturbed_one_does(tmp_path: Path, tiny_pool: Path) -> None:
-    recipe = write_recipe(tmp_path, tiny_pool, epochs=12, evaluations=6)
+    recipe = write_recipe(tmp_path, tiny_pool, epochs=8, evaluations=4)
     mixroute("train", "agent", recipe, "--out", "whole", cwd=tmp_path)
     process = start("train", "agent", recipe, "--out", "killed", cwd=tmp_path)
     deadline = time.monotonic() + 120
