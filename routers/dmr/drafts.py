@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean
 
 from harness.data import Observation, Turn
-from routers.dmr.features import words_of
+from routers.dmr.features import is_listed, lowered, words_of
 
-LENGTHS = {"draft": 6, "checked": 6 + 4, "compared": 6 + 4 + 5}
+LENGTHS = {"draft": 6, "checked": 6 + 4, "compared": 6 + 4 + 6}
 """Kinds of networks that wait, each of which reads more than the one before; and how many facts."""
 
 
@@ -67,15 +68,15 @@ def action_facts(text: str, turns: Sequence[Turn], observation: Observation) -> 
     action = text.strip()
     taken = [turn for turn in turns if turn.action == action]
     return (
-        float(action in observation.admissible),
-        float(bool(observation.admissible) and action not in observation.admissible),
+        float(is_listed(action, observation)),
+        float(bool(observation.admissible) and not is_listed(action, observation)),
         min(len(taken), 4) / 4,
         float(any(turn.observation.text == observation.text for turn in taken)),
     )
 
 
 def word_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
-    """How the words of an answer compare with those that were shown. The first word, which names the act, is left out.
+    """How the words of an answer compare with those that were shown. The first word, which names the act, is apart.
 
     Args:
         text: The answer.
@@ -87,14 +88,26 @@ def word_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tu
     first = (turns[0].observation if turns else observation).text
     goal, now = words_of(first), words_of(observation.text)
     shown = {word for turn in turns for word in words_of(turn.observation.text)}.union(now)
-    taken = {turn.action for turn in turns}
-    named = [other for other in observation.admissible if other not in taken and _within(_argument(other), goal)]
+    named = _named(lowered(observation.admissible), goal) - {turn.action.lower() for turn in turns}
     return (
         float(_within(words, goal) or _within(words, now)),
         sum(word not in shown for word in words) / max(1, len(words)),
         len(set(words) & set(goal)) / max(1, len(set(goal))),
         min(len(named), 4) / 4,
-        float(action in named),
+        float(action.lower() in named),
+        float(words_of(action)[:1] in {words_of(other)[:1] for other in observation.admissible}),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _named(listed: frozenset[str], goal: tuple[str, ...]) -> frozenset[str]:
+    """The listed actions whose arguments are in the goal, but for those in a longer one: "large" in "x-large"."""
+    arguments = {action: _argument(action) for action in listed}
+    found = {action: words for action, words in arguments.items() if _within(words, goal)}
+    return frozenset(
+        action
+        for action, words in found.items()
+        if not any(words != longer and _within(words, longer) for longer in found.values())
     )
 
 

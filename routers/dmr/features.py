@@ -53,7 +53,7 @@ def views(turns: Sequence[Turn], observation: Observation, models_used: Sequence
         refused = repeated = by_high = by_low = unchanged = False
         if index:
             shown, action = turns[index - 1].observation, turns[index - 1].action
-            refused = bool(shown.admissible) and action not in shown.admissible
+            refused = bool(shown.admissible) and not is_listed(action, shown)
             repeated = action in actions
             by_high, by_low = models_used[index - 1] == "high", models_used[index - 1] == "low"
             unchanged = shown.text == seen.text
@@ -64,6 +64,17 @@ def views(turns: Sequence[Turn], observation: Observation, models_used: Sequence
         facts = (place, refused, min(times, 4) / 4, repeated, by_high, by_low, share, unchanged)
         found.append(StepView(words or _NOTHING, facts))
     return found
+
+
+def is_listed(action: str, observation: Observation) -> bool:
+    """Whether the environment lists the action, in capitals or not: WebShop shows "B09" and lists "click[b09]"."""
+    return action.lower() in lowered(observation.admissible)
+
+
+@lru_cache(maxsize=65536)
+def lowered(actions: tuple[str, ...]) -> frozenset[str]:
+    """The actions without capitals."""
+    return frozenset(action.lower() for action in actions)
 
 
 @lru_cache(maxsize=65536)

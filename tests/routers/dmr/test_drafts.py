@@ -70,7 +70,19 @@ def test_a_query_is_compared_with_the_task() -> None:
 
 def test_what_the_task_names_and_nobody_took_is_counted() -> None:
     turns = [Turn(Observation(SHOP), "search[dash kit]", "search[dash kit]")]
-    assert word_facts("click[buy now]", turns, OPTIONS)[3:] == (0.25, 0)
-    assert word_facts("click[dash kit]", turns, OPTIONS)[3:] == (0.25, 1)
+    assert word_facts("click[buy now]", turns, OPTIONS)[3:5] == (0.25, 0)
+    assert word_facts("click[Dash kit]", turns, OPTIONS)[3:5] == (0.25, 1)
     turns.append(Turn(OPTIONS, "click[dash kit]", "click[dash kit]"))
-    assert word_facts("click[buy now]", turns, OPTIONS)[3:] == (0, 0)
+    assert word_facts("click[buy now]", turns, OPTIONS)[3:5] == (0, 0)
+
+
+def test_a_short_option_is_not_named_by_a_longer_one() -> None:
+    turns = [Turn(Observation("Find me a shirt with size: x-large"), "", "")]
+    page = Observation("", ("click[large]", "click[x-large]", "click[small]"))
+    assert word_facts("click[x-large]", turns, page)[3:5] == (0.25, 1)
+    assert word_facts("click[large]", turns, page)[4] == 0
+
+
+def test_an_act_is_known_if_the_environment_lists_one_like_it() -> None:
+    assert word_facts("click[red]", [], OPTIONS)[5] == 1
+    assert word_facts("search[red]", [], OPTIONS)[5] == 0
