@@ -18,7 +18,13 @@ from harness.trace import CallRecord, Episode, StepRecord
 NOTHING = "Nothing happens."
 
 
-def step(index: int = 0, shows: str = "a room", turns: Sequence[tuple[str, str]] = (), seed: object = 0) -> Step:
+def step(
+    index: int = 0,
+    shows: str = "a room",
+    turns: Sequence[tuple[str, str]] = (),
+    seed: object = 0,
+    lists: tuple[str, ...] = (),
+) -> Step:
     """A step after ``turns`` of (what was shown, what was done); ``ask`` names the model in its answer."""
 
     async def ask(model: str) -> Completion:
@@ -30,7 +36,7 @@ def step(index: int = 0, shows: str = "a room", turns: Sequence[tuple[str, str]]
 
     past = tuple(Turn(Observation(shown), done, done) for shown, done in turns)
     rng = random.Random(str(seed))
-    seen = SimpleNamespace(index=index, turns=past, observation=Observation(shows), rng=rng, ask=ask, log=log)
+    seen = SimpleNamespace(index=index, turns=past, observation=Observation(shows, lists), rng=rng, ask=ask, log=log)
     return cast("Step", seen)
 
 
@@ -151,3 +157,12 @@ def test_the_cascade_without_a_threshold_says_what_is_missing() -> None:
 def test_senseless_arguments_are_refused(name: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(MixrouteError, match=f"router '{name}' refuses"):
         open_router(name, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("lists", "expected"), [((), "low"), (("go", "look"), "low"), (("GO",), "low"), (("look",), "high")]
+)
+def test_unlisted_asks_high_where_the_environment_does_not_know_lows_action(
+    lists: tuple[str, ...], expected: str
+) -> None:
+    assert choice(open_router("unlisted"), step(lists=lists)) == expected

@@ -1,0 +1,26 @@
+"""What a trained router that reads low's action has to beat: ask high where the environment does not know the action."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from harness import Completion, Step, register_router
+from harness.contracts import Granularity
+from routers.dmr.features import is_listed
+
+
+@register_router("unlisted")
+class Unlisted:
+    """Low answers every step; high is asked where the environment lists its actions and low's is not among them.
+
+    The agent is never shown that list. Both answers are charged. A task that lists nothing stays with low.
+    """
+
+    granularity: ClassVar[Granularity] = "step"
+
+    async def act(self, step: Step) -> Completion:
+        """Low's answer, or high's."""
+        draft = await step.ask("low")
+        if not step.observation.admissible or is_listed(draft.text.strip(), step.observation):
+            return draft
+        return await step.ask("high")
