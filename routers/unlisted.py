@@ -1,4 +1,4 @@
-"""What a trained router that reads low's action has to beat: ask high where the environment does not know the action."""
+"""What a trained router that reads low's action has to beat: high where the environment does not know that action."""
 
 from __future__ import annotations
 

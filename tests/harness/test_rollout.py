@@ -195,7 +195,7 @@ def test_a_router_that_loops_for_ever_is_stopped() -> None:
 
 def test_a_slow_model_is_not_the_routers_fault() -> None:
     slow = ScriptedModel("high", seconds=1.5)
-    seen = play(Alternate(), {"high": slow, "low": slow}, Corridor(length=1, count=2), timeout=0.2)
+    seen = play(Alternate(), {"high": slow, "low": slow}, Corridor(length=1, count=2), timeout=1.0)
     assert all(episode.success for episode in seen.episodes.values())
 
 
