@@ -16,11 +16,11 @@ class Guess:
     name = "guess"
     blocking = False
     stop: tuple[str, ...] = ()
-    max_tokens = 3
     step_cap = 1
 
-    def __init__(self, split: str = "test", count: int = 40, start: int = 0) -> None:
+    def __init__(self, split: str = "test", count: int = 40, start: int = 0, max_tokens: int = 3) -> None:
         self.split = split
+        self.max_tokens = max_tokens
         self._numbers = range(start, start + count)
 
     def instances(self) -> Sequence[Instance]:
@@ -30,7 +30,12 @@ class Guess:
         return Question(f"{instance.data}?", lambda answer: Verdict(float(zlib.crc32(answer.encode()) % 2 == 0), "."))
 
     def prompt(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
-        return Prompt((Message("user", observation.text),), "plain")
+        said = [
+            message
+            for turn in turns
+            for message in (Message("user", turn.observation.text), Message("assistant", f"{turn.text}\n"))
+        ]
+        return Prompt((*said, Message("user", observation.text)), "plain")
 
     def parse_action(self, text: str) -> str:
         return text
