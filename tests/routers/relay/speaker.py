@@ -57,7 +57,7 @@ def answered(router: Router, pool: Mapping[str, Speaker], max_tokens: int = 60, 
     """One question, answered by the router."""
     task = Guess(count=1, max_tokens=max_tokens)
     task.stop = stop
-    opened = OpenTask(TaskEntry(task="guess", split="test"), task, task.instances())
+    opened = OpenTask(TaskEntry(task="guess", split="test", limit=None), task, task.instances())
     (episode,) = play_episodes(opened, router, pool, 0)
     assert episode.error is None, episode.error
     return episode
