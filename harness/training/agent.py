@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from harness.backends.adapters import FILES, merge, weights_folder
 from harness.backends.encoding import Encoder
@@ -63,7 +63,7 @@ def train_agent(recipe: AgentRecipe, folder: Path) -> Path:
     with claimed(folder, recipe):
         if not (folder / "model" / "card.json").exists():
             player = spec_in_training(spec, recipe.precision)
-            material = _material(recipe, player, lessons, encoder_of(spec), folder / "played")
+            material = _material(recipe, player, lessons, Encoder(tokenizer_of(spec)), folder / "played")
             learn(recipe, spec, material, dev, folder)
     return folder / "model"
 
@@ -197,9 +197,10 @@ def _base_of(spec: ModelSpec) -> str | Path:
     return weights_folder(spec.model_copy(update={"adapter": None}))
 
 
-def encoder_of(spec: ModelSpec) -> Encoder:
-    """The model's tokenizer, as it is used in play."""
-    return Encoder(AutoTokenizer.from_pretrained(_base_of(spec)))
+def tokenizer_of(spec: ModelSpec) -> PreTrainedTokenizerBase:
+    """The model's tokenizer."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(_base_of(spec))
+    return tokenizer
 
 
 def prepared(recipe: AgentRecipe, spec: ModelSpec) -> nn.Module:

@@ -9,18 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from transformers import PreTrainedTokenizerBase
 
 from harness.backends.encoding import Encoder
-from harness.data import Instance, Observation
+from harness.contracts import Task
+from harness.data import Observation, Prompt
 from harness.errors import MixrouteError
 from harness.run import OpenTask, SuiteRunner, open_instances
 from harness.seeding import seed_for
 from harness.suite import RouterEntry, Suite, run_config
-from harness.trace import Episode, content_hash, find_runs, read_episodes, read_meta
+from harness.trace import CallRecord, Episode, content_hash, find_runs, read_episodes, read_meta
 from harness.training.agent import Material
 from harness.training.card import seen_as
-from harness.training.demonstrate import Demonstration, played_turns
-from harness.training.examples import encode
+from harness.training.examples import IGNORED, Example
 from harness.training.play import CONCURRENCY
 from routers.relay.command import OPEN, command
 from routers.relay.recipe import RelayRecipe, WarmUpRecipe
@@ -46,7 +47,9 @@ def open_prompts(recipe: RelayRecipe, seen: frozenset[str]) -> tuple[list[OpenTa
     return train, dev
 
 
-def learned_in_warm_up(recipe: RelayRecipe, tasks: Sequence[OpenTask], encoder: Encoder, folder: Path) -> Material:
+def learned_in_warm_up(
+    recipe: RelayRecipe, tasks: Sequence[OpenTask], tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> Material:
     """Draw the small model's answers, as far as they are not in ``folder``, and put commands into the right ones.
 
     Raises:
@@ -54,16 +57,16 @@ def learned_in_warm_up(recipe: RelayRecipe, tasks: Sequence[OpenTask], encoder: 
     """
     examples, seen = [], []
     played = _played(recipe, tasks, recipe.small, recipe.warm_up.samples, recipe.warm_up.temperature, folder)
+    encoder = Encoder(tokenizer)
     for opened, episodes in zip(tasks, played, strict=True):
         for episode in episodes:
-            text = episode.steps[0].text if episode.success else ""
-            if not text or OPEN in text:
+            step = episode.steps[0]
+            if not episode.success or not step.text or OPEN in step.text:
                 continue
             rng = random.Random(seed_for(recipe.seed, episode.instance, episode.seed, "commands"))  # noqa: S311
-            turn = replace(played_turns(episode)[0], text=with_commands(text, recipe.warm_up, rng))
-            final = Observation(episode.final_observation)
-            shown = Demonstration(Instance(episode.instance), (turn,), (True,), final)
-            example = encode(shown, opened.task, encoder)
+            text = with_commands(step.text, recipe.warm_up, rng)
+            prompt = opened.task.prompt((), Observation(step.observation, tuple(step.admissible)))
+            example = _example(prompt, text, encoder, _ending(opened.task, step.calls[0], tokenizer))
             if len(example.ids) <= recipe.longest:
                 examples.append(example)
                 seen.append(seen_as(opened.task.name, episode.instance))
@@ -73,6 +76,20 @@ def learned_in_warm_up(recipe: RelayRecipe, tasks: Sequence[OpenTask], encoder: 
             "train it on the task first (mixroute train agent)"
         )
     return Material(examples, seen)
+
+
+def _ending(task: Task, call: CallRecord, tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the model should write to end its answer: the task's stop string or its own; nothing after one cut off."""
+    if call.finish == "length":
+        return ""
+    return task.stop[0] if task.stop else str(tokenizer.eos_token or "")
+
+
+def _example(prompt: Prompt, text: str, encoder: Encoder, ending: str) -> Example:
+    """Everything but the prompt is learned."""
+    read = len(encoder.encode(prompt).ids)
+    ids = encoder.encode(prompt, text + ending).ids
+    return Example(tuple(ids), (*[IGNORED] * read, *ids[read:]))
 
 
 _PLACES = re.compile(r"^|(?<=\S)(?=\s)")

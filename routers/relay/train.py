@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 from harness.answers import AnswerStore
+from harness.backends.encoding import Encoder
 from harness.contracts import Backend
 from harness.plugins import open_router
 from harness.pool import ModelSpec, Pool, load_pool, open_backend, save_pool
 from harness.provenance import provenance
 from harness.run import OpenTask, open_models
 from harness.seeding import seed_for
-from harness.training.agent import check_apart, claimed, encoder_of, learn, playable, prepared, save_weights
+from harness.training.agent import check_apart, claimed, learn, playable, prepared, save_weights, tokenizer_of
 from harness.training.card import read_card, seen_as, trained_on, write_card
 from harness.training.checkpoint import made_whole
 from harness.training.play import play_episodes
@@ -66,7 +67,7 @@ def _warm_up(
     """The adapter of the warm-up."""
     made = folder / "warm-up" / "model"
     if not (made / "card.json").exists():
-        material = learned_in_warm_up(recipe, tasks, encoder_of(small), folder / "sampled")
+        material = learned_in_warm_up(recipe, tasks, tokenizer_of(small), folder / "sampled")
         (folder / "warm-up").mkdir(exist_ok=True)
         learn(recipe.warm_up_recipe(small), small, material, dev, folder / "warm-up")
     return made
@@ -83,14 +84,14 @@ def _train(
     torch.manual_seed(recipe.seed)
     model = prepared(recipe.warm_up_recipe(warm), warm).to("cuda" if torch.cuda.is_available() else "cpu")
     policy = Grpo(model, recipe.grpo, bfloat16=computes_in_bfloat16(recipe.precision))
-    encoder = encoder_of(warm)
+    encoder = Encoder(tokenizer_of(warm))
     working = folder / "grpo"
     working.mkdir(exist_ok=True)
     history = resume(working, policy.trained, policy.optimizer)
     writer = scalars(working)
     pool = load_pool(recipe.pool)
     large = _only(pool, {recipe.large: pool.models[recipe.large]}, recipe)
-    with open_models(large, recipe.mode, AnswerStore()) as models:
+    with open_models(large, recipe.mode, None) as models:  # what is drawn is never asked again: nothing is kept
         for iteration in range(len(history), recipe.grpo.iterations):
             seed = seed_for(recipe.seed, iteration)
             with playable(policy.model, warm, recipe.precision, working) as player:

@@ -30,12 +30,7 @@ class Guess:
         return Question(f"{instance.data}?", lambda answer: Verdict(float(zlib.crc32(answer.encode()) % 2 == 0), "."))
 
     def prompt(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
-        said = [
-            message
-            for turn in turns
-            for message in (Message("user", turn.observation.text), Message("assistant", f"{turn.text}\n"))
-        ]
-        return Prompt((*said, Message("user", observation.text)), "plain")
+        return Prompt((Message("user", observation.text),), "plain")
 
     def parse_action(self, text: str) -> str:
         return text
