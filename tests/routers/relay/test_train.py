@@ -23,7 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from harness import MixrouteError, register_task
 from harness.board.table import build_board
 from harness.entry import pack_run
-from harness.pool import load_pool
+from harness.pool import ModelSpec, load_pool, save_pool
 from harness.run import SuiteRunner
 from harness.suite import Suite
 from harness.trace import find_runs, read_episodes, read_meta
@@ -266,6 +266,31 @@ def test_what_the_small_model_has_seen_is_not_reported(tmp_path: Path, trained: 
 def test_wrong_recipes_are_named(tmp_path: Path, pair: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(MixrouteError, match=message):
         train_relay(load_recipe(str(write_recipe(tmp_path, pair, **changes))), tmp_path / "made")
+
+
+def test_it_goes_on_from_the_adapter_that_the_small_model_has(tmp_path: Path, trained: Path, pair: Path) -> None:
+    models = load_pool(str(pair)).models
+    low = models["low"].model_copy(update={"adapter": str(trained)})
+    pool = save_pool(tmp_path / "pool.yaml", "tuned", "", {"high": models["high"], "low": low})
+    recipe = load_recipe(
+        str(
+            write_recipe(
+                tmp_path,
+                pool,
+                tasks=[{"task": GUESS, "split": "train", "args": {"count": 14, "start": 20, **LENGTH}}],
+                lora={"rank": 2, "alpha": 2},
+                warm_up={"epochs": 1, "samples": 3},
+                grpo={"iterations": 1, "prompts": 2, "group": 3},
+            )
+        )
+    )
+    made = train_relay(recipe, tmp_path / "made").parent
+    card = json.loads((made / "card.json").read_bytes())
+    assert card["facts"]["prompts"] == 10  # what the adapter has seen is left out
+    assert trained_on(ModelSpec(weights="", adapter=str(made))) == {f"guess q/{number:04}" for number in range(34)}
+    before, after = (load_file(path / "adapter_model.safetensors") for path in (trained, made))
+    assert {key: one.shape for key, one in before.items()} == {key: one.shape for key, one in after.items()}
+    assert any(not torch.equal(before[key], after[key]) for key in before)
 
 
 def test_the_shipped_recipe_is_valid() -> None:
