@@ -32,7 +32,7 @@ class WarmUpRecipe(Strict):
     """Most tokens that such a command asks for; from 1 up every number is equally likely (ours)."""
     epochs: float = Field(default=1.0, gt=0)
     learning_rate: float = Field(default=2e-4, gt=0)
-    batch_tokens: int = Field(default=2048, ge=1)
+    batch_tokens: int = Field(default=1024, ge=1)
     """Most tokens of an update, padding included."""
 
 
@@ -50,8 +50,8 @@ class GrpoRecipe(Strict):
     """Passes over an iteration's rollouts."""
     batch: int = Field(default=64, ge=1)
     """Rollouts of an update."""
-    batch_tokens: int = Field(default=4096, ge=1)
-    """Most tokens that are read at once, padding included; changes the memory that it takes."""
+    batch_tokens: int = Field(default=1024, ge=1)
+    """Most tokens that are read at once, padding included: sets the memory that it takes, and changes no result."""
     learning_rate: float = Field(default=2e-5, gt=0)
     """The paper's 1e-6 is for all weights; an adapter takes more (ours)."""
     clip: float = Field(default=0.2, gt=0)

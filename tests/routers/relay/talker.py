@@ -12,16 +12,17 @@ from routers.relay.material import with_commands
 from routers.relay.recipe import WarmUpRecipe
 from tests.tiny_model import save_tiny_model
 
-_STEPS, _BATCH = 150, 16
+_BATCH = 16
 
 
-def save_talker(folder: Path, seed: int, commands: int) -> None:
+def save_talker(folder: Path, seed: int, commands: int, steps: int) -> None:
     """Write a model of ``tests.tiny_model``, trained for some seconds.
 
     Args:
         folder: Where to.
         seed: Of weights and texts.
         commands: Most commands in an answer.
+        steps: Updates; 60 are enough for digits, 120 for commands.
     """
     from transformers import AutoTokenizer, LlamaForCausalLM
 
@@ -30,7 +31,7 @@ def save_talker(folder: Path, seed: int, commands: int) -> None:
     model = LlamaForCausalLM.from_pretrained(folder)
     rng = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         texts = [_text(rng, commands) for _ in range(_BATCH)]
         rows = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts]
         longest = max(map(len, rows))

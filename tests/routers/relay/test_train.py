@@ -65,8 +65,8 @@ def write_recipe(folder: Path, pool: Path, **changes: Any) -> Path:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pool of two small models that answer with digits; the smaller one may call the other."""
     folder = tmp_path_factory.mktemp("pair")
-    for seed, name in enumerate(("high", "low")):
-        save_talker(folder / name, seed, commands=seed)
+    save_talker(folder / "high", seed=0, commands=0, steps=60)
+    save_talker(folder / "low", seed=1, commands=1, steps=120)
     path = folder / "pool.yaml"
     models = {name: {"weights": str(folder / name)} for name in ("high", "low")}
     path.write_text(yaml.safe_dump({"schema": 1, "name": "pair", "models": models}))
@@ -148,7 +148,7 @@ def test_a_training_that_was_stopped_ends_where_an_undisturbed_one_does(
 def entry(trained: Path) -> Path:
     """A packed run of the trained router."""
     folder = trained.parents[3] / "played"
-    task = {"task": "guess", "split": "test", "args": {"count": 8, "start": 200, **LENGTH}}
+    task = {"task": "guess", "split": "test", "args": {"count": 30, "start": 200, **LENGTH}}
     routers = ["always-high", "always-low", "relay", {"router": "token-random", "args": {"p": 0.3}}]
     pool = str(trained / "pool.yaml")
     suite = {"schema": 1, "name": "relay", "pool": pool, "tasks": [task], "routers": routers, "temperature": 1.0}
