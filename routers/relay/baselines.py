@@ -185,13 +185,13 @@ async def _by_line(step: Step, limit: float) -> Completion:
     while not answer.over:
         glimpse = await step.ask("low", continue_from=answer.text, max_tokens=1)
         doubt = glimpse.tokens[0].entropy
-        step.log(**{f"{_LINE}{lines}": doubt})
-        lines += 1
         writer = "high" if doubt > limit else "low"
         if writer == "low":
             answer.add(glimpse)
-            if glimpse.finish == "stop" or answer.over:
+            if glimpse.finish == "stop" or answer.over:  # the end, and no line
                 break
+        step.log(**{f"{_LINE}{lines}": doubt})
+        lines += 1
         await answer.write(writer, answer.left, stop=("\n",))
         # A newline or the end has stopped it: which of them, its writer says again.
         if not answer.over and (await answer.write(writer, 1)).finish == "stop":
