@@ -128,4 +128,5 @@ def check_answer(answer: object, calls: list[Completion]) -> Completion:
 
 def places(answer: Completion, calls: Sequence[Completion]) -> list[int]:
     """Which of the calls ``answer`` was joined from; none for an answer of a single call."""
-    return [next(number for number, call in enumerate(calls) if call is part) for part in answer.parts]
+    rest = iter(enumerate(calls))
+    return [next(number for number, call in rest if call is part) for part in answer.parts]
