@@ -160,6 +160,16 @@ class Step(Protocol):
         ...
 
     @property
+    def stop(self) -> tuple[str, ...]:
+        """The task's stop strings: the default of ``ask``."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of an answer in this task: the default of ``ask``."""
+        ...
+
+    @property
     def rng(self) -> random.Random:
         """Seeded from the run's root seed, the instance and the step index."""
         ...

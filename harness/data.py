@@ -114,6 +114,8 @@ class Completion:
     """Whether it was computed earlier and kept; see ``harness.answers``. ``timing`` is then that of the first time."""
     parts: tuple[Completion, ...] = ()
     """The completions that this one was joined from; see ``join``."""
+    until: str = ""
+    """The mark up to which the text of each part counts; see ``join``."""
 
     @property
     def content(self) -> tuple[Token, ...]:
@@ -121,19 +123,31 @@ class Completion:
         return self.tokens[: self.content_tokens]
 
 
-def join(parts: Sequence[Completion]) -> Completion:
-    """One completion whose text is that of ``parts`` in order, for routers that route inside a step."""
+def join(parts: Sequence[Completion], until: str = "") -> Completion:
+    """One completion whose text is that of ``parts`` in order, for routers that route inside a step.
+
+    Args:
+        parts: Completions of this step, each once.
+        until: A mark such as ``<call>``: from there to its end a part is said to the router, and is no part of the
+            answer. It takes from a text what the mark as a stop string would, and is recorded in the trace.
+    """
     models = {part.model for part in parts}
     return Completion(
         model=models.pop() if len(models) == 1 else "mixed",
-        text="".join(part.text for part in parts),
+        text="".join(before(part.text, until) for part in parts),
         tokens=tuple(token for part in parts for token in part.content),
         content_tokens=sum(part.content_tokens for part in parts),
         finish=parts[-1].finish,
         prompt_tokens=parts[0].prompt_tokens,
         cached_tokens=parts[0].cached_tokens,
         parts=tuple(parts),
+        until=until,
     )
+
+
+def before(text: str, until: str) -> str:
+    """``text`` up to the mark ``until``; all of it without one."""
+    return text.partition(until)[0] if until else text
 
 
 @dataclass(frozen=True, slots=True)

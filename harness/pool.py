@@ -101,14 +101,15 @@ def _shape_file(name: str, pool_file: Path) -> Path:
 
 
 def save_pool(path: Path, name: str, description: str, models: Mapping[str, ModelSpec]) -> Path:
-    """Write a pool file that means the same wherever it lies; returns ``path``."""
+    """Write a pool file that means the same wherever it lies, with what lies in its folder; returns ``path``."""
     specs = {}
     for key, spec in models.items():
         absolute = {}
         if isinstance(spec.weights, str) and Path(spec.weights).is_dir():
             absolute["weights"] = str(Path(spec.weights).resolve())
         if spec.adapter is not None:
-            absolute["adapter"] = str(Path(spec.adapter).resolve())
+            adapter, folder = Path(spec.adapter).resolve(), path.parent.resolve()
+            absolute["adapter"] = str(adapter.relative_to(folder) if adapter.is_relative_to(folder) else adapter)
         if spec.shape is not None:
             absolute["shape"] = str(Path(spec.shape).resolve())
         specs[key] = spec.model_copy(update=absolute).model_dump(exclude_defaults=True)

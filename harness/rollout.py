@@ -16,7 +16,7 @@ from harness.data import Completion, Instance, Observation, Request, Turn
 from harness.errors import EpisodeError, RunStopped
 from harness.ledger import record_call
 from harness.seeding import seed_for
-from harness.step import CallDesk, LiveStep, check_answer
+from harness.step import CallDesk, LiveStep, check_answer, places
 from harness.supervision import RouterStopped, Stuck, Supervised, Watchdog, measuring_tasks
 from harness.trace import SCHEMA, CallTiming, Episode, EpisodeTiming, StepRecord, StepTiming
 
@@ -170,18 +170,24 @@ async def _step(
         turns=tuple(live.turns),
         models_used=tuple(record.model for record in live.steps),
         models=tuple(play.pool),
+        stop=request.stop,
+        max_tokens=request.max_tokens,
         rng=random.Random(seed_for(play.seed, instance.id, index, "router")),  # noqa: S311 - reproducible on purpose
         _ask=lambda model, changes: desk.ask(model, changes),  # not the bound method, which would lead to the desk
     )
     supervised = desk.supervised = Supervised(play.router.act(step))
     text = action = ""
     model, reward, seconds = NO_MODEL, 0.0, 0.0
+    parts: list[int] = []
+    until = ""
     failure: Exception | None = None
     try:
         answer = await watchdog.run(supervised)
         if desk.violation:
             raise desk.violation
-        answer = check_answer(answer, await desk.calls())
+        calls = await desk.calls()
+        answer = check_answer(answer, calls)
+        parts, until = places(answer, calls), answer.until
         text, model, action = answer.text, answer.model, _text(task.parse_action(answer.text))
         began = time.perf_counter()
         observation, earned, done = await _call(task, lambda: environment.step(action))
@@ -195,7 +201,8 @@ async def _step(
     # A step that fails has cost what it asked for, and is recorded so.
     calls = await desk.calls()
     desk.close()
-    _record(live, seen, calls, StepEnd(text, action, model, reward, step.scores), seconds, supervised.own_seconds)
+    end = StepEnd(text, action, model, reward, step.scores, parts, until)
+    _record(live, seen, calls, end, seconds, supervised.own_seconds)
     if failure is not None:
         raise failure
     live.turns.append(Turn(seen, text, action))
@@ -211,6 +218,8 @@ class StepEnd:
     model: str
     reward: float
     scores: dict[str, float]
+    parts: list[int]
+    until: str
 
 
 def _record(
@@ -236,6 +245,8 @@ def _record(
             reward=end.reward,
             model=end.model,
             scores=end.scores,
+            parts=end.parts,
+            until=end.until,
         )
     )
     measured = [CallTiming(**asdict(call.timing), reused=call.reused) for call in calls]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +73,8 @@ class LiveStep:
     turns: tuple[Turn, ...]
     models_used: tuple[str, ...]
     models: tuple[str, ...]
+    stop: tuple[str, ...]
+    max_tokens: int
     rng: random.Random
     _ask: Callable[[str, Mapping[str, Any]], Awaitable[Completion]] = field(repr=False)
     scores: dict[str, float] = field(default_factory=dict)
@@ -106,6 +108,7 @@ class LiveStep:
 def check_answer(answer: object, calls: list[Completion]) -> Completion:
     """The router's answer, if it is made of completions that this step's models gave, each once and in order.
 
+    Of each the text counts up to the mark that the answer names (``until`` of ``harness.data.join``), if it names one.
     What is returned is built from the calls themselves, so that the router cannot name another model.
 
     Raises:
@@ -116,6 +119,14 @@ def check_answer(answer: object, calls: list[Completion]) -> Completion:
     rest = iter(calls)
     found = [next((call for call in rest if call == part), None) for part in answer.parts or (answer,)]
     parts = [part for part in found if part is not None]
-    if len(parts) < len(found) or "".join(part.text for part in parts) != answer.text:
-        raise EpisodeError("the router returned text that no model of this step wrote")
-    return join(parts) if answer.parts else parts[0]
+    if len(parts) == len(found):
+        made = join(parts, answer.until) if answer.parts else parts[0]
+        if made.text == answer.text:
+            return made
+    raise EpisodeError("the router returned text that no model of this step wrote")
+
+
+def places(answer: Completion, calls: Sequence[Completion]) -> list[int]:
+    """Which of the calls ``answer`` was joined from; none for an answer of a single call."""
+    rest = iter(enumerate(calls))
+    return [next(number for number, call in rest if call is part) for part in answer.parts]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from harness.metrics import aiq, apgr, audc, cost_reduction, cpt, ghc, ibc_lift, pgr, qnc
+from harness.metrics import aiq, apgr, audc, cost_reduction, cpt, gain_over_random, ghc, ibc_lift, pgr, qnc
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -27,8 +27,11 @@ class Measures(msgspec.Struct, frozen=True):
     """One row against always-low and always-high; see ``harness.metrics.curves``. None where that is not defined."""
 
     pgr: float | None = None
+    """Also RelayLLM's p*: the share of strong calls that a random router needs for this success."""
     ghc: float | None = None
     cost_reduction: float | None = None
+    over_random: float | None = None
+    """Success beyond that of a random router of the same high share."""
     ibc_lift: float | None = None
 
 
@@ -58,6 +61,7 @@ def measure(point: Point, low: Point, high: Point) -> Measures:
         pgr=pgr(point.success, low.success, high.success),
         ghc=ghc(point.success, low.success, point.share),
         cost_reduction=cost_reduction(point.success, point.share, low.success, high.success),
+        over_random=gain_over_random(point.success, point.share, low.success, high.success),
         ibc_lift=ibc_lift((point.cost, point.success), (low.cost, low.success), (high.cost, high.success)),
     )
 

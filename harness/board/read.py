@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.data import HIGH, ModelCard
+from harness.data import ModelCard
 from harness.errors import MixrouteError
 from harness.ledger import Cost, episode_cost
 from harness.speed.rates import Rates
@@ -41,7 +41,8 @@ class Played:
     invalid: int
     judged: int
     """Steps of a known ``valid``; the rest are of tasks that list no admissible actions."""
-    high: int
+    high: float
+    """Steps that the high-precision model answered; of a joined answer, the share of its tokens that it wrote."""
     cost: Cost
     tokens: Mapping[str, tuple[int, int, int]]
     """See ``tokens_by_model``."""
@@ -158,7 +159,7 @@ def episode_numbers(
         steps=len(episode.steps),
         invalid=sum(step.valid is False for step in episode.steps),
         judged=sum(step.valid is not None for step in episode.steps),
-        high=sum(step.model == HIGH for step in episode.steps),
+        high=sum(step.high_share for step in episode.steps),
         cost=cost if timing or rates else Cost(cost.weight_bytes, cost.flops, None),
         tokens=tokens_by_model([episode]),
     )

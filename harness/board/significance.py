@@ -9,7 +9,12 @@ import msgspec
 from harness.metrics import Estimate, holm, paired_difference
 from harness.metrics.comparison import Key
 
-BASELINES = frozenset({"always-low", "random", "first-k", "every-k", "stuck", "phase", "uncertainty"})
+RANDOM = frozenset({"random", "token-random"})
+"""Routers that draw: a row is compared with the one whose share is nearest."""
+
+BASELINES = RANDOM | {
+    "always-low", "first-k", "every-k", "stuck", "phase", "unlisted", "uncertainty", "token-entropy", "step-entropy"
+}  # fmt: skip
 """Routers without training, against which a trained one has to hold its own; the oracles save nothing."""
 
 KINDS = ("always-high", "matched random", "best baseline")
@@ -23,8 +28,9 @@ class Against(msgspec.Struct, frozen=True):
     """A row's success less another's, on the episodes that both have played."""
 
     kind: str
-    """``always-high``; ``matched random``: the random router of the nearest high share, no further than 5 points away;
-    ``best baseline``: of the untrained routers that cost no more in weight bytes the one of the best success."""
+    """``always-high``; ``matched random``: the random router (of steps or of tokens) of the nearest high share, no
+    further than 5 points away; ``best baseline``: of the untrained routers that cost no more in weight bytes the one of
+    the best success."""
     label: str
     """The other row."""
     difference: Estimate
@@ -71,11 +77,11 @@ def _others(row: Contestant, rows: Sequence[Contestant]) -> list[tuple[str, Cont
     """Whom a row is compared with."""
     rest = [other for other in rows if other is not row and other.mean is not None]
     found = [("always-high", other) for other in rest if other.router == "always-high"][:1]
-    if row.high_share is not None and row.router != "random":
+    if row.high_share is not None and row.router not in RANDOM:
         near = [
             (abs(other.high_share - row.high_share), place)
             for place, other in enumerate(rest)
-            if other.router == "random" and other.high_share is not None
+            if other.router in RANDOM and other.high_share is not None
         ]
         if near and min(near)[0] <= MATCHED:
             found.append(("matched random", rest[min(near)[1]]))

@@ -170,6 +170,14 @@ def cost_reduction(quality: float, share: float, weak: float, strong: float) -> 
     return None if needed is None or needed <= 0 else 1 - share / needed
 
 
+def gain_over_random(quality: float, share: float, weak: float, strong: float) -> float:
+    """What a router has over a random one that calls the strong model as often: ``R - [S + rho (L - S)]``.
+
+    Source: RelayLLM (arXiv 2601.05167), as ``matched_random``. In the unit of the qualities; below 0 chance is better.
+    """
+    return quality - (weak + share * (strong - weak))
+
+
 def ibc_lift(router: tuple[float, float], weak: tuple[float, float], strong: tuple[float, float]) -> float | None:
     """Lift of the incremental benefit per cost: ``(IBC(router) - IBC(strong)) / IBC(strong)``.
 

@@ -6,7 +6,8 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from harness.backends.adapters import FILES, merge, weights_folder
 from harness.backends.encoding import Encoder
 from harness.backends.memory import keep_freed_memory
+from harness.config import Strict
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec, load_pool
 from harness.provenance import provenance
@@ -35,11 +37,12 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Material:
+class Material:
     """What is learned from."""
 
     examples: list[Example]
     seen: list[str]
+    """Instances, as ``seen_as`` names them."""
 
 
 def train_agent(recipe: AgentRecipe, folder: Path) -> Path:
@@ -56,38 +59,35 @@ def train_agent(recipe: AgentRecipe, folder: Path) -> Path:
     seen = trained_on(spec)
     lessons = [open_lesson(lesson, seen) for lesson in recipe.lessons]
     dev = [open_instances(entry) for entry in recipe.dev]
-    _check_apart(lessons, dev)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock").acquire(timeout=0):
-            _claim(folder, recipe)
-            if not (folder / "model" / "card.json").exists():
-                _train(recipe, spec, lessons, dev, folder)
-    except Timeout:
-        raise MixrouteError(f"{folder} is in use by another mixroute process: wait, or use another --out") from None
+    check_apart(lessons, dev)
+    with claimed(folder, recipe):
+        if not (folder / "model" / "card.json").exists():
+            player = spec_in_training(spec, recipe.precision)
+            material = _material(recipe, player, lessons, Encoder(tokenizer_of(spec)), folder / "played")
+            learn(recipe, spec, material, dev, folder)
     return folder / "model"
 
 
-def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: list[OpenTask], folder: Path) -> None:
-    base = weights_folder(spec.model_copy(update={"adapter": None}))
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    player = spec_in_training(spec, recipe.precision)
-    material = _material(recipe, player, lessons, Encoder(tokenizer), folder / "played")
+def learn(recipe: AgentRecipe, spec: ModelSpec, material: Material, dev: Sequence[OpenTask], folder: Path) -> None:
+    """Train on ``material`` and write ``folder/model``; goes on from the last checkpoint in ``folder``.
+
+    Args:
+        recipe: How to train.
+        spec: The model to begin from.
+        material: What to learn from.
+        dev: Played in the course of it.
+        folder: Working folder.
+    """
     batches = batched(material.examples, recipe.batch_tokens, recipe.seed)
     games = DevGames(dev, recipe.seed)
 
     def play(model: nn.Module) -> dict[str, float]:
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            weights = Path(scratch) / "weights"
-            _save(model, weights)
-            if recipe.lora:
-                merge(base, weights, Path(scratch) / "merged")
-                weights = Path(scratch) / "merged"
-            return games.play(ModelSpec(weights=str(weights), backend=spec.backend, options=player.options))
+        with playable(model, spec, recipe.precision, folder) as player:
+            return games.play(player)
 
     keep_freed_memory()
     torch.manual_seed(recipe.seed)
-    trainer = AgentTrainer(_prepared(recipe, spec, base), recipe, batches, play, folder)
+    trainer = AgentTrainer(prepared(recipe, spec), recipe, batches, play, folder)
     tokens = sum(len(example.ids) for example in material.examples)
     log.info("%d examples, %d tokens an epoch, %d updates", len(material.examples), tokens, trainer.updates)
     checkpoint = last_checkpoint(folder / "checkpoints")
@@ -95,7 +95,7 @@ def _train(recipe: AgentRecipe, spec: ModelSpec, lessons: list[OpenTask], dev: l
     model: Any = trainer.model
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         result = Path(scratch) / "model"
-        _save(model, result)
+        save_weights(model, result)
         history = [entry for entry in trainer.state.log_history if any(key.startswith("eval_") for key in entry)]
         card = Card(
             schema=1,
@@ -124,7 +124,12 @@ def _model_of(recipe: AgentRecipe) -> ModelSpec:
     return spec.model_copy(update={"adapter": recipe.start})
 
 
-def _check_apart(lessons: Sequence[OpenTask], dev: Sequence[OpenTask]) -> None:
+def check_apart(lessons: Sequence[OpenTask], dev: Sequence[OpenTask]) -> None:
+    """Refuse dev instances that are trained on.
+
+    Raises:
+        MixrouteError: there is one.
+    """
     learned = {(opened.task.name, one.id) for opened in lessons for one in opened.instances}
     for opened in dev:
         for one in opened.instances:
@@ -132,7 +137,23 @@ def _check_apart(lessons: Sequence[OpenTask], dev: Sequence[OpenTask]) -> None:
                 raise MixrouteError(f"{opened.task.name}: {one.id} is trained on and in dev: take other instances")
 
 
-def _claim(folder: Path, recipe: AgentRecipe) -> None:
+@contextmanager
+def claimed(folder: Path, recipe: Strict) -> Iterator[None]:
+    """Keep a working folder, made if need be, for this process and this recipe until the block ends.
+
+    Raises:
+        MixrouteError: another process has it, or it was begun with another recipe.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock").acquire(timeout=0):
+            _claim(folder, recipe)
+            yield
+    except Timeout:
+        raise MixrouteError(f"{folder} is in use by another mixroute process: wait, or use another --out") from None
+
+
+def _claim(folder: Path, recipe: Strict) -> None:
     """One folder, one recipe: what was begun with another may not be finished with this one."""
     path = folder / "recipe.json"
     content = recipe.model_dump(mode="json", by_alias=True)
@@ -149,7 +170,7 @@ def _claim(folder: Path, recipe: AgentRecipe) -> None:
 
 def _material(
     recipe: AgentRecipe, spec: ModelSpec, lessons: Sequence[OpenTask], encoder: Encoder, played: Path
-) -> _Material:
+) -> Material:
     examples: list[Example] = []
     seen: list[str] = []
     for lesson, opened in zip(recipe.lessons, lessons, strict=True):
@@ -168,13 +189,25 @@ def _material(
         )  # fmt: skip
     if not examples:
         raise MixrouteError(f"recipe '{recipe.name}' gives nothing to learn: check its lessons' limits and traces")
-    return _Material(examples, seen)
+    return Material(examples, seen)
 
 
-def _prepared(recipe: AgentRecipe, spec: ModelSpec, base: str | Path) -> nn.Module:
+def _base_of(spec: ModelSpec) -> str | Path:
+    """The weights under the adapter."""
+    return weights_folder(spec.model_copy(update={"adapter": None}))
+
+
+def tokenizer_of(spec: ModelSpec) -> PreTrainedTokenizerBase:
+    """The model's tokenizer."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(_base_of(spec))
+    return tokenizer
+
+
+def prepared(recipe: AgentRecipe, spec: ModelSpec) -> nn.Module:
     """The model to train: float32 weights, with adapters if the recipe has them."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
+    base = _base_of(spec)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         base if recipe.lora else weights_folder(spec), dtype=torch.float32
     )
@@ -188,7 +221,27 @@ def _prepared(recipe: AgentRecipe, spec: ModelSpec, base: str | Path) -> nn.Modu
     return get_peft_model(model, config)
 
 
-def _save(model: Any, folder: Path) -> None:  # noqa: ANN401 - a model or peft's wrapper
+@contextmanager
+def playable(model: nn.Module, spec: ModelSpec, precision: str, folder: Path) -> Iterator[ModelSpec]:
+    """The model in training as one that can be played, until the block ends.
+
+    Args:
+        model: Of ``prepared``.
+        spec: What it began from.
+        precision: Of the recipe.
+        folder: Where its weights are written meanwhile.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        weights = Path(scratch) / "weights"
+        save_weights(model, weights)
+        if (weights / FILES[0]).exists():
+            merge(_base_of(spec), weights, Path(scratch) / "merged")
+            weights = Path(scratch) / "merged"
+        options = spec_in_training(spec, precision).options
+        yield ModelSpec(weights=str(weights), backend=spec.backend, options=options)
+
+
+def save_weights(model: Any, folder: Path) -> None:  # noqa: ANN401 - a model or peft's wrapper
     """Write adapter or weights in bfloat16, without what only a hub would read."""
     state = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in model.state_dict().items()}
     model.save_pretrained(folder, state_dict=state)

@@ -14,6 +14,7 @@ from harness.plugins import open_router
 from harness.pool import ModelSpec, open_backend, save_pool
 from harness.rollout import Play, play_all
 from harness.run import OpenTask, SuiteRunner
+from harness.seeding import seed_for
 from harness.suite import RouterEntry, Suite
 from harness.trace import Episode, EpisodeTiming, content_hash, find_runs, read_episodes
 from harness.training.recipe import AgentRecipe, Lesson
@@ -87,6 +88,11 @@ def play_episodes(
     observer = _Episodes()
     asyncio.run(play_all(play, opened.instances if instances is None else instances, CONCURRENCY, observer))
     return observer.finished
+
+
+def drawn_from(instances: Sequence[Instance], count: int | None, seed: int) -> list[Instance]:
+    """At most ``count`` of the instances, the same ones for the same seed."""
+    return sorted(instances, key=lambda one: seed_for(seed, "drawn", one.id))[:count]
 
 
 def played_by_model(

@@ -191,7 +191,7 @@ def _against_task(meta: RunMeta, episodes: Sequence[Episode], opener: Opener) ->
     if reason:
         ledger.tokens.reason = reason
     replay = ReplayCheck(task, {one.id: one for one in chosen})
-    routing = RoutingCheck(*_router(meta, config))
+    routing = RoutingCheck(*_router(meta, config), task, encoders)
     _same_class(meta, config, routing.routing)
     for start in range(0, len(episodes), TOGETHER):
         several = [(episode, prompts_of(episode, task)) for episode in episodes[start : start + TOGETHER]]

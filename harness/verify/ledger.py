@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 
 from harness.backends.encoding import NOTHING, Encoded, Encoder
-from harness.data import Prompt
+from harness.data import Prompt, before
 from harness.trace import CallRecord, Episode, StepRecord
 from harness.verify.report import Check
 
@@ -45,9 +45,23 @@ class LedgerCheck:
         """The action's text must come from the calls that are charged."""
         if step.model == "none":
             return
+        if step.parts:
+            self._joined(where, step)
+            return
         own = [call.text for call in step.calls if step.model in (call.model, "mixed")]
         if not own or (step.text not in own and not _made_of(step.text, own)):
             self.calls.problem(where, f"the text of '{step.model}' was written by no call")
+
+    def _joined(self, where: str, step: StepRecord) -> None:
+        """The text must be that of the calls that the step names, up to the mark that it names."""
+        if step.parts != sorted(set(step.parts)) or not 0 <= step.parts[0] <= step.parts[-1] < len(step.calls):
+            self.calls.problem(where, f"the answer is joined from calls {step.parts} of {len(step.calls)}")
+            return
+        parts = [step.calls[number] for number in step.parts]
+        models = {part.model for part in parts}
+        self.calls.expect(where, "the answer's model", step.model, models.pop() if len(models) == 1 else "mixed")
+        if step.text != "".join(before(part.text, step.until) for part in parts):
+            self.calls.problem(where, f"the text is not that of calls {step.parts}")
 
     def _call(self, where: str, call: CallRecord, last: str | None) -> None:
         check = self.calls
@@ -70,10 +84,10 @@ class LedgerCheck:
         encoded = self._encoders[call.model].encode(prompt)
         if call.prompt_tokens < len(encoded.ids):
             self.tokens.problem(where, f"{call.prompt_tokens} prompt tokens, but the prompt has {len(encoded.ids)}")
-        elif call.prompt_tokens == len(encoded.ids):  # more: it went on from part of an answer
-            before, at_its_end = read.get(call.model, (NOTHING, False))
-            again = at_its_end and before.ids == encoded.ids
-            cached = len(encoded.ids) if again else encoded.read_before(before)
+        elif call.prompt_tokens == len(encoded.ids):  # more: it went on from part of an answer, see RoutingCheck
+            last, at_its_end = read.get(call.model, (NOTHING, False))
+            again = at_its_end and last.ids == encoded.ids
+            cached = len(encoded.ids) if again else encoded.read_before(last)
             self.tokens.expect(where, f"cached tokens of '{call.model}'", call.cached_tokens, cached)
         read[call.model] = (encoded, call.decoded_tokens == 0)
         fewest = self._fewest[call.model](call.text)

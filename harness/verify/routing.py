@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from math import isclose
 from typing import Any
 
-from harness.contracts import Router
+from harness.backends.encoding import NOTHING, Encoded, Encoder
+from harness.contracts import Router, Task
 from harness.data import Completion, Observation, Prompt, Token
 from harness.seeding import seed_for
-from harness.step import LiveStep, check_answer
+from harness.step import LiveStep, check_answer, places
 from harness.trace import CallRecord, Episode
 from harness.training.demonstrate import played_turns
 from harness.verify.report import Check
@@ -29,13 +30,19 @@ class RoutingCheck:
         models: Names of the pool's models.
         reason: Why there is no router; or why this one may decide otherwise without anybody having cheated. If it
             decides as the trace says, that is as good a proof as any.
+        task: What was played.
+        encoders: The tokenizer of each model, as far as it is at hand.
     """
 
-    def __init__(self, router: Router | None, models: Sequence[str], reason: str = "") -> None:
+    def __init__(
+        self, router: Router | None, models: Sequence[str], reason: str, task: Task, encoders: Mapping[str, Encoder]
+    ) -> None:
         self.routing = Check("the router decides as the trace says")
         self._router = router
         self._models = tuple(models)
         self._edited = reason
+        self._task = task
+        self._encoders = encoders
         if router is None:
             self.routing.reason = reason
 
@@ -59,8 +66,9 @@ class RoutingCheck:
 
     async def _episode(self, router: Router, episode: Episode, prompts: Sequence[Prompt]) -> None:
         turns = played_turns(episode)
+        read: dict[str, Encoded] = {}
         for number, (record, prompt) in enumerate(zip(episode.steps, prompts, strict=True)):
-            calls = _Calls(number, record.calls)
+            calls = _Calls(number, record.calls, prompt, self._encoders, read)
             step = LiveStep(
                 index=number,
                 prompt=prompt,
@@ -68,6 +76,8 @@ class RoutingCheck:
                 turns=turns[:number],
                 models_used=tuple(earlier.model for earlier in episode.steps[:number]),
                 models=self._models,
+                stop=self._task.stop,
+                max_tokens=self._task.max_tokens,
                 rng=random.Random(seed_for(episode.seed, episode.instance, number, "router")),  # noqa: S311
                 _ask=calls.ask,
             )
@@ -76,6 +86,8 @@ class RoutingCheck:
                 raise _Other(f"step {number}: it makes {len(calls.given)} calls, the trace has {len(record.calls)}")
             if (answer.text, answer.model) != (record.text, record.model):
                 raise _Other(f"step {number}: it takes the answer of '{answer.model}', the trace '{record.model}'")
+            if (places(answer, calls.given), answer.until) != (record.parts, record.until):
+                raise _Other(f"step {number}: it joins other calls, or up to another mark, than the trace")
             if not _alike(step.scores, record.scores):
                 raise _Other(f"step {number}: it logs {step.scores}, the trace has {record.scores}")
 
@@ -86,11 +98,29 @@ def _alike(ours: Mapping[str, float], theirs: Mapping[str, float]) -> bool:
 
 
 class _Calls:
-    """The calls of a step, given out in the order in which they were made."""
+    """The calls of a step, given out in the order in which they were made.
 
-    def __init__(self, number: int, records: Sequence[CallRecord]) -> None:
+    Args:
+        number: Of the step.
+        records: Its calls.
+        prompt: What the models read.
+        encoders: By model, as far as at hand.
+        read: What each model has read last in this episode; kept up to date.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        records: Sequence[CallRecord],
+        prompt: Prompt,
+        encoders: Mapping[str, Encoder],
+        read: dict[str, Encoded],
+    ) -> None:
         self._number = number
         self._records = records
+        self._prompt = prompt
+        self._encoders = encoders
+        self._read = read
         self.given: list[Completion] = []
 
     async def ask(self, model: str, changes: Mapping[str, Any]) -> Completion:
@@ -104,6 +134,7 @@ class _Calls:
         if changes.get("max_tokens") == 0:
             raise RuntimeError("it reads hidden states, which traces do not hold")
         record = self._records[place]
+        self._within(record, changes)
         tokens = tuple(
             Token(-1, *statistics) for statistics in zip(record.logprobs, record.entropies, record.margins, strict=True)
         )
@@ -118,3 +149,21 @@ class _Calls:
         )
         self.given.append(completion)
         return completion
+
+    def _within(self, record: CallRecord, changes: Mapping[str, Any]) -> None:
+        """No more may be written than was asked for, and what is gone on from is read and charged."""
+        most = changes.get("max_tokens")
+        if most is not None and record.decoded_tokens > most:
+            raise _Other(f"step {self._number}: it asks for {most} tokens, the trace has {record.decoded_tokens}")
+        encoder = self._encoders.get(record.model)
+        if encoder is None:
+            return
+        encoded = encoder.encode(self._prompt, changes.get("continue_from") or "")
+        cached = encoded.read_before(self._read.get(record.model, NOTHING))
+        self._read[record.model] = encoded
+        told, ours = (record.prompt_tokens, record.cached_tokens), (len(encoded.ids), cached)
+        if changes.get("continue_from") and told != ours:
+            raise _Other(
+                f"step {self._number}: '{record.model}' goes on from {ours[0]} tokens, {ours[1]} of them cached; the "
+                f"trace has {told[0]} and {told[1]}"
+            )

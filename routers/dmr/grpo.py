@@ -17,11 +17,10 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from harness.contracts import Backend
-from harness.data import Instance
 from harness.run import OpenTask
 from harness.seeding import seed_for
 from harness.trace import Episode
-from harness.training.play import play_episodes
+from harness.training.play import drawn_from, play_episodes
 from routers.dmr.data import padded, trajectories
 from routers.dmr.network import RouterNetwork, Trajectory
 from routers.dmr.recipe import GrpoRecipe
@@ -164,8 +163,3 @@ def bernoulli_kl(ours: Tensor, theirs: Tensor) -> Tensor:
 def _log_chance(logits: Tensor, high: Tensor) -> Tensor:
     """Log-probability of the choices made; shapes (episodes, steps)."""
     return torch.where(high > 0, logsigmoid(logits), logsigmoid(-logits))
-
-
-def drawn_from(instances: Sequence[Instance], count: int | None, seed: int) -> list[Instance]:
-    """At most ``count`` of the instances, the same ones for the same seed."""
-    return sorted(instances, key=lambda one: seed_for(seed, "drawn", one.id))[:count]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -12,19 +11,17 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from harness.answers import AnswerStore
 from harness.contracts import Backend
-from harness.errors import MixrouteError
 from harness.provenance import provenance
 from harness.run import OpenTask, open_instances, open_models
 from harness.seeding import seed_for
-from harness.trace import write_atomically
 from harness.training.card import seen_as
-from harness.training.play import play_episodes
+from harness.training.play import drawn_from, play_episodes
+from harness.training.state import resume, save_state, scalars
 from routers.dmr.checkpoint import RouterCard, load_checkpoint, save_checkpoint
-from routers.dmr.grpo import Grpo, drawn_from
+from routers.dmr.grpo import Grpo
 from routers.dmr.kl_sft import train_kl_sft
 from routers.dmr.label import open_training_tasks
 from routers.dmr.network import RouterNetwork
@@ -32,9 +29,6 @@ from routers.dmr.recipe import RouterRecipe, training_pool
 from routers.dmr.router import LearnedRouter
 
 log = logging.getLogger(__name__)
-
-STATE = "state.safetensors"
-LOG = "log.jsonl"
 
 
 def train_dmr(recipe: RouterRecipe, folder: Path) -> list[Path]:
@@ -85,17 +79,18 @@ def _train(
     played = [
         replace(opened, instances=drawn_from(opened.instances, recipe.grpo.distinct, recipe.seed)) for opened in tasks
     ]
-    history = _resume(policy, working)
-    scalars = _scalars(working)
+    trained = network.state_dict()
+    history = resume(working, trained, policy.optimizer)
+    writer = scalars(working)
     for iteration in range(len(history), recipe.grpo.iterations):
         # The same draws for every lambda: what differs is then the reward alone, and more answers are kept.
         figures = policy.iterate(played, pool, seed_for(recipe.seed, iteration))
         history.append(figures)
         for key, value in figures.items():
-            scalars.add_scalar(key, value, iteration)
-        _save(policy, working, history)
+            writer.add_scalar(key, value, iteration)
+        save_state(working, trained, policy.optimizer, history)
         log.info("lambda %g, iteration %d: %s", price, iteration + 1, {key: round(v, 3) for key, v in figures.items()})
-    scalars.close()
+    writer.close()
     card = RouterCard(
         schema=1,
         name=recipe.name,
@@ -124,41 +119,3 @@ def _dev(network: RouterNetwork, opened: OpenTask, pool: Mapping[str, Backend]) 
         "success": fmean(episode.success for episode in episodes),
         "high_share": fmean(episode.high_share for episode in episodes),
     }
-
-
-def _resume(policy: Grpo, working: Path) -> list[dict[str, float]]:
-    """Put the policy where it was; returns the figures of the iterations so far."""
-    if not (working / STATE).exists():
-        return []
-    tensors = load_file(working / STATE)
-    policy.network.load_state_dict({k.partition(".")[2]: v for k, v in tensors.items() if k.startswith("network.")})
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        kind, _, rest = key.partition(".")
-        if kind == "optimizer":
-            number, _, name = rest.partition(".")
-            state.setdefault(int(number), {})[name] = tensor
-    policy.optimizer.load_state_dict({**policy.optimizer.state_dict(), "state": state})
-    count = int(tensors["iterations"])
-    lines = (working / LOG).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines[:count]]
-
-
-def _save(policy: Grpo, working: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Log first, state after: a state always has its log."""
-    write_atomically(working / LOG, "".join(json.dumps(line) + "\n" for line in history).encode())
-    tensors = {f"network.{key}": tensor.contiguous() for key, tensor in policy.network.state_dict().items()}
-    for number, values in policy.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in values.items()}
-    tensors["iterations"] = torch.tensor(len(history))
-    part = working / f".{STATE}.part"
-    save_file({key: tensor.detach().clone() for key, tensor in tensors.items()}, part)
-    part.replace(working / STATE)
-
-
-def _scalars(working: Path) -> Any:  # noqa: ANN401 - tensorboard has no types
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MixrouteError(f"training logs need TensorBoard ({error}): pip install 'mixroute[train]'") from error
-    return SummaryWriter(str(working / "tensorboard"))

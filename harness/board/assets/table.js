@@ -68,7 +68,15 @@ function detail(row, count) {
       `, entry ${source.folder}, hash ${source.hash}, commit ${source.commit || "unknown"}, seed ${source.seed}`,
     ]),
   );
-  const figures = { PGR: row.measures.pgr, GHC: row.measures.ghc, "cost reduction": row.measures.cost_reduction, "IBC lift": row.measures.ibc_lift, collapse: row.collapse };
+  const figures = {
+    "PGR (p*)": row.measures.pgr,
+    GHC: row.measures.ghc,
+    "cost reduction": row.measures.cost_reduction,
+    "over random": row.measures.over_random,
+    "IBC lift": row.measures.ibc_lift,
+    collapse: row.collapse,
+    "prompt tokens read by high": row.tokens.high?.input,
+  };
   const told = Object.entries(figures).filter(([, value]) => known(value)).map(([name, value]) => `${name} ${value.toFixed(3)}`);
   const notes = [...(told.length ? [told.join(", ")] : []), ...row.notes].map((note) => el("li", {}, note));
   return el("tr", { class: "detail" }, el("td", { colspan: count }, el("ul", {}, [...sources, ...notes])));

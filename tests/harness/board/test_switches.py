@@ -11,7 +11,7 @@ from harness import MixrouteError
 from harness.board.switches import count_switches
 from harness.speed.card import save_speed_card
 from harness.speed.rates import Rates
-from harness.trace import EPISODES, Episode, find_runs, read_episodes
+from harness.trace import EPISODES, CallRecord, Episode, find_runs, read_episodes
 from tests.command import mixroute
 from tests.harness.board.builders import CARDS, Play, Run, write_run
 from tests.harness.speed.cards import speed_card
@@ -86,3 +86,21 @@ def test_the_published_entries_of_one_model_read_nothing_again() -> None:
     assert found
     assert {one.again for one in found} == {0.0}
     assert {one.switches for one in found} == {0.0}
+
+
+def test_of_a_joined_answer_what_others_wrote_is_spared(tmp_path: Path) -> None:
+    folder = write(tmp_path, "relay", "l")
+    (episode,) = read_episodes(folder)
+    (low,) = episode.steps[0].calls
+    high = msgspec.structs.replace(low, model="high", switch=True)
+    again = msgspec.structs.replace(low, switch=True)
+    step = msgspec.structs.replace(episode.steps[0], model="mixed", calls=[low, low, high, again], parts=[1, 2, 3])
+    rewritten = msgspec.structs.replace(episode, steps=[step])
+    (folder / EPISODES).write_bytes(msgspec.json.encode(rewritten) + b"\n")
+    (found,) = count_switches([folder], Rates(speed_card(), 1, "card"))
+    assert (found.switches, found.spared) == (2, 2 * 3)  # the first call of low was thrown away
+    assert found.high_alone == pytest.approx(Rates(speed_card(), 1, "card").seconds(one_call(high, tokens=9)))
+
+
+def one_call(call: CallRecord, tokens: int) -> CallRecord:
+    return msgspec.structs.replace(call, decoded_tokens=tokens, cached_tokens=0)

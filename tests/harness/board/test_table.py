@@ -274,8 +274,8 @@ def test_rows_are_measured_against_both_models_and_make_curves(tmp_path: Path) -
     board = build_board(write_run(tmp_path / str(number), run) for number, run in enumerate(runs))
     rows = {row.label: row for row in board.rows}
     measures = rows["quarter"].measures
-    figures = (measures.pgr, measures.ghc, measures.cost_reduction, measures.ibc_lift)
-    assert figures == pytest.approx((0.5, 1.6, 0.5, 1.0))
+    figures = (measures.pgr, measures.ghc, measures.cost_reduction, measures.over_random, measures.ibc_lift)
+    assert figures == pytest.approx((0.5, 1.6, 0.5, 0.2, 1.0))
     assert rows["always-high"].measures.pgr == 1
     assert rows["unfinished"].measures == Measures()
     assert (rows["always-low"].collapse, rows["half"].collapse) == (1, 0)

@@ -16,11 +16,11 @@ class Guess:
     name = "guess"
     blocking = False
     stop: tuple[str, ...] = ()
-    max_tokens = 3
     step_cap = 1
 
-    def __init__(self, split: str = "test", count: int = 40, start: int = 0) -> None:
+    def __init__(self, split: str = "test", count: int = 40, start: int = 0, max_tokens: int = 3) -> None:
         self.split = split
+        self.max_tokens = max_tokens
         self._numbers = range(start, start + count)
 
     def instances(self) -> Sequence[Instance]:

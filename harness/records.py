@@ -1,0 +1,148 @@
+"""What the lines of a trace hold, and ``run.json``; ``harness.trace`` writes and reads them."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import Any
+
+import msgspec
+
+from harness.data import HIGH
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of a file of JSON lines."""
+
+
+class CallRecord(Record, frozen=True):
+    """One call to a model, as charged. Lists run over the decoded tokens, stop token included."""
+
+    model: str
+    prompt_tokens: int
+    cached_tokens: int
+    """Leading prompt tokens that this model has read in this episode before; only the others are charged."""
+    decoded_tokens: int
+    content_tokens: int
+    finish: str
+    switch: bool
+    """Whether the episode's call before this one went to another model."""
+    text: str
+    logprobs: list[float]
+    entropies: list[float]
+    margins: list[float]
+
+    @property
+    def mean_entropy(self) -> float | None:
+        """Over the tokens that make the text, in nats; None without any."""
+        return fmean(self.entropies[: self.content_tokens]) if self.content_tokens else None
+
+
+class StepRecord(Record, frozen=True, omit_defaults=True):
+    """One step: what the agent saw, every call that the router made, and what was done."""
+
+    observation: str
+    admissible: list[str]
+    calls: list[CallRecord]
+    text: str
+    action: str
+    valid: bool | None
+    """Whether the action was admissible; null where the task lists none."""
+    reward: float
+    model: str
+    """The model whose completion became the action; ``mixed`` where several made it, ``none`` after an error."""
+    scores: dict[str, float] = {}
+    """What the router logged of its decision, by name."""
+    parts: list[int] = []
+    """The calls whose texts make ``text``, by number, where the router joined several (or one, cut at ``until``)."""
+    until: str = ""
+    """The mark up to which the text of each of them counts; see ``harness.data.join``."""
+
+    @property
+    def high_share(self) -> float:
+        """What of the answer is the pool's high-precision model's; see ``share_of``."""
+        return self.share_of(HIGH)
+
+    def share_of(self, model: str) -> float:
+        """1 if the model answered, 0 if not; of a joined answer, the share of its tokens that the model wrote."""
+        if self.model == model or not self.parts:
+            return float(self.model == model)
+        written = [(call.model == model, call.content_tokens) for call in map(self.calls.__getitem__, self.parts)]
+        return sum(count for own, count in written if own) / max(1, sum(count for _, count in written))
+
+
+class Episode(Record, frozen=True):
+    """One play of an instance. ``end`` is ``done``, ``step_cap`` or ``error``."""
+
+    schema: int
+    run: str
+    instance: str
+    kind: str
+    seed: int
+    score: float
+    success: bool
+    end: str
+    error: str | None
+    steps: list[StepRecord]
+    final_observation: str
+
+    @property
+    def high_share(self) -> float:
+        """Share of the steps that the pool's high-precision model answered, see ``StepRecord``; 0 without steps."""
+        return sum(step.high_share for step in self.steps) / max(1, len(self.steps))
+
+
+class CallTiming(Record, frozen=True):
+    """Seconds of one call; see ``harness.data.Timing``."""
+
+    queue: float
+    prefill: float
+    decode: float
+    latency: float
+    reused: bool = False
+    """Whether the answer was kept from an earlier call; the seconds are then that call's."""
+
+
+class StepTiming(Record, frozen=True):
+    """Seconds of one step spent in the environment, in the router's own code, and in each call."""
+
+    environment: float
+    router: float
+    calls: list[CallTiming]
+
+
+class EpisodeTiming(Record, frozen=True):
+    """Measured seconds of one episode, keyed as the episode."""
+
+    instance: str
+    seed: int
+    reset: float
+    steps: list[StepTiming]
+
+
+class RunMeta(Record, frozen=True):
+    """What was run.
+
+    ``hash`` covers ``config``, ``protocol``, the model fingerprints and ``fitted``; ``group`` the same without router
+    and seed: two runs may be compared if and only if their groups are equal. Label and curve are in neither.
+    """
+
+    schema: int
+    id: str
+    hash: str
+    group: str
+    label: str
+    task: str
+    split: str
+    pool: str
+    router: str
+    seed: int
+    config: dict[str, Any]
+    protocol: dict[str, Any]
+    models: dict[str, dict[str, Any]]
+    """Per model of the pool, the fields of its ``ModelCard``."""
+    fitted: dict[str, Any]
+    """Router arguments chosen on development episodes; the run they were chosen on lies in ``calibration``."""
+    instances: list[str]
+    provenance: dict[str, Any]
+    curve: str = ""
+    """Name that the suite gives to all points of one method."""

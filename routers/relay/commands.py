@@ -1,0 +1,20 @@
+"""The command ``mixroute train relay``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train_relay(
+    recipe_name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a .yaml file.")],
+    to: Annotated[Path | None, typer.Option("--out", help="Working folder; runs/routers/RECIPE if not given.")] = None,
+) -> None:
+    """Teach a small model to call a large one: warm-up, then GRPO. The same command again goes on."""
+    from routers.relay.recipe import load_recipe
+    from routers.relay.train import train_relay
+
+    recipe = load_recipe(recipe_name)
+    typer.echo(f"pool: {train_relay(recipe, to or Path('runs/routers') / recipe.name)}")

@@ -1,0 +1,153 @@
+"""What is learned from: the small model's right answers with commands put in, and prompts that the large one solves."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from transformers import PreTrainedTokenizerBase
+
+from harness.backends.encoding import Encoder
+from harness.contracts import Task
+from harness.data import Observation, Prompt
+from harness.errors import MixrouteError
+from harness.run import OpenTask, SuiteRunner, open_instances
+from harness.seeding import seed_for
+from harness.suite import RouterEntry, Suite, run_config
+from harness.trace import CallRecord, Episode, content_hash, find_runs, read_episodes, read_meta
+from harness.training.agent import Material
+from harness.training.card import seen_as
+from harness.training.examples import IGNORED, Example
+from harness.training.play import CONCURRENCY
+from routers.relay.command import OPEN, command
+from routers.relay.recipe import RelayRecipe, WarmUpRecipe
+
+
+def open_prompts(recipe: RelayRecipe, seen: frozenset[str]) -> tuple[list[OpenTask], list[OpenTask]]:
+    """What is trained on and what is played at the end.
+
+    Args:
+        recipe: Tasks and dev.
+        seen: Instances that models of the pool were trained on; they are left out.
+
+    Raises:
+        MixrouteError: an instance is in both, or a task has more than one step.
+    """
+    train, dev = ([open_instances(entry, without=seen) for entry in entries] for entries in (recipe.tasks, recipe.dev))
+    for opened in (*train, *dev):
+        if opened.task.step_cap != 1:
+            raise MixrouteError(
+                f"recipe '{recipe.name}': task '{opened.entry.task}' has up to {opened.task.step_cap} steps: RelayLLM "
+                "is trained on tasks of one step, where each answer is graded by itself"
+            )
+    return train, dev
+
+
+def learned_in_warm_up(
+    recipe: RelayRecipe, tasks: Sequence[OpenTask], tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> Material:
+    """Draw the small model's answers, as far as they are not in ``folder``, and put commands into the right ones.
+
+    Raises:
+        MixrouteError: none is right.
+    """
+    examples, seen = [], []
+    played = _played(recipe, tasks, recipe.small, recipe.warm_up.samples, recipe.warm_up.temperature, folder)
+    encoder = Encoder(tokenizer)
+    for opened, episodes in zip(tasks, played, strict=True):
+        for episode in episodes:
+            step = episode.steps[0]
+            if not episode.success or not step.text or OPEN in step.text:
+                continue
+            rng = random.Random(seed_for(recipe.seed, episode.instance, episode.seed, "commands"))  # noqa: S311
+            text = with_commands(step.text, recipe.warm_up, rng)
+            prompt = opened.task.prompt((), Observation(step.observation, tuple(step.admissible)))
+            example = _example(prompt, text, encoder, _ending(opened.task, step.calls[0], tokenizer))
+            if len(example.ids) <= recipe.longest:
+                examples.append(example)
+                seen.append(seen_as(opened.task.name, episode.instance))
+    if not examples:
+        raise MixrouteError(
+            f"recipe '{recipe.name}': no answer of '{recipe.small}' is right: take easier tasks, more samples, or "
+            "train it on the task first (mixroute train agent)"
+        )
+    return Material(examples, seen)
+
+
+def _ending(task: Task, call: CallRecord, tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the model should write to end its answer: the task's stop string or its own; nothing after one cut off."""
+    if call.finish == "length":
+        return ""
+    return task.stop[0] if task.stop else str(tokenizer.eos_token or "")
+
+
+def _example(prompt: Prompt, text: str, encoder: Encoder, ending: str) -> Example:
+    """Everything but the prompt is learned."""
+    read = len(encoder.encode(prompt).ids)
+    ids = encoder.encode(prompt, text + ending).ids
+    return Example(tuple(ids), (*[IGNORED] * read, *ids[read:]))
+
+
+_PLACES = re.compile(r"^|(?<=\S)(?=\s)")
+"""Where a word ends, and the beginning: in front of whitespace both models' tokens fall alike."""
+
+
+def with_commands(text: str, options: WarmUpRecipe, rng: random.Random) -> str:
+    """The text with some commands at random places."""
+    places = [found.start() for found in _PLACES.finditer(text)]
+    chosen = rng.sample(places, min(len(places), rng.randint(0, options.commands)))
+    for place in sorted(chosen, reverse=True):
+        text = text[:place] + command(rng.randint(1, options.tokens)) + text[place:]
+    return text
+
+
+def solved_by_large(recipe: RelayRecipe, tasks: Sequence[OpenTask], folder: Path) -> list[OpenTask]:
+    """The tasks with those instances alone that the large model solves, greedy.
+
+    Raises:
+        MixrouteError: there are none.
+    """
+    played = _played(recipe, tasks, recipe.large, 1, 0.0, folder)
+    solved = [{episode.instance for episode in episodes if episode.success} for episodes in played]
+    found = [
+        replace(opened, instances=[one for one in opened.instances if one.id in ids])
+        for opened, ids in zip(tasks, solved, strict=True)
+    ]
+    if not any(opened.instances for opened in found):
+        raise MixrouteError(
+            f"recipe '{recipe.name}': '{recipe.large}' solves none of its tasks: nothing can be learned"
+        )
+    return [opened for opened in found if opened.instances]
+
+
+def _played(
+    recipe: RelayRecipe, tasks: Sequence[OpenTask], model: str, samples: int, temperature: float, folder: Path
+) -> list[list[Episode]]:
+    """Episodes of a model alone, for each task: ordinary runs, which may be stopped and go on."""
+    router = RouterEntry(router="always", args={"model": model})
+    suite = Suite(
+        schema=1,
+        name=recipe.name,
+        pool=recipe.pool,
+        tasks=[opened.entry for opened in tasks],
+        routers=[router],
+        seeds=[seed_for(recipe.seed, sample) % (1 << 31) for sample in range(samples)],
+        mode=recipe.mode,
+        temperature=temperature,
+        concurrency=CONCURRENCY,
+    )
+    SuiteRunner(suite, folder, Console(stderr=True), learned_from=tasks).run()
+    runs = {content_hash(read_meta(run).config): run for run in find_runs(folder)}
+    return [
+        [
+            episode
+            for seed in suite.seeds
+            for episode in read_episodes(runs[content_hash(run_config(suite, opened.entry, router, seed).model_dump())])
+            if not episode.error
+        ]
+        for opened in tasks
+    ]

@@ -1,0 +1,137 @@
+"""Recipes of RelayLLM: which model learns to call which, on what, and how, as YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.config import Strict, find_file, load_yaml
+from harness.errors import MixrouteError
+from harness.pool import ModelSpec, load_pool
+from harness.suite import Mode, TaskEntry
+from harness.training.recipe import AgentRecipe, Lesson, Lora
+from routers.relay.router import MOST_CALLS
+
+SHIPPED = Path(__file__).parent / "recipes"
+
+RELAY = "relay"
+"""What the trained small model is called in the pool that training writes."""
+
+
+class WarmUpRecipe(Strict):
+    """Supervised fine-tuning on the small model's own right answers, with commands put in."""
+
+    samples: int = Field(default=4, ge=1)
+    """Answers drawn to each prompt; those that are right are learned from."""
+    temperature: float = Field(default=1.0, gt=0)
+    commands: int = Field(default=3, ge=0)
+    """Most commands put into an answer; from 0 up every number is equally likely, and so is every place."""
+    tokens: int = Field(default=20, ge=1)
+    """Most tokens that such a command asks for; from 1 up every number is equally likely (ours)."""
+    epochs: float = Field(default=1.0, gt=0)
+    learning_rate: float = Field(default=2e-4, gt=0)
+    batch_tokens: int = Field(default=1024, ge=1)
+    """Most tokens of an update, padding included."""
+
+
+class GrpoRecipe(Strict):
+    """GRPO on the difficulty-aware reward, grouped by prompt."""
+
+    iterations: int = Field(default=40, ge=1)
+    prompts: int = Field(default=16, ge=1)
+    """Prompts of an iteration, drawn anew for each."""
+    group: int = Field(default=8, ge=2)
+    """Rollouts of a prompt."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Of the small model; the large one is greedy."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over an iteration's rollouts."""
+    batch: int = Field(default=64, ge=1)
+    """Rollouts of an update."""
+    batch_tokens: int = Field(default=1024, ge=1)
+    """Most tokens that are read at once, padding included: sets the memory that it takes, and changes no result."""
+    learning_rate: float = Field(default=2e-5, gt=0)
+    """The paper's 1e-6 is for all weights; an adapter takes more (ours)."""
+    clip: float = Field(default=0.2, gt=0)
+    kl: float = Field(default=0.01, ge=0)
+    """Weight of KL(policy || warm-up)."""
+
+
+class RelayRecipe(Strict):
+    """Everything that a trained small model comes from."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern="^[a-z0-9._-]+$")
+    description: str = ""
+    pool: str
+    mode: Mode = "deterministic"
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Type of the matrix products in training and of the models that play then; as in recipes of agents."""
+    small: str = "low"
+    large: str = "high"
+    tasks: list[TaskEntry] = Field(min_length=1)
+    """Trained on. Instances that a model of the pool was trained on are left out: it behaves differently there."""
+    dev: list[TaskEntry] = Field(min_length=1)
+    """Played at the end, never trained on."""
+    calls: int = Field(default=MOST_CALLS, ge=1)
+    """Most calls in an answer."""
+    lora: Lora = Lora(rank=8, alpha=16)
+    """Where the pool's small model has an adapter, that one is trained on instead."""
+    longest: int = Field(default=2048, ge=1)
+    """Answers that make more tokens with their prompt are not learned from in the warm-up."""
+    warm_up: WarmUpRecipe = WarmUpRecipe()
+    grpo: GrpoRecipe = GrpoRecipe()
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        if self.small == self.large:
+            raise ValueError(f"small and large are both '{self.small}': name two models of the pool")
+        return self
+
+    def specs(self) -> tuple[ModelSpec, ModelSpec]:
+        """The small and the large model.
+
+        Raises:
+            MixrouteError: the pool cannot be read or lacks one, or the small model cannot be trained.
+        """
+        models = load_pool(self.pool).models
+        for name in (self.small, self.large):
+            if name not in models:
+                raise MixrouteError(f"recipe '{self.name}': pool '{self.pool}' has no model '{name}': {list(models)}")
+        if RELAY in models:
+            raise MixrouteError(f"recipe '{self.name}': pool '{self.pool}' has a model '{RELAY}' already")
+        if models[self.small].backend != "transformers":
+            raise MixrouteError(
+                f"recipe '{self.name}': model '{self.small}' runs on backend '{models[self.small].backend}': only "
+                "'transformers' tells the tokens that are learned from"
+            )
+        return models[self.small], models[self.large]
+
+    def warm_up_recipe(self, spec: ModelSpec) -> AgentRecipe:
+        """The warm-up as the training of an agent, whose examples come from elsewhere."""
+        return AgentRecipe.model_validate(
+            {
+                "schema": 1,
+                "lessons": [Lesson(**entry.model_dump(exclude={"calibration"})) for entry in self.tasks],
+                "model": self.small,
+                "start": spec.adapter,
+                "evaluations": 1,
+                **{
+                    name: getattr(self, name)
+                    for name in ("name", "pool", "dev", "lora", "longest", "precision", "seed")
+                },
+                **self.warm_up.model_dump(include={"epochs", "learning_rate", "batch_tokens"}),
+            }
+        )
+
+
+def load_recipe(name: str) -> RelayRecipe:
+    """A shipped recipe by name, or one from a ``.yaml`` file.
+
+    Raises:
+        MixrouteError: unknown name, or a wrong key or value in the file.
+    """
+    return load_yaml(find_file("relay recipe", name, SHIPPED), RelayRecipe)

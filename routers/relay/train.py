@@ -1,0 +1,159 @@
+"""``mixroute train relay``: warm-up, then GRPO; the result is an adapter with its card, and a pool that names it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from harness.answers import AnswerStore
+from harness.backends.encoding import Encoder
+from harness.contracts import Backend
+from harness.plugins import open_router
+from harness.pool import ModelSpec, Pool, load_pool, open_backend, save_pool
+from harness.provenance import provenance
+from harness.run import OpenTask, open_models
+from harness.seeding import seed_for
+from harness.training.agent import check_apart, claimed, learn, playable, prepared, save_weights, tokenizer_of
+from harness.training.card import read_card, seen_as, trained_on, write_card
+from harness.training.checkpoint import made_whole
+from harness.training.play import play_episodes
+from harness.training.state import resume, save_state, scalars
+from harness.training.trainer import computes_in_bfloat16, spec_in_training
+from routers.relay.grpo import Grpo, roll_out
+from routers.relay.material import learned_in_warm_up, open_prompts, solved_by_large
+from routers.relay.recipe import RELAY, RelayRecipe
+from routers.relay.router import Relay
+
+log = logging.getLogger(__name__)
+
+POOL = "pool.yaml"
+
+
+def train_relay(recipe: RelayRecipe, folder: Path) -> Path:
+    """Train what is not trained yet.
+
+    Args:
+        recipe: What to do.
+        folder: Working folder: answers and their runs (``sampled``, ``solved``), ``warm-up``, ``grpo``, ``checkpoint``.
+
+    Returns:
+        The pool file in ``checkpoint``: the recipe's pool, and the trained model as ``relay``.
+
+    Raises:
+        MixrouteError: a wrong recipe or pool, or nothing to learn from.
+    """
+    small, _ = recipe.specs()
+    pool = load_pool(recipe.pool)
+    made = folder / "checkpoint"
+    seen = frozenset().union(*(trained_on(spec) for spec in pool.models.values()))
+    tasks, dev = open_prompts(recipe, seen)
+    check_apart(tasks, dev)
+    with claimed(folder, recipe):
+        if not (made / "card.json").exists():
+            warm = _warm_up(recipe, small, tasks, dev, folder)
+            prompts = solved_by_large(recipe, tasks, folder / "solved")
+            _train(recipe, small.model_copy(update={"adapter": str(warm)}), tasks, prompts, dev, folder)
+    return made / POOL
+
+
+def _warm_up(
+    recipe: RelayRecipe, small: ModelSpec, tasks: Sequence[OpenTask], dev: Sequence[OpenTask], folder: Path
+) -> Path:
+    """The adapter of the warm-up."""
+    made = folder / "warm-up" / "model"
+    if not (made / "card.json").exists():
+        material = learned_in_warm_up(recipe, tasks, tokenizer_of(small), folder / "sampled")
+        (folder / "warm-up").mkdir(exist_ok=True)
+        learn(recipe.warm_up_recipe(small), small, material, dev, folder / "warm-up")
+    return made
+
+
+def _train(
+    recipe: RelayRecipe,
+    warm: ModelSpec,
+    tasks: Sequence[OpenTask],
+    prompts: Sequence[OpenTask],
+    dev: Sequence[OpenTask],
+    folder: Path,
+) -> None:
+    torch.manual_seed(recipe.seed)
+    model = prepared(recipe.warm_up_recipe(warm), warm).to("cuda" if torch.cuda.is_available() else "cpu")
+    policy = Grpo(model, recipe.grpo, bfloat16=computes_in_bfloat16(recipe.precision))
+    encoder = Encoder(tokenizer_of(warm))
+    working = folder / "grpo"
+    working.mkdir(exist_ok=True)
+    history = resume(working, policy.trained, policy.optimizer)
+    writer = scalars(working)
+    pool = load_pool(recipe.pool)
+    large = _only(pool, {recipe.large: pool.models[recipe.large]}, recipe)
+    with open_models(large, recipe.mode, None) as models:  # what is drawn is never asked again: nothing is kept
+        for iteration in range(len(history), recipe.grpo.iterations):
+            seed = seed_for(recipe.seed, iteration)
+            with playable(policy.model, warm, recipe.precision, working) as player:
+                backend = open_backend(RELAY, player, deterministic=recipe.mode == "deterministic")
+                try:
+                    rollouts, figures = roll_out(recipe, prompts, {**models, RELAY: backend}, encoder, seed)
+                finally:
+                    backend.close()
+            figures |= policy.update(rollouts, seed)
+            history.append(figures)
+            for key, value in figures.items():
+                writer.add_scalar(key, value, iteration)
+            save_state(working, policy.trained, policy.optimizer, history)
+            log.info("iteration %d: %s", iteration + 1, {key: round(value, 4) for key, value in figures.items()})
+    writer.close()
+    with made_whole(folder / "checkpoint") as made:
+        save_weights(policy.model, made)
+        models_with_relay = {**pool.models, RELAY: warm.model_copy(update={"adapter": str(made)})}
+        with open_models(_only(pool, models_with_relay, recipe), recipe.mode, AnswerStore()) as models:
+            facts = {
+                "prompts": sum(len(opened.instances) for opened in tasks),
+                "solved by large": sum(len(opened.instances) for opened in prompts),
+                "warm-up": read_card(warm),
+                "history": history,
+                "dev": [_dev(recipe, opened, models) for opened in dev],
+            }
+            prints = {name: backend.card().fingerprint for name, backend in models.items()}
+        card = {
+            "schema": 1,
+            "name": recipe.name,
+            "recipe": recipe.model_dump(mode="json", by_alias=True),
+            "pool": prints,
+            "facts": facts,
+            "provenance": provenance(),
+        }
+        own = {seen_as(opened.task.name, one.id) for opened in tasks for one in opened.instances}
+        write_card(made, card, own | trained_on(warm))
+        description = (
+            f"Pool {recipe.pool}, and model {recipe.small} trained to call {recipe.large}: recipe {recipe.name}."
+        )
+        save_pool(made / POOL, recipe.name, description, models_with_relay)
+
+
+def _only(pool: Pool, models: Mapping[str, ModelSpec], recipe: RelayRecipe) -> Pool:
+    """The pool with these models, in the type that they play in while others are trained."""
+    playing = {name: spec_in_training(spec, recipe.precision) for name, spec in models.items()}
+    return pool.model_copy(update={"models": playing})
+
+
+def _dev(recipe: RelayRecipe, opened: OpenTask, models: Mapping[str, Backend]) -> dict[str, Any]:
+    """What the trained model does on dev, greedy, and what both models do alone."""
+    relayed = play_episodes(opened, Relay(RELAY, recipe.large, recipe.calls), models, 0)
+    alone = {
+        name: play_episodes(opened, open_router("always", model=name), models, 0)
+        for name in (recipe.small, recipe.large)
+    }
+    steps = [episode.steps[0] for episode in relayed if episode.steps and not episode.error]
+    return {
+        "task": opened.task.name,
+        "episodes": len(relayed),
+        "success": fmean(episode.success for episode in relayed),
+        "success alone": {name: fmean(episode.success for episode in found) for name, found in alone.items()},
+        "call_ratio": fmean(step.share_of(recipe.large) for step in steps) if steps else None,
+        "calls": fmean(step.scores["calls"] for step in steps) if steps else None,
+    }

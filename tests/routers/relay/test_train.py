@@ -1,0 +1,311 @@
+"""From a recipe to an entry, through the command line, with real tiny models."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from harness import MixrouteError, register_task
+from harness.board.table import build_board
+from harness.entry import pack_run
+from harness.pool import ModelSpec, load_pool, save_pool
+from harness.run import SuiteRunner
+from harness.suite import Suite
+from harness.trace import find_runs, read_episodes, read_meta
+from harness.training.card import trained_on
+from harness.training.state import save_state
+from harness.verify import verify_entry
+from routers.relay.material import with_commands
+from routers.relay.recipe import WarmUpRecipe, load_recipe
+from routers.relay.train import train_relay
+from tests.command import mixroute
+from tests.harness.verify.test_verify import failed, read, write
+from tests.routers.pyramid.guess import Guess
+from tests.routers.relay.talker import save_talker
+
+GUESS = f"{Path(__file__).parents[1] / 'pyramid/guess.py'}:Guess"
+LENGTH = {"max_tokens": 40}
+
+register_task("guess")(Guess)  # a task that is named by its file is not opened by verify
+
+
+def write_recipe(folder: Path, pool: Path, **changes: Any) -> Path:
+    path = folder / "small.yaml"
+    recipe = {
+        "schema": 1,
+        "name": "small",
+        "pool": str(pool),
+        "tasks": [{"task": GUESS, "split": "train", "args": {"count": 24, **LENGTH}}],
+        "dev": [{"task": GUESS, "split": "dev", "args": {"count": 6, "start": 100, **LENGTH}}],
+        "lora": {"rank": 8, "alpha": 16},
+        "precision": "float32",
+        "warm_up": {"samples": 2, "epochs": 3, "learning_rate": 0.002, "tokens": 9, "temperature": 0.6},
+        "grpo": {"iterations": 2, "prompts": 4, "group": 4, "learning_rate": 0.001},
+    }
+    path.write_text(yaml.safe_dump(recipe | changes))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool of two small models that answer with digits; the smaller one may call the other."""
+    folder = tmp_path_factory.mktemp("pair")
+    save_talker(folder / "high", seed=0, commands=0, steps=60)
+    save_talker(folder / "low", seed=1, commands=1, steps=120)
+    path = folder / "pool.yaml"
+    models = {name: {"weights": str(folder / name)} for name in ("high", "low")}
+    path.write_text(yaml.safe_dump({"schema": 1, "name": "pair", "models": models}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, pair: Path) -> Path:
+    """A checkpoint, made by the command."""
+    folder = tmp_path_factory.mktemp("trained")
+    made = mixroute("train", "relay", write_recipe(folder, pair), cwd=folder)
+    assert made.stdout.strip().endswith("pool: runs/routers/small/checkpoint/pool.yaml")
+    return folder / "runs/routers/small/checkpoint"
+
+
+def test_the_card_says_what_it_is_made_of_and_the_pool_names_it(trained: Path, pair: Path) -> None:
+    card = json.loads((trained / "card.json").read_bytes())
+    assert card["recipe"]["grpo"]["kl"] == 0.01
+    assert "train relay" in card["provenance"]["command"]
+    facts = card["facts"]
+    assert facts["prompts"] == 24 > facts["solved by large"] > 0
+    assert facts["warm-up"]["examples"] > 0
+    assert len(facts["history"]) == 2
+    assert any(figures["called"] > 0 for figures in facts["history"])
+    (dev,) = facts["dev"]
+    assert set(dev["success alone"]) == {"low", "high"}
+    models = load_pool(str(trained / "pool.yaml")).models
+    assert {name: models[name] for name in ("high", "low")} == load_pool(str(pair)).models
+    assert models["relay"].weights == models["low"].weights
+    assert trained_on(models["relay"]) == {f"guess q/{number:04}" for number in range(24)}
+    shutil.copytree(trained, moved := trained.parent / "moved")
+    assert Path(str(load_pool(str(moved / "pool.yaml")).models["relay"].adapter)).samefile(moved)
+
+
+def test_what_is_logged_can_be_looked_at(trained: Path) -> None:
+    events = EventAccumulator(str(trained.parent / "grpo/tensorboard"))
+    events.Reload()
+    assert {"reward", "success", "called", "rho", "kl", "clipped"} <= set(events.Tags()["scalars"])
+    lines = (trained.parent / "grpo/log.jsonl").read_text().splitlines()
+    history = json.loads((trained / "card.json").read_bytes())["facts"]["history"]
+    assert [json.loads(line) for line in lines] == history
+
+
+def test_examples_are_the_models_own_right_answers(trained: Path) -> None:
+    played = [episode for run in find_runs(trained.parent / "sampled") for episode in read_episodes(run)]
+    assert len(played) == 2 * 24
+    assert {call.model for episode in played for call in episode.steps[0].calls} == {"low"}
+    own = [episode for episode in played if episode.success and "<call>" not in episode.steps[0].text]
+    assert json.loads((trained / "card.json").read_bytes())["facts"]["warm-up"]["examples"] == len(own)
+
+
+def test_a_training_that_was_stopped_ends_where_an_undisturbed_one_does(
+    tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "again"
+    for name in ("sampled", "solved", "warm-up"):
+        shutil.copytree(trained.parent / name, folder / name)
+    shutil.copy(trained.parent / "recipe.json", folder)
+    recipe = load_recipe(str(trained.parents[3] / "small.yaml"))
+
+    def stopped(*_: object) -> None:
+        save_state(*_)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("routers.relay.train.save_state", stopped)
+        train_relay(recipe, folder)
+    assert not (folder / "checkpoint").exists()
+    made = train_relay(recipe, folder)
+    whole, again = (load_file(path / "adapter_model.safetensors") for path in (trained, made.parent))
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    written = (made.parent / "card.json").read_bytes()
+    assert train_relay(recipe, folder) == made
+    assert (made.parent / "card.json").read_bytes() == written
+
+
+@pytest.fixture(scope="module")
+def entry(trained: Path) -> Path:
+    """A packed run of the trained router."""
+    folder = trained.parents[3] / "played"
+    task = {"task": "guess", "split": "test", "args": {"count": 30, "start": 200, **LENGTH}}
+    routers = ["always-high", "always-low", "relay", {"router": "token-random", "args": {"p": 0.3}}]
+    pool = str(trained / "pool.yaml")
+    suite = {"schema": 1, "name": "relay", "pool": pool, "tasks": [task], "routers": routers, "temperature": 1.0}
+    SuiteRunner(Suite.model_validate(suite), folder, Console(stderr=True)).run()
+    packed = {read_meta(run).router: pack_run(run, folder / "entries") for run in find_runs(folder)}
+    return packed["relay"]
+
+
+def test_it_plays_and_stands_on_the_board(entry: Path) -> None:
+    assert verify_entry(entry).status == "ok", verify_entry(entry)
+    steps = [episode.steps[0] for episode in read_episodes(entry)]
+    assert any(step.scores["calls"] > 0 for step in steps)
+    for step in steps:
+        assert "<call>" not in step.text
+        assert step.until == "<call>"
+        assert {call.model for call in step.calls} <= {"relay", "high"}
+        history = plain = ""
+        for call in step.calls:  # what is gone on from is read, and charged: a token a byte, after a prompt of four
+            read_before = len((plain if call.model == "high" else history).encode())
+            assert call.prompt_tokens == 4 + read_before
+            assert call.cached_tokens in (0, 4)
+            written, opened, _ = call.text.partition("<call>")
+            plain += written
+            history += f"{call.text}</call>" if opened and call.model == "relay" else call.text
+    (row,) = (row for row in build_board(find_runs(entry.parent)).rows if row.router == "relay")
+    assert row.high_share == pytest.approx(fmean(step.high_share for step in steps))
+    assert row.tokens["high"].input > 0
+    assert {one.kind for one in row.against} >= {"always-high"}
+
+
+Entry = dict[str, Any]
+WHOLE, ROUTING = "calls are whole and within bounds", "the router decides as the trace says"
+
+
+def with_a_call(entry: Entry) -> Any:
+    return next(one["steps"][0] for one in entry["episodes"] if one["steps"][0]["scores"]["calls"])
+
+
+def large_call(entry: Entry) -> Any:
+    """One that goes on from some text."""
+    calls = [call for one in entry["episodes"] for call in one["steps"][0]["calls"]]
+    return next(call for call in calls if call["model"] == "high" and call["prompt_tokens"] > 4)
+
+
+def less_was_read(entry: Entry) -> None:
+    large_call(entry)["prompt_tokens"] -= 1
+
+
+def more_was_cached(entry: Entry) -> None:
+    large_call(entry)["cached_tokens"] += 1
+
+
+def less_was_asked_for(entry: Entry) -> None:
+    command = next(call for call in with_a_call(entry)["calls"] if "<call>" in call["text"])
+    command["text"] = command["text"].partition("<call>")[0] + "<call>1"
+
+
+def a_command_in_the_answer(entry: Entry) -> None:
+    with_a_call(entry)["text"] += "<call>1"
+
+
+def another_mark(entry: Entry) -> None:
+    step = with_a_call(entry)
+    step["until"], step["text"] = "", "".join(step["calls"][part]["text"] for part in step["parts"])
+
+
+def a_part_left_out(entry: Entry) -> None:
+    step = with_a_call(entry)
+    del step["parts"][-1]
+    step["text"] = "".join(step["calls"][part]["text"].partition("<call>")[0] for part in step["parts"])
+
+
+def a_part_that_is_no_call(entry: Entry) -> None:
+    with_a_call(entry)["parts"].append(99)
+
+
+@pytest.mark.parametrize(
+    ("cheat", "caught"),
+    [
+        (less_was_read, ROUTING),
+        (more_was_cached, ROUTING),
+        (less_was_asked_for, ROUTING),
+        (a_command_in_the_answer, WHOLE),
+        (another_mark, ROUTING),
+        (a_part_left_out, ROUTING),
+        (a_part_that_is_no_call, WHOLE),
+    ],
+)
+def test_a_cheat_is_caught(tmp_path: Path, entry: Path, cheat: Callable[[Entry], None], caught: str) -> None:
+    shutil.copytree(entry, tmp_path / "entry")
+    content = read(entry)
+    cheat(content)
+    write(content, tmp_path / "entry")
+    assert caught in failed(tmp_path / "entry")
+
+
+def test_what_the_small_model_has_seen_is_not_reported(tmp_path: Path, trained: Path) -> None:
+    task = {"task": GUESS, "split": "test", "args": {"count": 3, "start": 23, **LENGTH}}
+    pool = str(trained / "pool.yaml")
+    suite = {"schema": 1, "name": "leaky", "pool": pool, "tasks": [task], "routers": ["always-high"]}
+    with pytest.raises(MixrouteError, match="pool.yaml' was trained on q/0023 of task"):
+        SuiteRunner(Suite.model_validate(suite), tmp_path, Console())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dev": [{"task": GUESS, "split": "dev", "args": {"start": 23}}]}, "q/0023 is trained on and in dev"),
+        ({"small": "middle"}, "has no model 'middle'"),
+        ({"small": "high"}, "small and large are both 'high'"),
+        ({"tasks": [{"task": "alfworld-gen", "split": "train", "limit": 1}]}, "RelayLLM is trained on tasks of one"),
+        ({"warmup": {}}, "unknown key 'warmup': did you mean 'warm_up'"),
+    ],
+)
+def test_wrong_recipes_are_named(tmp_path: Path, pair: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(MixrouteError, match=message):
+        train_relay(load_recipe(str(write_recipe(tmp_path, pair, **changes))), tmp_path / "made")
+
+
+def test_it_goes_on_from_the_adapter_that_the_small_model_has(tmp_path: Path, trained: Path, pair: Path) -> None:
+    models = load_pool(str(pair)).models
+    low = models["low"].model_copy(update={"adapter": str(trained)})
+    pool = save_pool(tmp_path / "pool.yaml", "tuned", "", {"high": models["high"], "low": low})
+    recipe = load_recipe(
+        str(
+            write_recipe(
+                tmp_path,
+                pool,
+                tasks=[{"task": GUESS, "split": "train", "args": {"count": 14, "start": 20, **LENGTH}}],
+                lora={"rank": 2, "alpha": 2},
+                warm_up={"epochs": 1, "samples": 3},
+                grpo={"iterations": 1, "prompts": 2, "group": 3},
+            )
+        )
+    )
+    made = train_relay(recipe, tmp_path / "made").parent
+    card = json.loads((made / "card.json").read_bytes())
+    assert card["facts"]["prompts"] == 10  # what the adapter has seen is left out
+    assert trained_on(ModelSpec(weights="", adapter=str(made))) == {f"guess q/{number:04}" for number in range(34)}
+    before, after = (load_file(path / "adapter_model.safetensors") for path in (trained, made))
+    assert {key: one.shape for key, one in before.items()} == {key: one.shape for key, one in after.items()}
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+def test_the_shipped_recipe_is_valid() -> None:
+    assert load_recipe("relay-arith").name == "relay-arith"
+
+
+@given(st.text("ab 3\n", max_size=30), st.integers(0, 5), st.integers(1, 99), st.integers(0, 99))
+def test_commands_are_put_between_words(text: str, commands: int, tokens: int, seed: int) -> None:
+    options = WarmUpRecipe(commands=commands, tokens=tokens)
+    made = with_commands(text, options, random.Random(seed))
+    found = [int(number) for number in re.findall("<call>([0-9]+)</call>", made)]
+    assert re.sub("<call>[0-9]+</call>", "", made) == text
+    assert len(found) <= commands
+    assert all(1 <= number <= tokens for number in found)
+    for place in re.finditer("<call>", made):
+        before = made[: place.start()]
+        after = made[place.start() :].partition("</call>")[2]
+        assert not before or (not before[-1].isspace() and after[0].isspace())
