@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import isclose
 from typing import Any
 
-from harness.backends.encoding import NOTHING, Encoded, Encoder
+from harness.backends.encoding import NOTHING, Encoder
 from harness.contracts import Router, Task
 from harness.data import Completion, Observation, Prompt, Token
 from harness.seeding import seed_for
@@ -66,7 +66,7 @@ class RoutingCheck:
 
     async def _episode(self, router: Router, episode: Episode, prompts: Sequence[Prompt]) -> None:
         turns = played_turns(episode)
-        read: dict[str, Encoded] = {}
+        read: dict[str, tuple[Prompt, str]] = {}
         for number, (record, prompt) in enumerate(zip(episode.steps, prompts, strict=True)):
             calls = _Calls(number, record.calls, prompt, self._encoders, read)
             step = LiveStep(
@@ -105,7 +105,7 @@ class _Calls:
         records: Its calls.
         prompt: What the models read.
         encoders: By model, as far as at hand.
-        read: What each model has read last in this episode; kept up to date.
+        read: What each model has read last in this episode, a prompt and part of its answer; kept up to date.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class _Calls:
         records: Sequence[CallRecord],
         prompt: Prompt,
         encoders: Mapping[str, Encoder],
-        read: dict[str, Encoded],
+        read: dict[str, tuple[Prompt, str]],
     ) -> None:
         self._number = number
         self._records = records
@@ -155,14 +155,15 @@ class _Calls:
         most = changes.get("max_tokens")
         if most is not None and record.decoded_tokens > most:
             raise _Other(f"step {self._number}: it asks for {most} tokens, the trace has {record.decoded_tokens}")
-        encoder = self._encoders.get(record.model)
-        if encoder is None:
+        begun, encoder = changes.get("continue_from") or "", self._encoders.get(record.model)
+        last = self._read.get(record.model)
+        self._read[record.model] = (self._prompt, begun)
+        if encoder is None or not begun:  # then the ledger's check counts
             return
-        encoded = encoder.encode(self._prompt, changes.get("continue_from") or "")
-        cached = encoded.read_before(self._read.get(record.model, NOTHING))
-        self._read[record.model] = encoded
+        encoded = encoder.encode(self._prompt, begun)
+        cached = encoded.read_before(encoder.encode(*last) if last else NOTHING)
         told, ours = (record.prompt_tokens, record.cached_tokens), (len(encoded.ids), cached)
-        if changes.get("continue_from") and told != ours:
+        if told != ours:
             raise _Other(
                 f"step {self._number}: '{record.model}' goes on from {ours[0]} tokens, {ours[1]} of them cached; the "
                 f"trace has {told[0]} and {told[1]}"
