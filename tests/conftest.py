@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -16,6 +17,9 @@ from hypothesis import settings
 from harness import Backend
 from harness.pool import load_pool, open_backend
 from tests.tiny_model import save_tiny_model
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so shells start jobs in the background, and children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("mixroute", deadline=None)  # how long an example takes depends on what else runs
 settings.load_profile("mixroute")

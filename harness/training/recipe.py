@@ -8,9 +8,29 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from harness.config import Strict, find_file, load_yaml
-from harness.suite import TaskEntry
+from harness.suite import Mode, TaskEntry
 
 SHIPPED = Path(__file__).parent.parent / "recipes"
+
+
+class Recipe(Strict):
+    """What every recipe says."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern="^[a-z0-9._-]+$")
+    description: str = ""
+    pool: str
+    dev: list[TaskEntry] = Field(min_length=1)
+    """Played to measure and to choose thresholds, never trained on."""
+    seed: int = 0
+
+
+class RouterRecipe(Recipe):
+    """What every recipe of a router says."""
+
+    mode: Mode = "deterministic"
+    tasks: list[TaskEntry] = Field(min_length=1)
+    """Trained on. Instances that a model of the pool was trained on are left out: it behaves differently there."""
 
 
 class Lesson(Strict):
@@ -37,17 +57,11 @@ class Lora(Strict):
     alpha: int = Field(default=32, ge=1)
 
 
-class AgentRecipe(Strict):
-    """Supervised fine-tuning of one model of a pool on the actions of experts."""
+class AgentRecipe(Recipe):
+    """Supervised fine-tuning of one model of a pool on the actions of experts. ``dev`` is played greedily meanwhile."""
 
-    schema_: Literal[1] = Field(alias="schema")
-    name: str = Field(pattern="^[a-z0-9._-]+$")
-    description: str = ""
-    pool: str
     model: str = "high"
     lessons: list[Lesson] = Field(min_length=1)
-    dev: list[TaskEntry] = Field(min_length=1)
-    """Played greedily during training, never trained on."""
     lora: Lora | None = Lora()
     """``null`` trains all weights."""
     start: str | None = None
@@ -65,7 +79,6 @@ class AgentRecipe(Strict):
     """Type of the matrix products; weights stay float32. ``auto`` takes bfloat16 where the hardware has it."""
     evaluations: int = Field(8, ge=1)
     """How often the dev games are played, the end included."""
-    seed: int = 0
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

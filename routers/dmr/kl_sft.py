@@ -28,7 +28,7 @@ from routers.dmr.checkpoint import RouterCard, save_checkpoint
 from routers.dmr.data import Labelled, labelled, padded
 from routers.dmr.label import StepLabel, label, open_training_tasks
 from routers.dmr.network import RouterNetwork
-from routers.dmr.recipe import KlSftRecipe, Label, RouterRecipe, training_pool
+from routers.dmr.recipe import DmrRecipe, KlSftRecipe, Label, training_pool
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ Target = tuple[Labelled, list[float]]
 """An episode and, a step, 1 for sensitive, 0 for not, NaN for unknown."""
 
 
-def train_kl_sft(recipe: RouterRecipe, folder: Path) -> dict[float, Path]:
+def train_kl_sft(recipe: DmrRecipe, folder: Path) -> dict[float, Path]:
     """Label, then train a network for each rate K; what is there already is not made again.
 
     Returns:
@@ -70,7 +70,7 @@ def train_kl_sft(recipe: RouterRecipe, folder: Path) -> dict[float, Path]:
     return made
 
 
-def _labelled(recipe: RouterRecipe, runs: Sequence[Path]) -> list[Labelled]:
+def _labelled(recipe: DmrRecipe, runs: Sequence[Path]) -> list[Labelled]:
     tasks = {(one.task.name, one.entry.split): one.task for one in open_training_tasks(recipe)}
     with ExitStack() as stack:
         low = None

@@ -26,7 +26,7 @@ from harness.trace import Episode, Record, StepRecord, find_runs, read_episodes,
 from harness.training.card import trained_on
 from harness.training.demonstrate import played_turns
 from harness.training.play import CONCURRENCY
-from routers.dmr.recipe import RouterRecipe, training_pool
+from routers.dmr.recipe import DmrRecipe, training_pool
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +72,13 @@ class Both:
         return high if step.rng.random() < self._p else low
 
 
-def open_training_tasks(recipe: RouterRecipe) -> list[OpenTask]:
+def open_training_tasks(recipe: DmrRecipe) -> list[OpenTask]:
     """The recipe's tasks without the instances that a model of the pool was trained on."""
     seen = frozenset().union(*(trained_on(spec) for spec in load_pool(recipe.pool).models.values()))
     return [open_instances(entry, without=seen) for entry in recipe.tasks]
 
 
-def label(recipe: RouterRecipe, working: Path) -> list[Path]:
+def label(recipe: DmrRecipe, working: Path) -> list[Path]:
     """Play and label the recipe's training instances.
 
     Args:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from harness.config import Strict, find_file, load_yaml
 from harness.pool import Pool, load_pool
-from harness.suite import Mode, TaskEntry
+from harness.training.recipe import RouterRecipe
 from harness.training.trainer import spec_in_training
 from routers.dmr.network import NetworkConfig
 
@@ -72,21 +72,12 @@ class GrpoRecipe(Strict):
     """Weight of KL(policy || stage one)."""
 
 
-class RouterRecipe(Strict):
+class DmrRecipe(RouterRecipe):
     """Everything that a trained router comes from."""
 
-    schema_: Literal[1] = Field(alias="schema")
-    name: str = Field(pattern="^[a-z0-9._-]+$")
-    description: str = ""
-    pool: str
-    mode: Mode = "deterministic"
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """Type that the models compute in while they are labelled and played in training; ``auto`` takes bfloat16 where the
     hardware has it, which is faster. A suite plays in the type that its pool says."""
-    tasks: list[TaskEntry] = Field(min_length=1)
-    """Trained on. Instances that a model of the pool was trained on are left out: it behaves differently there."""
-    dev: list[TaskEntry] = Field(min_length=1)
-    """Played at the end of every training, never trained on."""
     labels: str = Field(default="", pattern="^[a-z0-9._-]*$")
     """Name of another recipe of the same pool, tasks and drive, whose labels are learned from; its working folder lies
     beside this one's."""
@@ -97,7 +88,6 @@ class RouterRecipe(Strict):
     network: NetworkConfig = NetworkConfig()
     kl_sft: KlSftRecipe = KlSftRecipe()
     grpo: GrpoRecipe = GrpoRecipe()
-    seed: int = 0
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -113,7 +103,7 @@ class RouterRecipe(Strict):
         return self
 
 
-def training_pool(recipe: RouterRecipe) -> Pool:
+def training_pool(recipe: DmrRecipe) -> Pool:
     """The recipe's pool, in the type that it plays in while routers are trained.
 
     Raises:
@@ -124,10 +114,10 @@ def training_pool(recipe: RouterRecipe) -> Pool:
     return pool.model_copy(update={"models": models})
 
 
-def load_recipe(name: str) -> RouterRecipe:
+def load_recipe(name: str) -> DmrRecipe:
     """A shipped recipe by name, or one from a ``.yaml`` file.
 
     Raises:
         MixrouteError: unknown name, or a wrong key or value in the file.
     """
-    return load_yaml(find_file("router recipe", name, SHIPPED), RouterRecipe)
+    return load_yaml(find_file("router recipe", name, SHIPPED), DmrRecipe)

@@ -25,13 +25,13 @@ from routers.dmr.grpo import Grpo
 from routers.dmr.kl_sft import train_kl_sft
 from routers.dmr.label import open_training_tasks
 from routers.dmr.network import RouterNetwork
-from routers.dmr.recipe import RouterRecipe, training_pool
+from routers.dmr.recipe import DmrRecipe, training_pool
 from routers.dmr.router import LearnedRouter
 
 log = logging.getLogger(__name__)
 
 
-def train_dmr(recipe: RouterRecipe, folder: Path) -> list[Path]:
+def train_dmr(recipe: DmrRecipe, folder: Path) -> list[Path]:
     """Train a router for each lambda and K of the recipe; the same call again resumes.
 
     Returns:
@@ -59,7 +59,7 @@ def _name(rate: float | None, price: float) -> str:
 
 
 def _train(
-    recipe: RouterRecipe,
+    recipe: DmrRecipe,
     start: Path | None,
     price: float,
     target: Path,

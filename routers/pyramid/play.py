@@ -11,11 +11,10 @@ from rich.console import Console
 from harness.board.read import model_cards
 from harness.errors import MixrouteError
 from harness.ledger import call_cost
-from harness.pool import load_pool
-from harness.run import OpenTask, SuiteRunner, open_instances
+from harness.run import OpenTask, SuiteRunner
 from harness.suite import RouterEntry, Suite, run_config
 from harness.trace import find_runs, read_episodes, read_meta
-from harness.training.card import seen_as, trained_on
+from harness.training.card import seen_as
 from harness.training.play import CONCURRENCY
 from routers.pyramid.features import Draft, draft_of
 from routers.pyramid.recipe import PyramidRecipe
@@ -52,33 +51,6 @@ class Played:
     fingerprints: Mapping[str, str]
 
 
-def open_sections(recipe: PyramidRecipe) -> tuple[list[OpenTask], list[OpenTask]]:
-    """Router-train and threshold-dev.
-
-    Raises:
-        MixrouteError: an instance is in both, or a task has more than one step.
-    """
-    seen = frozenset().union(*(trained_on(spec) for spec in load_pool(recipe.pool).models.values()))
-    train, dev = ([open_instances(entry, without=seen) for entry in entries] for entries in (recipe.tasks, recipe.dev))
-    for opened in (*train, *dev):
-        if opened.task.step_cap != 1:
-            raise MixrouteError(
-                f"recipe '{recipe.name}': task '{opened.entry.task}' has up to {opened.task.step_cap} steps: Pyramid "
-                "is trained on tasks of one step, where each model's answer is graded by itself"
-            )
-    shared = _names(train) & _names(dev)
-    if shared:
-        raise MixrouteError(
-            f"recipe '{recipe.name}': {min(shared)} is in 'tasks' and in 'dev': thresholds may not be chosen on what "
-            "the trees were grown on"
-        )
-    return train, dev
-
-
-def _names(several: Sequence[OpenTask]) -> set[str]:
-    return {seen_as(opened.task.name, one.id) for opened in several for one in opened.instances}
-
-
 def play(recipe: PyramidRecipe, opened: Sequence[OpenTask], folder: Path, ways: Sequence[str]) -> Played:
     """Play what is missing, then read it.
 
@@ -110,7 +82,8 @@ def play(recipe: PyramidRecipe, opened: Sequence[OpenTask], folder: Path, ways: 
     SuiteRunner(suite, folder, Console(stderr=True), learned_from=opened).run()
     wanted = [run_config(suite, one.entry, router, recipe.seed).model_dump() for one in opened for router in routers]
     runs = [run for run in find_runs(folder) if read_meta(run).config in wanted]  # others are of an earlier recipe
-    return _read(runs, members, _names(opened))
+    names = {seen_as(one.task.name, instance.id) for one in opened for instance in one.instances}
+    return _read(runs, members, names)
 
 
 def _read(runs: Sequence[Path], members: Sequence[str], names: set[str]) -> Played:

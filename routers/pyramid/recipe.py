@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
-from harness.config import Strict, find_file, load_yaml
+from harness.config import find_file, load_yaml
 from harness.errors import MixrouteError
 from harness.pool import load_pool
-from harness.suite import Mode, TaskEntry
+from harness.training.recipe import RouterRecipe
 from routers.pyramid.trees import TreesRecipe
 
 SHIPPED = Path(__file__).parent / "recipes"
 
 
-class PyramidRecipe(Strict):
-    """Everything that a trained router comes from."""
+class PyramidRecipe(RouterRecipe):
+    """Everything that a trained router comes from: on ``tasks`` (router-train) the trees are grown and calibrated, on
+    ``dev`` (threshold-dev) figures are measured and thresholds chosen. No instance may be in both.
+    """
 
-    schema_: Literal[1] = Field(alias="schema")
-    name: str = Field(pattern="^[a-z0-9._-]+$")
-    description: str = ""
-    pool: str
-    mode: Mode = "deterministic"
     members: list[str] | None = Field(default=None, min_length=1)
     """The ensemble, cheapest first: the cascade asks in this order. All of the pool but the oracle if not given."""
     oracle: str = "high"
-    tasks: list[TaskEntry] = Field(min_length=1)
-    """Router-train: the trees are grown and calibrated on these. Instances that a model of the pool was trained on are
-    left out, here and in ``dev``: it behaves differently there."""
-    dev: list[TaskEntry] = Field(min_length=1)
-    """Threshold-dev: figures are measured and thresholds chosen on these. No instance may be in both."""
     anchored: bool = True
     """Whether the oracle also answers ``dev`` with the ensemble's answers before its eyes, so that the router can."""
     keep: float = Field(default=0.95, gt=0, le=1)
     """Thresholds are the cheapest that keep this share of the oracle's accuracy on ``dev``."""
     trees: TreesRecipe = TreesRecipe()
-    seed: int = 0
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -13,10 +13,11 @@ from sklearn.metrics import roc_auc_score
 
 from harness.errors import MixrouteError
 from harness.provenance import provenance
+from harness.training.sections import open_sections
 from routers.pyramid.checkpoint import Escalation, Learned, PyramidCard, save_checkpoint
 from routers.pyramid.choice import Outcome, cascade, escalate
 from routers.pyramid.features import FEATURES, features, majority
-from routers.pyramid.play import ANCHORED, PLAIN, Played, Query, open_sections, play
+from routers.pyramid.play import ANCHORED, PLAIN, Played, Query, play
 from routers.pyramid.recipe import PyramidRecipe
 from routers.pyramid.router import value_of_computation
 from routers.pyramid.trees import CalibratedTrees, Floats, grow

@@ -15,7 +15,7 @@ from harness.backends.encoding import Encoder
 from harness.contracts import Task
 from harness.data import Observation, Prompt
 from harness.errors import MixrouteError
-from harness.run import OpenTask, SuiteRunner, open_instances
+from harness.run import OpenTask, SuiteRunner
 from harness.seeding import seed_for
 from harness.suite import RouterEntry, Suite, run_config
 from harness.trace import CallRecord, Episode, content_hash, find_runs, read_episodes, read_meta
@@ -25,26 +25,6 @@ from harness.training.examples import IGNORED, Example
 from harness.training.play import CONCURRENCY
 from routers.relay.command import OPEN, command
 from routers.relay.recipe import RelayRecipe, WarmUpRecipe
-
-
-def open_prompts(recipe: RelayRecipe, seen: frozenset[str]) -> tuple[list[OpenTask], list[OpenTask]]:
-    """What is trained on and what is played at the end.
-
-    Args:
-        recipe: Tasks and dev.
-        seen: Instances that models of the pool were trained on; they are left out.
-
-    Raises:
-        MixrouteError: an instance is in both, or a task has more than one step.
-    """
-    train, dev = ([open_instances(entry, without=seen) for entry in entries] for entries in (recipe.tasks, recipe.dev))
-    for opened in (*train, *dev):
-        if opened.task.step_cap != 1:
-            raise MixrouteError(
-                f"recipe '{recipe.name}': task '{opened.entry.task}' has up to {opened.task.step_cap} steps: RelayLLM "
-                "is trained on tasks of one step, where each answer is graded by itself"
-            )
-    return train, dev
 
 
 def learned_in_warm_up(

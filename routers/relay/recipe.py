@@ -10,8 +10,7 @@ from pydantic import Field, model_validator
 from harness.config import Strict, find_file, load_yaml
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec, load_pool
-from harness.suite import Mode, TaskEntry
-from harness.training.recipe import AgentRecipe, Lesson, Lora
+from harness.training.recipe import AgentRecipe, Lesson, Lora, RouterRecipe
 from routers.relay.router import MOST_CALLS
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -59,22 +58,13 @@ class GrpoRecipe(Strict):
     """Weight of KL(policy || warm-up)."""
 
 
-class RelayRecipe(Strict):
+class RelayRecipe(RouterRecipe):
     """Everything that a trained small model comes from."""
 
-    schema_: Literal[1] = Field(alias="schema")
-    name: str = Field(pattern="^[a-z0-9._-]+$")
-    description: str = ""
-    pool: str
-    mode: Mode = "deterministic"
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """Type of the matrix products in training and of the models that play then; as in recipes of agents."""
     small: str = "low"
     large: str = "high"
-    tasks: list[TaskEntry] = Field(min_length=1)
-    """Trained on. Instances that a model of the pool was trained on are left out: it behaves differently there."""
-    dev: list[TaskEntry] = Field(min_length=1)
-    """Played at the end, never trained on."""
     calls: int = Field(default=MOST_CALLS, ge=1)
     """Most calls in an answer."""
     lora: Lora = Lora(rank=8, alpha=16)
@@ -83,7 +73,6 @@ class RelayRecipe(Strict):
     """Answers that make more tokens with their prompt are not learned from in the warm-up."""
     warm_up: WarmUpRecipe = WarmUpRecipe()
     grpo: GrpoRecipe = GrpoRecipe()
-    seed: int = 0
 
     @model_validator(mode="after")
     def _names(self) -> Self:

@@ -18,14 +18,15 @@ from harness.pool import ModelSpec, Pool, load_pool, open_backend, save_pool
 from harness.provenance import provenance
 from harness.run import OpenTask, open_models
 from harness.seeding import seed_for
-from harness.training.agent import check_apart, claimed, learn, playable, prepared, save_weights, tokenizer_of
+from harness.training.agent import claimed, learn, playable, prepared, save_weights, tokenizer_of
 from harness.training.card import read_card, seen_as, trained_on, write_card
 from harness.training.checkpoint import made_whole
 from harness.training.play import play_episodes
+from harness.training.sections import open_sections
 from harness.training.state import resume, save_state, scalars
 from harness.training.trainer import computes_in_bfloat16, spec_in_training
 from routers.relay.grpo import Grpo, roll_out
-from routers.relay.material import learned_in_warm_up, open_prompts, solved_by_large
+from routers.relay.material import learned_in_warm_up, solved_by_large
 from routers.relay.recipe import RELAY, RelayRecipe
 from routers.relay.router import Relay
 
@@ -48,11 +49,8 @@ def train_relay(recipe: RelayRecipe, folder: Path) -> Path:
         MixrouteError: a wrong recipe or pool, or nothing to learn from.
     """
     small, _ = recipe.specs()
-    pool = load_pool(recipe.pool)
     made = folder / "checkpoint"
-    seen = frozenset().union(*(trained_on(spec) for spec in pool.models.values()))
-    tasks, dev = open_prompts(recipe, seen)
-    check_apart(tasks, dev)
+    tasks, dev = open_sections(recipe)
     with claimed(folder, recipe):
         if not (made / "card.json").exists():
             warm = _warm_up(recipe, small, tasks, dev, folder)

@@ -48,7 +48,7 @@ def losses(folder: Path) -> list[float]:
     return [event.value for event in events.Scalars("train/loss")]
 
 
-@pytest.mark.parametrize("lora", [{"rank": 4, "alpha": 8}, None])
+@pytest.mark.parametrize("lora", [{"rank": 4, "alpha": 8}, pytest.param(None, marks=pytest.mark.slow)])
 def test_learns_and_what_it_ships_can_be_played(tmp_path: Path, tiny_pool: Path, lora: dict[str, int] | None) -> None:
     recipe = write_recipe(tmp_path, tiny_pool, lora=lora, epochs=8)
     mixroute("train", "agent", recipe, "--out", "work", cwd=tmp_path)

@@ -220,12 +220,12 @@ def test_what_cannot_be_played_is_refused(tmp_path: Path, trained: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dev": [{"task": GUESS, "split": "dev", "args": {"start": 59}}]}, "guess q/0059 is in 'tasks' and in 'dev'"),
+        ({"dev": [{"task": GUESS, "split": "dev", "args": {"start": 59}}]}, "guess: q/0059 is trained on and in dev"),
         ({"members": ["one", "four"]}, "has no model 'four': it has one, two, three, high"),
         ({"members": ["one", "high"]}, "model 'high' is named twice"),
         (
             {"tasks": [{"task": "alfworld-gen", "split": "train", "limit": 1}]},
-            "steps: Pyramid is trained on",
+            "steps: this router is trained on",
         ),
         ({"tasks": [{"task": GUESS, "split": "train", "args": {"count": 4}}]}, "of 4 train queries: learning needs"),
         ({"tree": {}}, "unknown key 'tree': did you mean 'trees'"),

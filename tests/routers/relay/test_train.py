@@ -259,7 +259,7 @@ def test_what_the_small_model_has_seen_is_not_reported(tmp_path: Path, trained: 
         ({"dev": [{"task": GUESS, "split": "dev", "args": {"start": 23}}]}, "q/0023 is trained on and in dev"),
         ({"small": "middle"}, "has no model 'middle'"),
         ({"small": "high"}, "small and large are both 'high'"),
-        ({"tasks": [{"task": "alfworld-gen", "split": "train", "limit": 1}]}, "RelayLLM is trained on tasks of one"),
+        ({"tasks": [{"task": "alfworld-gen", "split": "train", "limit": 1}]}, "router is trained on tasks of one"),
         ({"warmup": {}}, "unknown key 'warmup': did you mean 'warm_up'"),
     ],
 )

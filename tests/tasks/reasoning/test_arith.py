@@ -168,6 +168,7 @@ def test_a_run_on_real_models_is_played_and_verified(tmp_path: Path, tiny_pool: 
     assert "failed" not in mixroute("verify", "runs", cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_a_model_learns_it(tmp_path: Path, tiny_pool: Path) -> None:
     recipe = {
         "schema": 1,
