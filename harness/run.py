@@ -27,7 +27,7 @@ from harness.rollout import Play, play_all
 from harness.seeding import seed_for
 from harness.suite import Mode, RouterEntry, RunConfig, Suite, TaskEntry, run_config
 from harness.trace import SCHEMA, Episode, EpisodeTiming, RunMeta, TraceWriter, read_meta
-from harness.training.card import seen_as, trained_on, write_seen
+from harness.training.card import seen_as, seen_by, write_seen
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class SuiteRunner:
         self._reuse = reuse
         self._pool: Pool = load_pool(suite.pool)
         self._models: dict[str, Backend] = {}
-        self._seen_by_pool = frozenset().union(*(trained_on(spec) for spec in self._pool.models.values()))
+        self._seen_by_pool = seen_by(self._pool)
         self._seen = self._seen_by_pool
         self._reported = [open_instances(entry) for entry in suite.tasks] if learned_from is None else learned_from
         if learned_from is None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.pool import ModelSpec
+from harness.pool import ModelSpec, Pool
 from harness.trace import write_atomically
 
 CARD = "card.json"
@@ -99,6 +99,11 @@ def trained_on(spec: ModelSpec) -> frozenset[str]:
     """
     path = _beside(spec, SEEN)
     return frozenset() if path is None else read_seen(path.parent)
+
+
+def seen_by(pool: Pool) -> frozenset[str]:
+    """The instances that some model of the pool was trained on; see ``trained_on``."""
+    return frozenset().union(*(trained_on(spec) for spec in pool.models.values()))
 
 
 def _beside(spec: ModelSpec, name: str) -> Path | None:

@@ -6,7 +6,7 @@ from harness.errors import MixrouteError
 from harness.pool import load_pool
 from harness.run import OpenTask, open_instances
 from harness.training.agent import check_apart
-from harness.training.card import trained_on
+from harness.training.card import seen_by
 from harness.training.recipe import RouterRecipe
 
 
@@ -16,7 +16,7 @@ def open_sections(recipe: RouterRecipe) -> tuple[list[OpenTask], list[OpenTask]]
     Raises:
         MixrouteError: an instance is in both, or a task has more than one step, so that answers are not graded alone.
     """
-    seen = frozenset().union(*(trained_on(spec) for spec in load_pool(recipe.pool).models.values()))
+    seen = seen_by(load_pool(recipe.pool))
     train, dev = ([open_instances(entry, without=seen) for entry in entries] for entries in (recipe.tasks, recipe.dev))
     for opened in (*train, *dev):
         if opened.task.step_cap != 1:

@@ -67,9 +67,10 @@ def action_facts(text: str, turns: Sequence[Turn], observation: Observation) -> 
     """
     action = text.strip()
     taken = [turn for turn in turns if turn.action == action]
+    listed = is_listed(action, observation)
     return (
-        float(is_listed(action, observation)),
-        float(bool(observation.admissible) and not is_listed(action, observation)),
+        float(listed),
+        float(bool(observation.admissible) and not listed),
         min(len(taken), 4) / 4,
         float(any(turn.observation.text == observation.text for turn in taken)),
     )

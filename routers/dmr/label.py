@@ -23,7 +23,7 @@ from harness.quantization.compare import open_for_comparison
 from harness.run import OpenTask, SuiteRunner, open_instances
 from harness.suite import RouterEntry, Suite
 from harness.trace import Episode, Record, StepRecord, find_runs, read_episodes, read_lines, read_meta, repair
-from harness.training.card import trained_on
+from harness.training.card import seen_by
 from harness.training.demonstrate import played_turns
 from harness.training.play import CONCURRENCY
 from routers.dmr.recipe import DmrRecipe, training_pool
@@ -74,7 +74,7 @@ class Both:
 
 def open_training_tasks(recipe: DmrRecipe) -> list[OpenTask]:
     """The recipe's tasks without the instances that a model of the pool was trained on."""
-    seen = frozenset().union(*(trained_on(spec) for spec in load_pool(recipe.pool).models.values()))
+    seen = seen_by(load_pool(recipe.pool))
     return [open_instances(entry, without=seen) for entry in recipe.tasks]
 
 
