@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
+from harness.backends.linear import LaidOutLinear, lay_out
+
 MIN_ROWS = 16
 _GROWTH = 128  # tokens; capacity grows in such blocks
 
@@ -77,6 +79,7 @@ class PackedModel:
         self._head_size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
         self._layers = int(config.num_hidden_layers)
         self.model = model
+        lay_out(model)
         head: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         head.register_forward_pre_hook(self._keep_states)
         self._states = torch.empty(0)
@@ -108,6 +111,7 @@ class PackedModel:
             use_cache=False,
             logits_to_keep=ends.to(self.device),
             packed_chunks=chunks,
+            packed_masks={},
         )
         for chunk in chunks:
             chunk.cache.ids.extend(chunk.ids)
@@ -143,17 +147,19 @@ def _packed_attention(
     sliding_window: int | None = None,
     *,
     packed_chunks: Sequence[Chunk],
+    packed_masks: dict[tuple[int, int | None], Tensor | None],
     **_ignored: Any,  # noqa: ANN401 - models pass further keywords that only other implementations read
 ) -> tuple[Tensor, None]:
     """Attention of each chunk to its own cache. ``query`` is (1, heads, rows, head size); rows after the last chunk are
     padding and come out as zeros. Query heads that share a key head are folded into rows, so keys are never repeated.
+    ``packed_masks`` starts empty and lasts for the pass, so that layers share masks.
     """
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     _, heads, rows, size = query.shape
     groups = heads // key.shape[1]
     output = query.new_zeros(rows, heads * size)
     start = 0
-    for chunk in packed_chunks:
+    for at, chunk in enumerate(packed_chunks):
         count, held = len(chunk.ids), len(chunk.cache.ids)
         end, length = start + count, held + count
         store = chunk.cache.store
@@ -162,23 +168,26 @@ def _packed_attention(
         keys[:, held:] = key[0, :, start:end]
         values[:, held:] = value[0, :, start:end]
         folded = query[0, :, start:end].reshape(1, -1, groups * count, size)
-        mask = _causal_mask(held, count, groups, sliding_window, query.device)
+        if (key_of_mask := (at, sliding_window)) not in packed_masks:
+            packed_masks[key_of_mask] = _causal_mask(held, count, groups, sliding_window, query)
+        mask = packed_masks[key_of_mask]
         mixed = scaled_dot_product_attention(folded, keys[None], values[None], attn_mask=mask, scale=scaling)
         output[start:end] = mixed.view(heads, count, size).transpose(0, 1).reshape(count, heads * size)
         start = end
     return output[None], None
 
 
-def _causal_mask(held: int, count: int, groups: int, window: int | None, device: torch.device) -> Tensor | None:
-    """Which of the ``held + count`` keys each folded query row may see; None where it may see all."""
+def _causal_mask(held: int, count: int, groups: int, window: int | None, like: Tensor) -> Tensor | None:
+    """What is added to the scores of each folded query row for ``held + count`` keys; None where it may see all."""
     if count == 1 and (window is None or held < window):
         return None
-    keys = torch.arange(held + count, device=device)
-    own = torch.arange(held, held + count, device=device)[:, None]
+    keys = torch.arange(held + count, device=like.device)
+    own = torch.arange(held, held + count, device=like.device)[:, None]
     visible = keys <= own
     if window is not None:
         visible &= keys > own - window
-    return visible.repeat(groups, 1)
+    hidden = like.new_zeros(visible.shape).masked_fill_(~visible, -torch.inf)
+    return hidden.repeat(groups, 1)
 
 
 ATTENTION = "mixroute_packed"
@@ -194,7 +203,9 @@ def row_invariant(model: PreTrainedModel) -> bool:
     generator = torch.Generator().manual_seed(0)
     tried: set[tuple[int, int, type[nn.Module]]] = set()
     for layer in model.modules():
-        if not isinstance(layer, nn.Linear) or (shape := (layer.in_features, layer.out_features, type(layer))) in tried:
+        if not isinstance(layer, nn.Linear | LaidOutLinear):
+            continue
+        if (shape := (layer.in_features, layer.out_features, type(layer))) in tried:
             continue
         tried.add(shape)
         x = torch.randn(300, layer.in_features, generator=generator).to(device=model.device, dtype=model.dtype)
