@@ -3,60 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 
 from harness import Completion, Observation, Request, Step, StepRouter, join
-from harness.rollout import Play, play_all
-from harness.seeding import seed_for
 from harness.supervision import RouterStopped
-from harness.trace import Episode, EpisodeTiming
+from tests.harness.playing import Alternate, play, session
 from tests.scripted import Corridor, ScriptedModel, Walk
-
-
-class Alternate(StepRouter):
-    def choose(self, step: Step) -> str:
-        return step.models[step.index % 2]
-
-
-def session(instance: str) -> str:
-    """The session of an instance in ``play``."""
-    return f"{seed_for('hash', instance):016x}"
-
-
-class Seen:
-    """Keeps what the engine reports."""
-
-    def __init__(self) -> None:
-        self.episodes: dict[str, Episode] = {}
-        self.timings: dict[str, EpisodeTiming] = {}
-        self.order: list[str] = []
-
-    def call_finished(self, tokens: int) -> None:
-        pass
-
-    def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
-        self.episodes[episode.instance] = episode
-        self.timings[timing.instance] = timing
-        self.order.append(episode.instance)
-
-
-def play(
-    router: object,
-    models: Mapping[str, ScriptedModel] | None = None,
-    task: Corridor | None = None,
-    concurrency: int = 4,
-    timeout: float = 30.0,
-) -> Seen:
-    seen = Seen()
-    task = task or Corridor()
-    pool = models or {"high": ScriptedModel("high"), "low": ScriptedModel("low")}
-    plan = Play("hash", 7, 0.0, task, router, pool, timeout)  # type: ignore[arg-type]
-    asyncio.run(play_all(plan, task.instances(), concurrency, seen))
-    return seen
 
 
 def test_an_episode_records_what_was_seen_asked_and_done() -> None:
@@ -170,43 +123,6 @@ def test_an_unknown_model_stops_the_run_with_the_known_ones() -> None:
         play(Typo())
 
 
-def test_a_router_that_waits_for_ever_is_stopped() -> None:
-    class Sleeper(StepRouter):
-        def choose(self, step: Step) -> str:
-            return "high"
-
-        async def act(self, step: Step) -> Completion:
-            await asyncio.sleep(3600)
-            return await super().act(step)
-
-    with pytest.raises(RouterStopped, match="neither returned nor called a model for 0.2 s"):
-        play(Sleeper(), timeout=0.2)
-
-
-def test_a_router_that_loops_for_ever_is_stopped() -> None:
-    class Busy(StepRouter):
-        def choose(self, step: Step) -> str:
-            while True:
-                pass
-
-    with pytest.raises(RouterStopped, match="kept the event loop busy"):
-        play(Busy(), timeout=0.2)
-
-
-def test_a_slow_model_is_not_the_routers_fault() -> None:
-    slow = ScriptedModel("high", seconds=1.5)
-    seen = play(Alternate(), {"high": slow, "low": slow}, Corridor(length=1, count=2), timeout=1.0)
-    assert all(episode.success for episode in seen.episodes.values())
-
-
-def test_a_routers_own_exception_is_recorded() -> None:
-    class Broken(StepRouter):
-        def choose(self, step: Step) -> str:
-            raise KeyError("weights")
-
-    assert play(Broken()).episodes["test/000"].error == "KeyError: 'weights'"
-
-
 def test_calls_that_the_router_did_not_wait_for_are_charged() -> None:
     class Hasty(StepRouter):
         def choose(self, step: Step) -> str:
@@ -251,110 +167,6 @@ def test_a_step_may_be_made_of_several_models() -> None:
     assert episode.success
     assert {step.model for step in episode.steps} == {"mixed"}
     assert {request.continue_from for request in models["high"].requests} == {" ri"}
-
-
-def test_router_time_is_its_own_and_not_the_models() -> None:
-    class Thinker(StepRouter):
-        def choose(self, step: Step) -> str:
-            time.sleep(0.02)
-            return "high"
-
-    slow = ScriptedModel("high", seconds=0.2)
-    timing = play(Thinker(), {"high": slow}, Corridor(length=1, count=1)).timings["test/000"]
-    assert 0.02 <= timing.steps[0].router < 0.02 + 0.2 * 0.9
-
-
-def test_a_router_that_loops_in_a_task_of_its_own_is_stopped() -> None:
-    class Delegates(StepRouter):
-        def choose(self, step: Step) -> str:
-            while True:
-                pass
-
-        async def act(self, step: Step) -> Completion:
-            return await asyncio.create_task(super().act(step))
-
-    with pytest.raises(RouterStopped, match="kept the event loop busy"):
-        play(Delegates(), timeout=0.2)
-
-
-def test_router_time_counts_tasks_that_the_router_starts() -> None:
-    class Gathers(StepRouter):
-        def choose(self, step: Step) -> str:
-            return "high"
-
-        async def act(self, step: Step) -> Completion:
-            async def think() -> None:
-                time.sleep(0.02)
-
-            await asyncio.gather(think(), think())
-            return await super().act(step)
-
-    timing = play(Gathers(), task=Corridor(length=1, count=1)).timings["test/000"]
-    assert timing.steps[0].router >= 0.04
-
-
-def test_a_call_in_a_step_that_is_over_stops_the_run() -> None:
-    class Hoards(StepRouter):
-        earlier: Step | None = None
-
-        def choose(self, step: Step) -> str:
-            return "low"
-
-        async def act(self, step: Step) -> Completion:
-            earlier, self.earlier = self.earlier, step
-            if earlier is not None:
-                await earlier.ask("high")
-            return await super().act(step)
-
-    with pytest.raises(RouterStopped, match="in a step that is over"):
-        play(Hoards(), concurrency=1)
-
-
-def test_an_unknown_model_stops_the_run_though_the_router_swallows_it() -> None:
-    class Swallows(StepRouter):
-        def choose(self, step: Step) -> str:
-            return "low"
-
-        async def act(self, step: Step) -> Completion:
-            try:
-                return await step.ask("hihg")
-            except Exception:
-                return await step.ask("low")
-
-    with pytest.raises(RouterStopped, match="'hihg'"):
-        play(Swallows())
-
-
-def test_a_router_may_fall_back_when_a_model_fails() -> None:
-    def broken(request: Request) -> str:
-        raise RuntimeError("overloaded")
-
-    class FallsBack(StepRouter):
-        def choose(self, step: Step) -> str:
-            return "low"
-
-        async def act(self, step: Step) -> Completion:
-            try:
-                return await step.ask("high")
-            except RuntimeError:
-                return await step.ask("low")
-
-    episode = play(FallsBack(), {"high": ScriptedModel("high", broken), "low": ScriptedModel("low")}).episodes[
-        "test/000"
-    ]
-    assert (episode.success, episode.error) == (True, None)
-
-
-def test_a_router_cannot_name_another_model_than_the_one_that_answered() -> None:
-    class Forges(StepRouter):
-        def choose(self, step: Step) -> str:
-            return "high"
-
-        async def act(self, step: Step) -> Completion:
-            answer = await step.ask("high")
-            return replace(answer, model="low", parts=(answer,))
-
-    assert {step.model for step in play(Forges()).episodes["test/000"].steps} == {"high"}
 
 
 def test_a_part_may_be_used_once_only() -> None:

@@ -34,8 +34,9 @@ from routers.relay.material import with_commands
 from routers.relay.recipe import WarmUpRecipe, load_recipe
 from routers.relay.train import train_relay
 from tests.command import mixroute
-from tests.harness.verify.test_verify import failed, read, write
+from tests.harness.verify.editing import Entry, failed, read, write
 from tests.routers.pyramid.guess import Guess
+from tests.routers.relay.cheats import CHEATS
 from tests.routers.relay.talker import save_talker
 
 GUESS = f"{Path(__file__).parents[1] / 'pyramid/guess.py'}:Guess"
@@ -179,64 +180,7 @@ def test_it_plays_and_stands_on_the_board(entry: Path) -> None:
     assert {one.kind for one in row.against} >= {"always-high"}
 
 
-Entry = dict[str, Any]
-WHOLE, ROUTING = "calls are whole and within bounds", "the router decides as the trace says"
-
-
-def with_a_call(entry: Entry) -> Any:
-    return next(one["steps"][0] for one in entry["episodes"] if one["steps"][0]["scores"]["calls"])
-
-
-def large_call(entry: Entry) -> Any:
-    """One that goes on from some text."""
-    calls = [call for one in entry["episodes"] for call in one["steps"][0]["calls"]]
-    return next(call for call in calls if call["model"] == "high" and call["prompt_tokens"] > 4)
-
-
-def less_was_read(entry: Entry) -> None:
-    large_call(entry)["prompt_tokens"] -= 1
-
-
-def more_was_cached(entry: Entry) -> None:
-    large_call(entry)["cached_tokens"] += 1
-
-
-def less_was_asked_for(entry: Entry) -> None:
-    command = next(call for call in with_a_call(entry)["calls"] if "<call>" in call["text"])
-    command["text"] = command["text"].partition("<call>")[0] + "<call>1"
-
-
-def a_command_in_the_answer(entry: Entry) -> None:
-    with_a_call(entry)["text"] += "<call>1"
-
-
-def another_mark(entry: Entry) -> None:
-    step = with_a_call(entry)
-    step["until"], step["text"] = "", "".join(step["calls"][part]["text"] for part in step["parts"])
-
-
-def a_part_left_out(entry: Entry) -> None:
-    step = with_a_call(entry)
-    del step["parts"][-1]
-    step["text"] = "".join(step["calls"][part]["text"].partition("<call>")[0] for part in step["parts"])
-
-
-def a_part_that_is_no_call(entry: Entry) -> None:
-    with_a_call(entry)["parts"].append(99)
-
-
-@pytest.mark.parametrize(
-    ("cheat", "caught"),
-    [
-        (less_was_read, ROUTING),
-        (more_was_cached, ROUTING),
-        (less_was_asked_for, ROUTING),
-        (a_command_in_the_answer, WHOLE),
-        (another_mark, ROUTING),
-        (a_part_left_out, ROUTING),
-        (a_part_that_is_no_call, WHOLE),
-    ],
-)
+@pytest.mark.parametrize(("cheat", "caught"), CHEATS)
 def test_a_cheat_is_caught(tmp_path: Path, entry: Path, cheat: Callable[[Entry], None], caught: str) -> None:
     shutil.copytree(entry, tmp_path / "entry")
     content = read(entry)
