@@ -10,8 +10,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_DTYPES = (torch.float32, torch.bfloat16)
-
 
 class LaidOutLinear(nn.Module):
     """A linear layer whose weight is held in oneDNN's layout, and nowhere else."""
@@ -34,7 +32,10 @@ def lay_out(model: nn.Module) -> None:
     """Lay out the plain linear layers of a model on the CPU; what is on other devices or of other types stays."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
+    types = [torch.float32]
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():  # else it refuses them
+        types.append(torch.bfloat16)
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
-            if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype in _DTYPES:
+            if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype in types:
                 setattr(parent, name, LaidOutLinear(layer))
