@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import open_task
 from harness.data import Observation, Turn
 from routers.dmr.drafts import LENGTHS, Draft, action_facts, draft_facts, facts_of, word_facts
 
@@ -86,3 +87,13 @@ def test_a_short_option_is_not_named_by_a_longer_one() -> None:
 def test_an_act_is_known_if_the_environment_lists_one_like_it() -> None:
     assert word_facts("click[red]", [], OPTIONS)[5] == 1
     assert word_facts("search[red]", [], OPTIONS)[5] == 0
+
+
+@given(st.sampled_from([" search[a lamp]", " search[<query>]", " click[Search]", "click[search]", "search[", "buy"]))
+def test_what_is_listed_in_play_is_what_is_listed_in_a_trace(text: str) -> None:
+    """WebShop's own list holds every search; a trace has the list alone, and a decision is taken again from that."""
+    task = open_task("webshop-gen", split="test")
+    live = task.open(task.instances()[0]).reset()
+    traced = Observation(live.text, tuple(live.admissible))
+    for facts in (action_facts, word_facts):
+        assert facts(text, [], live) == facts(text, [], traced)
