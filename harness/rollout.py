@@ -153,10 +153,12 @@ async def _step(
     play: Play, instance: Instance, environment: Environment, live: _Live, watchdog: Watchdog, observer: Observer
 ) -> None:
     task, seen = play.task, live.observation
+    # What the trace will hold, and no more: an environment's list may answer ``in`` for actions it does not name.
+    shown = Observation(seen.text, tuple(seen.admissible))
     index = len(live.steps)
     request = Request(
         session=play.session(instance),
-        prompt=task.prompt(live.turns, seen),
+        prompt=task.prompt(live.turns, shown),
         stop=task.stop,
         max_tokens=task.max_tokens,
         temperature=play.temperature,
@@ -166,7 +168,7 @@ async def _step(
     step = LiveStep(
         index=index,
         prompt=request.prompt,
-        observation=seen,
+        observation=shown,
         turns=tuple(live.turns),
         models_used=tuple(record.model for record in live.steps),
         models=tuple(play.pool),
@@ -205,7 +207,7 @@ async def _step(
     _record(live, seen, calls, end, seconds, supervised.own_seconds)
     if failure is not None:
         raise failure
-    live.turns.append(Turn(seen, text, action))
+    live.turns.append(Turn(shown, text, action))
     observer.call_finished(sum(len(call.tokens) for call in calls))
 
 

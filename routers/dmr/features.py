@@ -67,10 +67,7 @@ def views(turns: Sequence[Turn], observation: Observation, models_used: Sequence
 
 
 def is_listed(action: str, observation: Observation) -> bool:
-    """Whether the environment lists the action, in capitals or not: WebShop shows "B09" and lists "click[b09]".
-
-    Only by the words of the list: WebShop's own list also holds every search (``in``), which a trace cannot know.
-    """
+    """Whether the environment lists the action, in capitals or not: WebShop shows "B09" and lists "click[b09]"."""
     return action.lower() in lowered(observation.admissible)
 
 

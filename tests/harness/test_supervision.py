@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness import Completion, Request, Step, StepRouter
+from harness import Completion, Instance, Observation, Request, Step, StepRouter
 from harness.supervision import RouterStopped
 from tests.harness.playing import Alternate, play
-from tests.scripted import Corridor, ScriptedModel
+from tests.scripted import Corridor, ScriptedModel, Walk
 
 
 def test_a_router_that_waits_for_ever_is_stopped() -> None:
@@ -153,3 +153,30 @@ def test_a_router_cannot_name_another_model_than_the_one_that_answered() -> None
             return replace(answer, model="low", parts=(answer,))
 
     assert {step.model for step in play(Forges()).episodes["test/000"].steps} == {"high"}
+
+
+def test_a_router_sees_the_list_of_actions_that_the_trace_holds() -> None:
+    class Anything(tuple[str, ...]):
+        """Says of every action that it is in the list, as a shop does of searches."""
+
+        __slots__ = ()
+
+        def __contains__(self, action: object) -> bool:
+            return True
+
+    class Open(Walk):
+        def reset(self) -> Observation:
+            return Observation("start", Anything(("right",)))
+
+    class Shop(Corridor):
+        def open(self, instance: Instance) -> Walk:
+            return Open(3)
+
+    class Looks(StepRouter):
+        def choose(self, step: Step) -> str:
+            held = [turn.observation.admissible for turn in step.turns] + [step.observation.admissible]
+            return "high" if any("fly" in admissible for admissible in held) else "low"
+
+    for episode in play(Looks(), task=Shop()).episodes.values():
+        assert {step.model for step in episode.steps} == {"low"}
+        assert (episode.steps[0].admissible, episode.steps[0].valid) == (["right"], True)
