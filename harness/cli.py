@@ -58,6 +58,7 @@ def run(
         list[str] | None,
         typer.Option(help="Play this router instead of the suite's: NAME or file.py:Class, then ,key=value …"),
     ] = None,
+    pool: Annotated[str | None, typer.Option(help="Pool instead of the suite's: a name or a .yaml file.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Play so many instances of each task.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Root seed instead of the suite's; may be repeated.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Episodes at once.")] = None,
@@ -76,6 +77,8 @@ def run(
     changes: dict[str, object] = {}
     if router:
         changes["routers"] = [suite.parse_router(text) for text in router]
+    if pool:
+        changes["pool"] = pool
     if limit:
         changes["tasks"] = [task.model_copy(update={"limit": limit}) for task in chosen.tasks]
     if seed:

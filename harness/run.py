@@ -63,7 +63,7 @@ def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
 
     Args:
         entry: What to open.
-        without: Instances to leave out, as ``trained_on`` names them.
+        without: Instances to leave out, as ``seen_as`` names them.
 
     Raises:
         MixrouteError: unknown task or argument, missing data, corrupt instance.
@@ -71,8 +71,8 @@ def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
     task = open_task(entry.task, split=entry.split, **entry.args)
     instances = sample([one for one in task.instances() if seen_as(task.name, one.id) not in without], entry.limit)
     if not instances:
-        unseen = " that no model of the pool was trained on" if without else ""
-        raise MixrouteError(f"task '{entry.task}' has no instance in split '{entry.split}'{unseen}")
+        left = " left: a model was trained on all of them, or dev plays them" if without else ""
+        raise MixrouteError(f"task '{entry.task}' has no instance in split '{entry.split}'{left}")
     for one, count in Counter(one.id for one in instances).items():
         if count > 1:
             raise MixrouteError(f"task '{entry.task}' has two instances with the id {one}: make the data's ids unique")

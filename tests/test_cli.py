@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.pool import load_pool
 from harness.trace import find_runs, read_episodes, read_meta, read_timings
 from tests.command import mixroute, start
 
@@ -272,6 +273,13 @@ def test_a_router_in_a_file_is_run(finished: Path, tmp_path: Path) -> None:
     mixroute("run", suite, "--out", "runs", "--router", "mine.py:Mine,k=2", "--limit", "2", cwd=tmp_path)
     (run,) = find_runs(tmp_path / "runs")
     assert [[step.model for step in e.steps] for e in read_episodes(run)] == [["low", "low", "high"]] * 2
+
+
+def test_a_suite_is_played_with_another_pool(tmp_path: Path, tiny_pool: Path) -> None:
+    write_suite(tmp_path, tmp_path / "not-there.yaml", routers=["always-low"])
+    mixroute("run", "suite.yaml", "--out", "runs", "--pool", tiny_pool, "--limit", "1", cwd=tmp_path)
+    (run,) = find_runs(tmp_path / "runs")
+    assert read_meta(run).pool == load_pool(str(tiny_pool)).name
 
 
 def test_a_board_of_nothing_says_so(tmp_path: Path) -> None:

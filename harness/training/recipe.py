@@ -81,11 +81,7 @@ class AgentRecipe(Recipe):
     """How often the dev games are played, the end included."""
 
     @model_validator(mode="after")
-    def _apart(self) -> Self:
-        for dev in self.dev:
-            for lesson in self.lessons:
-                if (dev.task, dev.split) == (lesson.task, lesson.split):
-                    raise ValueError(f"dev plays split '{dev.split}' of task '{dev.task}', which a lesson trains on")
+    def _has_a_player(self) -> Self:
         if any(lesson.takeover for lesson in self.lessons) and not self.start:
             raise ValueError("a lesson with 'takeover' needs a model that plays: name its adapter under 'start'")
         return self

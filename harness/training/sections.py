@@ -1,28 +1,46 @@
-"""The instances that a router of single answers is trained on, and those that it is measured on."""
+"""The instances that a router is trained on, and those that it is measured on."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from harness.errors import MixrouteError
 from harness.pool import load_pool
 from harness.run import OpenTask, open_instances
-from harness.training.agent import check_apart
-from harness.training.card import seen_by
+from harness.training.card import seen_as, seen_by
 from harness.training.recipe import RouterRecipe
 
 
-def open_sections(recipe: RouterRecipe) -> tuple[list[OpenTask], list[OpenTask]]:
-    """Those of ``tasks`` and those of ``dev``, without what a model of the pool was trained on.
+def open_training_tasks(recipe: RouterRecipe, without: Collection[str] = ()) -> list[OpenTask]:
+    """The recipe's tasks without the instances that a model of its pool was trained on.
+
+    Args:
+        recipe: Names the tasks.
+        without: More instances to leave out, as ``seen_as`` names them.
 
     Raises:
-        MixrouteError: an instance is in both, or a task has more than one step, so that answers are not graded alone.
+        MixrouteError: a task that cannot be opened, or of which nothing is left.
+    """
+    unwanted = seen_by(load_pool(recipe.pool)).union(without)
+    return [open_instances(entry, without=unwanted) for entry in recipe.tasks]
+
+
+def open_sections(recipe: RouterRecipe) -> tuple[list[OpenTask], list[OpenTask]]:
+    """Those of ``tasks`` and those of ``dev``, for routers of single answers.
+
+    Instances that a model of the pool was trained on are in neither, and those of ``dev`` are left out of ``tasks``, so
+    that a data set with one split to learn from can give both.
+
+    Raises:
+        MixrouteError: a task of which nothing is left, or of more than one step, where answers are not graded alone.
     """
     seen = seen_by(load_pool(recipe.pool))
-    train, dev = ([open_instances(entry, without=seen) for entry in entries] for entries in (recipe.tasks, recipe.dev))
+    dev = [open_instances(entry, without=seen) for entry in recipe.dev]
+    train = open_training_tasks(recipe, {seen_as(one.task.name, played.id) for one in dev for played in one.instances})
     for opened in (*train, *dev):
         if opened.task.step_cap != 1:
             raise MixrouteError(
                 f"recipe '{recipe.name}': task '{opened.entry.task}' has up to {opened.task.step_cap} steps: this "
                 "router is trained on tasks of one step, where each answer is graded by itself"
             )
-    check_apart(train, dev)
     return train, dev

@@ -24,9 +24,10 @@ from harness.run import open_models
 from harness.seeding import seed_for
 from harness.trace import read_meta
 from harness.training.card import seen_as
+from harness.training.sections import open_training_tasks
 from routers.dmr.checkpoint import RouterCard, save_checkpoint
 from routers.dmr.data import Labelled, labelled, padded
-from routers.dmr.label import StepLabel, label, open_training_tasks
+from routers.dmr.label import StepLabel, label
 from routers.dmr.network import RouterNetwork
 from routers.dmr.recipe import DmrRecipe, KlSftRecipe, Label, training_pool
 

@@ -18,14 +18,14 @@ from harness.backends.encoding import Encoder
 from harness.contracts import Task, Teachable
 from harness.data import Observation, Turn
 from harness.divergence import Divergence, answer_divergences, choice_divergence
-from harness.pool import load_pool, save_pool
+from harness.pool import save_pool
 from harness.quantization.compare import open_for_comparison
-from harness.run import OpenTask, SuiteRunner, open_instances
+from harness.run import SuiteRunner
 from harness.suite import RouterEntry, Suite
 from harness.trace import Episode, Record, StepRecord, find_runs, read_episodes, read_lines, read_meta, repair
-from harness.training.card import seen_by
 from harness.training.demonstrate import played_turns
 from harness.training.play import CONCURRENCY
+from harness.training.sections import open_training_tasks
 from routers.dmr.recipe import DmrRecipe, training_pool
 
 log = logging.getLogger(__name__)
@@ -70,12 +70,6 @@ class Both:
         """One after the other: the order of the calls is then the same in every run."""
         high, low = await step.ask("high"), await step.ask("low")
         return high if step.rng.random() < self._p else low
-
-
-def open_training_tasks(recipe: DmrRecipe) -> list[OpenTask]:
-    """The recipe's tasks without the instances that a model of the pool was trained on."""
-    seen = seen_by(load_pool(recipe.pool))
-    return [open_instances(entry, without=seen) for entry in recipe.tasks]
 
 
 def label(recipe: DmrRecipe, working: Path) -> list[Path]:

@@ -19,11 +19,11 @@ from harness.run import OpenTask, open_instances, open_models
 from harness.seeding import seed_for
 from harness.training.card import seen_as
 from harness.training.play import drawn_from, play_episodes
+from harness.training.sections import open_training_tasks
 from harness.training.state import resume, save_state, scalars
 from routers.dmr.checkpoint import RouterCard, load_checkpoint, save_checkpoint
 from routers.dmr.grpo import Grpo
 from routers.dmr.kl_sft import train_kl_sft
-from routers.dmr.label import open_training_tasks
 from routers.dmr.network import RouterNetwork
 from routers.dmr.recipe import DmrRecipe, training_pool
 from routers.dmr.router import LearnedRouter

@@ -11,10 +11,12 @@ import typer
 def train_pyramid(
     recipe_name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a .yaml file.")],
     to: Annotated[Path | None, typer.Option("--out", help="Working folder; runs/routers/RECIPE if not given.")] = None,
+    pool: Annotated[str | None, typer.Option(help="Pool instead of the recipe's: a name or a .yaml file.")] = None,
 ) -> None:
     """Play queries with an ensemble and an oracle and learn when to ask which. The same command again goes on."""
     from routers.pyramid.recipe import load_recipe
     from routers.pyramid.train import train_pyramid
 
     recipe = load_recipe(recipe_name)
-    typer.echo(f"checkpoint: {train_pyramid(recipe, to or Path('runs/routers') / recipe.name)}")
+    chosen = recipe.model_copy(update={"pool": pool}) if pool else recipe
+    typer.echo(f"checkpoint: {train_pyramid(chosen, to or Path('runs/routers') / recipe.name)}")

@@ -11,10 +11,12 @@ import typer
 def train_relay(
     recipe_name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a .yaml file.")],
     to: Annotated[Path | None, typer.Option("--out", help="Working folder; runs/routers/RECIPE if not given.")] = None,
+    pool: Annotated[str | None, typer.Option(help="Pool instead of the recipe's: a name or a .yaml file.")] = None,
 ) -> None:
     """Teach a small model to call a large one: warm-up, then GRPO. The same command again goes on."""
     from routers.relay.recipe import load_recipe
     from routers.relay.train import train_relay
 
     recipe = load_recipe(recipe_name)
-    typer.echo(f"pool: {train_relay(recipe, to or Path('runs/routers') / recipe.name)}")
+    chosen = recipe.model_copy(update={"pool": pool}) if pool else recipe
+    typer.echo(f"pool: {train_relay(chosen, to or Path('runs/routers') / recipe.name)}")

@@ -141,7 +141,7 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path, tiny_pool: Path) 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dev": [{"task": "alfworld-gen", "split": "train"}]}, "which a lesson trains on"),
+        ({"dev": [{"task": "alfworld-gen", "split": "train", "args": {"games": 4}}]}, "is trained on and in dev"),
         ({"model": "medium"}, "no model 'medium'"),
         ({"start": "nowhere"}, "nowhere: there is no adapter"),
         ({"lessons": [{"task": "alfworld-gen", "takeover": True}]}, "name its adapter under 'start'"),

@@ -13,6 +13,7 @@ from rich.console import Console
 from harness import MixrouteError, open_router
 from harness.board.render import to_markdown
 from harness.board.table import build_board
+from harness.config import shipped_names
 from harness.run import SuiteRunner
 from harness.suite import Suite
 from harness.trace import find_runs, read_episodes, read_meta
@@ -20,7 +21,7 @@ from harness.training.card import read_seen
 from harness.verify import verify_entry
 from routers.pyramid.checkpoint import load_checkpoint
 from routers.pyramid.features import FEATURES, draft_of, features, majority
-from routers.pyramid.recipe import load_recipe
+from routers.pyramid.recipe import SHIPPED, load_recipe
 from routers.pyramid.router import value_of_computation
 from routers.pyramid.train import train_pyramid
 from tests.command import mixroute
@@ -220,7 +221,7 @@ def test_what_cannot_be_played_is_refused(tmp_path: Path, trained: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dev": [{"task": GUESS, "split": "dev", "args": {"start": 59}}]}, "guess: q/0059 is trained on and in dev"),
+        ({"dev": [{"task": GUESS, "split": "dev", "args": {"count": 60}}]}, "no instance in split 'train' left"),
         ({"members": ["one", "four"]}, "has no model 'four': it has one, two, three, high"),
         ({"members": ["one", "high"]}, "model 'high' is named twice"),
         (
@@ -236,6 +237,12 @@ def test_wrong_recipes_are_named(tmp_path: Path, ladder: Path, changes: dict[str
         train_pyramid(load_recipe(str(write_recipe(tmp_path, ladder, **changes))), tmp_path / "made")
 
 
-def test_the_shipped_recipe_is_valid() -> None:
-    assert load_recipe("pyramid-arith").name == "pyramid-arith"
+@pytest.mark.parametrize("name", shipped_names(SHIPPED))
+def test_every_shipped_recipe_is_valid(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.ensemble()
+
+
+def test_features_have_names_of_their_own() -> None:
     assert len(FEATURES) == len(set(FEATURES))

@@ -22,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from harness import MixrouteError, register_task
 from harness.board.table import build_board
+from harness.config import shipped_names
 from harness.entry import pack_run
 from harness.pool import ModelSpec, load_pool, save_pool
 from harness.run import SuiteRunner
@@ -31,7 +32,7 @@ from harness.training.card import trained_on
 from harness.training.state import save_state
 from harness.verify import verify_entry
 from routers.relay.material import with_commands
-from routers.relay.recipe import WarmUpRecipe, load_recipe
+from routers.relay.recipe import SHIPPED, WarmUpRecipe, load_recipe
 from routers.relay.train import train_relay
 from tests.command import mixroute
 from tests.harness.verify.editing import Entry, failed, read, write
@@ -200,7 +201,7 @@ def test_what_the_small_model_has_seen_is_not_reported(tmp_path: Path, trained: 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dev": [{"task": GUESS, "split": "dev", "args": {"start": 23}}]}, "q/0023 is trained on and in dev"),
+        ({"dev": [{"task": GUESS, "split": "dev", "args": {"count": 24}}]}, "no instance in split 'train' left"),
         ({"small": "middle"}, "has no model 'middle'"),
         ({"small": "high"}, "small and large are both 'high'"),
         ({"tasks": [{"task": "alfworld-gen", "split": "train", "limit": 1}]}, "router is trained on tasks of one"),
@@ -237,8 +238,11 @@ def test_it_goes_on_from_the_adapter_that_the_small_model_has(tmp_path: Path, tr
     assert any(not torch.equal(before[key], after[key]) for key in before)
 
 
-def test_the_shipped_recipe_is_valid() -> None:
-    assert load_recipe("relay-arith").name == "relay-arith"
+@pytest.mark.parametrize("name", shipped_names(SHIPPED))
+def test_every_shipped_recipe_is_valid(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.warm_up_recipe(recipe.specs()[0]).pool == recipe.pool
 
 
 @given(st.text("ab 3\n", max_size=30), st.integers(0, 5), st.integers(1, 99), st.integers(0, 99))
