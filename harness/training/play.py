@@ -82,12 +82,49 @@ def play_episodes(
     Raises:
         RouterStopped: the router broke its contract. Other errors end their episode, which tells them.
     """
-    play = Play(
-        run=f"play {seed}", seed=seed, temperature=0.0, task=opened.task, router=router, pool=pool, router_timeout=60.0
-    )
-    observer = _Episodes()
-    asyncio.run(play_all(play, opened.instances if instances is None else instances, CONCURRENCY, observer))
-    return observer.finished
+    (episodes,) = play_rounds(opened, [(router, seed)], pool, opened.instances if instances is None else instances)
+    return episodes
+
+
+def play_rounds(
+    opened: OpenTask, rounds: Sequence[tuple[Router, int]], pool: Mapping[str, Backend], instances: Sequence[Instance]
+) -> list[list[Episode]]:
+    """Play the instances once a round, all rounds side by side, so that the last episodes of one keep nobody waiting.
+
+    Args:
+        opened: The task.
+        rounds: Router and root seed of each; no two seeds alike.
+        pool: The models.
+        instances: To play.
+
+    Returns:
+        The episodes of each round.
+
+    Raises:
+        RouterStopped: as ``play_episodes``.
+    """
+    plays = [
+        Play(
+            run=f"play {seed}",
+            seed=seed,
+            temperature=0.0,
+            task=opened.task,
+            router=router,
+            pool=pool,
+            router_timeout=60.0,
+        )
+        for router, seed in rounds
+    ]
+    observers = [_Episodes() for _ in plays]
+    each = CONCURRENCY if len(plays) == 1 else max(1, 2 * CONCURRENCY // len(plays))
+
+    async def play() -> None:
+        await asyncio.gather(
+            *(play_all(one, instances, each, seen) for one, seen in zip(plays, observers, strict=True))
+        )
+
+    asyncio.run(play())
+    return [observer.finished for observer in observers]
 
 
 def drawn_from(instances: Sequence[Instance], count: int | None, seed: int) -> list[Instance]:

@@ -23,7 +23,7 @@ from harness.data import Completion, Prompt
 from harness.run import OpenTask
 from harness.seeding import seed_for
 from harness.training.examples import IGNORED, Example, batched, collate
-from harness.training.play import drawn_from, play_episodes
+from harness.training.play import drawn_from, play_rounds
 from routers.relay.recipe import RELAY, GrpoRecipe, RelayRecipe
 from routers.relay.reward import Outcome, rewards, rho_of
 from routers.relay.router import Relayed, relay
@@ -73,9 +73,9 @@ def roll_out(
         share = recipe.grpo.prompts // len(tasks) + (number < recipe.grpo.prompts % len(tasks))
         drawn = drawn_from(opened.instances, share, seed)
         groups: dict[str, list[tuple[Outcome, tuple[Example, ...]]]] = {one.id: [] for one in drawn}
-        for turn in range(recipe.grpo.group):
-            router = Sampled(recipe)
-            for episode in play_episodes(opened, router, pool, seed_for(seed, turn), drawn):
+        rounds = [(Sampled(recipe), seed_for(seed, turn)) for turn in range(recipe.grpo.group)]
+        for (router, _), episodes in zip(rounds, play_rounds(opened, rounds, pool, drawn), strict=True):
+            for episode in episodes:
                 if episode.error or not episode.steps:
                     continue
                 prompt, done = router.relayed[int(episode.steps[0].scores["rollout"])]
