@@ -46,11 +46,13 @@ def train_kl_sft(recipe: DmrRecipe, folder: Path) -> dict[float, Path]:
     Raises:
         MixrouteError: what ``label`` raises, or labels that are all alike.
     """
-    runs = label(recipe, folder)
-    seen = [seen_as(read_meta(run).task, name) for run in runs for name in read_meta(run).instances]
     made = {rate: folder / "kl-sft" / f"k{round(100 * rate)}" for rate in recipe.kl_sft.rates}
     missing = [rate for rate, path in made.items() if not (path / "card.json").exists()]
-    data = _labelled(recipe, runs) if missing else []
+    if not missing:
+        return made
+    runs = label(recipe, folder)
+    seen = [seen_as(read_meta(run).task, name) for run in runs for name in read_meta(run).instances]
+    data = _labelled(recipe, runs)
     for rate in missing:
         wanted, tau = targets(data, recipe.kl_sft, rate)
         torch.manual_seed(seed_for(recipe.seed, "kl-sft", rate))

@@ -45,8 +45,10 @@ class GrpoRecipe(Strict):
     lambdas: list[float] = Field(default=[0.0, 0.1, 0.3, 1.0], min_length=1)
     rates: list[float] = Field(default=[0.2], min_length=1)
     """Stage-one networks to start from, by their K."""
-    start: Literal["kl-sft", "nothing"] = "kl-sft"
-    """``nothing``: stage two alone, from a network drawn at random, which is then also the reference."""
+    start: str = "kl-sft"
+    """Where to begin, which is then also the reference. ``kl-sft``: this recipe's stage one, made first where it is not
+    there. ``nothing``: a network drawn at random, stage two alone. Else a checkpoint: the name of a shipped one, or a
+    folder; nothing needs to be labelled then."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """The threshold at which stage one plays best on dev games. Its logits are moved, so that stage two begins with a
     policy for which high is the likelier choice from there on."""

@@ -14,6 +14,7 @@ import torch
 
 from harness.answers import AnswerStore
 from harness.contracts import Backend
+from harness.errors import MixrouteError
 from harness.provenance import provenance
 from harness.run import OpenTask, open_instances, open_models
 from harness.seeding import seed_for
@@ -21,7 +22,7 @@ from harness.training.card import seen_as
 from harness.training.play import drawn_from, play_episodes
 from harness.training.sections import open_training_tasks
 from harness.training.state import resume, save_state, scalars
-from routers.dmr.checkpoint import RouterCard, load_checkpoint, save_checkpoint
+from routers.dmr.checkpoint import RouterCard, find_checkpoint, load_checkpoint, save_checkpoint
 from routers.dmr.grpo import Grpo
 from routers.dmr.kl_sft import train_kl_sft
 from routers.dmr.network import RouterNetwork
@@ -40,18 +41,33 @@ def train_dmr(recipe: DmrRecipe, folder: Path) -> list[Path]:
     Raises:
         MixrouteError: what ``train_kl_sft`` raises, or a pool that cannot be loaded.
     """
-    with_sft = recipe.grpo.start == "kl-sft"
-    rates = recipe.grpo.rates if with_sft else [None]
+    rates = recipe.grpo.rates if recipe.grpo.start == "kl-sft" else [None]
     made = {(rate, price): folder / "dmr" / _name(rate, price) for rate in rates for price in recipe.grpo.lambdas}
     missing = {point: target for point, target in made.items() if not (target / "card.json").exists()}
     if missing:
-        started = train_kl_sft(recipe, folder) if with_sft else {}
+        started = _started(recipe, folder)
         tasks = open_training_tasks(recipe)
         dev = [open_instances(entry) for entry in recipe.dev]
         with open_models(training_pool(recipe), recipe.mode, AnswerStore()) as pool:
             for (rate, price), target in missing.items():
-                _train(recipe, None if rate is None else started[rate], price, target, tasks, dev, pool)
+                _train(recipe, started[rate], price, target, tasks, dev, pool)
     return list(made.values())
+
+
+def _started(recipe: DmrRecipe, folder: Path) -> dict[float | None, Path | None]:
+    """The checkpoints to begin from, by K where it is this recipe's stage one; None for a network drawn at random."""
+    if recipe.grpo.start == "kl-sft":
+        return dict(train_kl_sft(recipe, folder).items())
+    if recipe.grpo.start == "nothing":
+        return {None: None}
+    found = find_checkpoint(recipe.grpo.start)
+    _, card, _ = load_checkpoint(found)
+    if card.network != recipe.network:
+        raise MixrouteError(
+            f"recipe '{recipe.name}': grpo.start '{recipe.grpo.start}' is a network with {card.network.model_dump()}: "
+            "give the recipe's 'network' these values"
+        )
+    return {None: found}
 
 
 def _name(rate: float | None, price: float) -> str:
@@ -67,11 +83,12 @@ def _train(
     dev: Sequence[OpenTask],
     pool: Mapping[str, Backend],
 ) -> None:
+    before: frozenset[str] = frozenset()
     if start is None:
         torch.manual_seed(seed_for(recipe.seed, "grpo"))
         network = RouterNetwork(recipe.network)
     else:
-        network, _, _ = load_checkpoint(start)
+        network, _, before = load_checkpoint(start)
         with torch.no_grad():
             network.head.bias.sub_(math.log(recipe.grpo.threshold / (1 - recipe.grpo.threshold)))
     policy = Grpo(network, recipe.grpo, price)
@@ -107,7 +124,7 @@ def _train(
         provenance=provenance(),
     )
     seen = [seen_as(opened.task.name, one.id) for opened in tasks for one in opened.instances]
-    save_checkpoint(target, policy.network, card, seen)
+    save_checkpoint(target, policy.network, card, before.union(seen))
 
 
 def _dev(network: RouterNetwork, opened: OpenTask, pool: Mapping[str, Backend]) -> dict[str, Any]:

@@ -127,6 +127,26 @@ def test_both_stages_train_from_one_command_and_go_on(labels: Path) -> None:
     assert (target / "network.safetensors").read_bytes() == weights[0]
 
 
+def test_stage_two_goes_on_from_a_given_checkpoint_without_labels(labels: Path, tiny_pool: Path) -> None:
+    folder = labels.parents[4]
+    mixroute("train", "kl-sft", "recipe.yaml", cwd=folder)
+    start = folder / "runs" / "routers" / "tiny" / "kl-sft" / "k30"
+    grpo = {"start": str(start), "lambdas": [0.1], "iterations": 1, "instances": 1, "learning_rate": 1e-12}
+    (folder / "given").mkdir()
+    tasks = [{"task": "alfworld-gen", "split": "train", "args": {"games": 2, "seed": 700, "step_cap": 3}}]
+    path = write_recipe(folder / "given", tiny_pool, name="given", tasks=tasks, grpo=grpo)
+    (made,) = mixroute("train", "dmr", path, cwd=folder).stdout.splitlines()
+    assert made.endswith("dmr/lambda0.1")
+    assert not (folder / "runs" / "routers" / "given" / "labels").exists()
+    after, _, seen = load_checkpoint(folder / made.removeprefix("checkpoint: "))
+    before, _, seen_before = load_checkpoint(start)
+    for ours, theirs in zip(after.parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert seen > seen_before
+    path = write_recipe(folder / "given", tiny_pool, name="other", network={"width": 24, "heads": 2}, grpo=grpo)
+    assert "give the recipe's 'network' these values" in mixroute("train", "dmr", path, cwd=folder, code=2).stderr
+
+
 def test_stage_two_begins_with_what_the_threshold_chose(labels: Path, tiny_pool: Path) -> None:
     folder = labels.parents[4]
     grpo = {"lambdas": [0.1], "rates": [0.3], "threshold": 0.2, "iterations": 1, "instances": 1, "learning_rate": 1e-12}
