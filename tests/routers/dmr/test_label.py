@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,17 @@ def test_stage_two_goes_on_from_a_given_checkpoint_without_labels(labels: Path, 
     assert seen > seen_before
     path = write_recipe(folder / "given", tiny_pool, name="other", network={"width": 24, "heads": 2}, grpo=grpo)
     assert "give the recipe's 'network' these values" in mixroute("train", "dmr", path, cwd=folder, code=2).stderr
+
+
+def test_stage_one_that_is_there_is_not_labelled_for(labels: Path, tiny_pool: Path) -> None:
+    folder = labels.parents[4]
+    mixroute("train", "kl-sft", "recipe.yaml", cwd=folder)
+    routers = folder / "runs" / "routers"
+    shutil.copytree(routers / "tiny" / "kl-sft", routers / "copied" / "kl-sft")
+    (folder / "copied").mkdir()
+    path = write_recipe(folder / "copied", tiny_pool, name="copied")
+    mixroute("train", "kl-sft", path, cwd=folder)
+    assert not (routers / "copied" / "labels").exists()
 
 
 def test_stage_two_begins_with_what_the_threshold_chose(labels: Path, tiny_pool: Path) -> None:
