@@ -202,9 +202,8 @@ def train_agent(
     from harness.training.recipe import load_recipe
 
     recipe = load_recipe(recipe_name)
-    chosen = recipe.model_copy(update={"pool": pool}) if pool else recipe
     try:
-        result = train_agent(chosen, to or Path("runs/train") / recipe.name)
+        result = train_agent(recipe.with_pool(pool), to or Path("runs/train") / recipe.name)
     except KeyboardInterrupt:
         err.print("interrupted: the last checkpoint is kept; the same command goes on from there")
         raise typer.Exit(130) from None

@@ -24,6 +24,10 @@ class Recipe(Strict):
     """Played to measure and to choose thresholds, never trained on."""
     seed: int = 0
 
+    def with_pool(self, pool: str | None) -> Self:
+        """The same with another pool, if one is given."""
+        return self.model_copy(update={"pool": pool}) if pool else self
+
 
 class RouterRecipe(Recipe):
     """What every recipe of a router says."""

@@ -18,5 +18,4 @@ def train_pyramid(
     from routers.pyramid.train import train_pyramid
 
     recipe = load_recipe(recipe_name)
-    chosen = recipe.model_copy(update={"pool": pool}) if pool else recipe
-    typer.echo(f"checkpoint: {train_pyramid(chosen, to or Path('runs/routers') / recipe.name)}")
+    typer.echo(f"checkpoint: {train_pyramid(recipe.with_pool(pool), to or Path('runs/routers') / recipe.name)}")

@@ -18,5 +18,4 @@ def train_relay(
     from routers.relay.train import train_relay
 
     recipe = load_recipe(recipe_name)
-    chosen = recipe.model_copy(update={"pool": pool}) if pool else recipe
-    typer.echo(f"pool: {train_relay(chosen, to or Path('runs/routers') / recipe.name)}")
+    typer.echo(f"pool: {train_relay(recipe.with_pool(pool), to or Path('runs/routers') / recipe.name)}")
