@@ -60,10 +60,10 @@ def ladder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, ladder: Path) -> Path:
-    """A checkpoint, made by the command."""
+    """A checkpoint, made by the command with another pool than the recipe's, which is not there."""
     folder = tmp_path_factory.mktemp("trained")
-    recipe = write_recipe(folder, ladder)
-    made = mixroute("train", "pyramid", recipe, cwd=folder)
+    recipe = write_recipe(folder, folder / "none.yaml")
+    made = mixroute("train", "pyramid", recipe, "--pool", ladder, cwd=folder)
     checkpoint = folder / "runs/routers/small/checkpoint"
     assert made.stdout.strip() == "checkpoint: runs/routers/small/checkpoint"
     return checkpoint
@@ -89,7 +89,7 @@ def test_the_card_says_what_it_is_made_of(trained: Path) -> None:
 
 
 def test_the_same_command_again_goes_on(trained: Path, ladder: Path) -> None:
-    recipe = load_recipe(str(trained.parents[3] / "small.yaml"))
+    recipe = load_recipe(str(trained.parents[3] / "small.yaml")).with_pool(str(ladder))
     written = (trained / "card.json").read_bytes()
     assert train_pyramid(recipe, trained.parent) == trained
     assert (trained / "card.json").read_bytes() == written

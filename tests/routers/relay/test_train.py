@@ -77,9 +77,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, pair: Path) -> Path:
-    """A checkpoint, made by the command."""
+    """A checkpoint, made by the command with another pool than the recipe's, which is not there."""
     folder = tmp_path_factory.mktemp("trained")
-    made = mixroute("train", "relay", write_recipe(folder, pair), cwd=folder)
+    made = mixroute("train", "relay", write_recipe(folder, folder / "none.yaml"), "--pool", pair, cwd=folder)
     assert made.stdout.strip().endswith("pool: runs/routers/small/checkpoint/pool.yaml")
     return folder / "runs/routers/small/checkpoint"
 
@@ -121,13 +121,13 @@ def test_examples_are_the_models_own_right_answers(trained: Path) -> None:
 
 
 def test_a_training_that_was_stopped_ends_where_an_undisturbed_one_does(
-    tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, trained: Path, pair: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "again"
     for name in ("sampled", "solved", "warm-up"):
         shutil.copytree(trained.parent / name, folder / name)
     shutil.copy(trained.parent / "recipe.json", folder)
-    recipe = load_recipe(str(trained.parents[3] / "small.yaml"))
+    recipe = load_recipe(str(trained.parents[3] / "small.yaml")).with_pool(str(pair))
 
     def stopped(*_: object) -> None:
         save_state(*_)  # type: ignore[arg-type]
