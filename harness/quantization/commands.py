@@ -15,14 +15,18 @@ def quantize(
     to: Annotated[Path, typer.Option("--out", help="Folder of the twins and of their pool file.")],
     model: Annotated[str, typer.Option(help="Model to quantize.")] = "high",
     scheme: Annotated[list[str] | None, typer.Option(help="May be repeated; all if not given.")] = None,
+    place: Annotated[
+        str | None, typer.Option("--as", help="Write the pool itself, with the one twin as this model of it.")
+    ] = None,
 ) -> None:
     """Make quantized twins of a model: AWQ, GPTQ and round-to-nearest, in the compressed-tensors format."""
     from harness.quantization.quantize import quantize
     from harness.quantization.schemes import SCHEMES
     from harness.training.recipe import load_recipe
 
-    made = quantize(pool_name, model, scheme or list(SCHEMES), load_recipe(recipe), to)
-    Console().print(f"next: mixroute twins {made} --recipe {recipe} --out {to}", highlight=False, markup=False)
+    made = quantize(pool_name, model, scheme or list(SCHEMES), load_recipe(recipe), to, place)
+    done = f"pool: {made}" if place else f"next: mixroute twins {made} --recipe {recipe} --out {to}"
+    Console().print(done, highlight=False, markup=False)
 
 
 def twins(

@@ -19,7 +19,7 @@ import torch
 from harness.backends.adapters import weights_folder
 from harness.backends.encoding import Encoder
 from harness.errors import MixrouteError
-from harness.pool import ModelSpec, load_pool, save_pool
+from harness.pool import ModelSpec, Pool, load_pool, save_pool
 from harness.provenance import provenance
 from harness.quantization.rounding import group_of, open_dense, round_to_nearest
 from harness.quantization.schemes import Scheme, get_scheme
@@ -35,16 +35,23 @@ CALIBRATION_EPISODES = 32
 _LONGEST = 1024  # tokens of an episode that calibration reads
 
 
-def quantize(pool: str, model: str, schemes: Sequence[str], recipe: AgentRecipe, folder: Path) -> Path:
-    """Write ``folder/SCHEME`` for each scheme, and ``folder/pool.yaml`` with the model and all twins in the folder.
+def quantize(
+    pool: str, model: str, schemes: Sequence[str], recipe: AgentRecipe, folder: Path, place: str | None = None
+) -> Path:
+    """Write ``folder/SCHEME`` for each scheme, and ``folder/pool.yaml``.
 
-    A scheme whose folder exists is not made again.
+    A scheme whose folder exists is not made again. The pool file has the model, as ``high``, and all twins in the
+    folder, to be compared with it; or, if there is a ``place``, what ``pool`` has with the one twin as model ``place``.
 
     Raises:
-        MixrouteError: unknown scheme or model, weights that cannot be read, or llm-compressor is not installed.
+        MixrouteError: unknown scheme or model, several schemes for one place, weights that cannot be read, or
+            llm-compressor is not installed.
     """
     chosen = {name: get_scheme(name) for name in schemes}
-    spec = _spec(pool, model)
+    if place and len(chosen) != 1:
+        raise MixrouteError(f"one twin can be model '{place}', not {len(chosen)}: name one scheme with --scheme")
+    known = load_pool(pool)
+    spec = _spec(known, model)
     base = Path(weights_folder(spec))
     missing = {name: scheme for name, scheme in chosen.items() if not (folder / name).exists()}
     examples = _calibration(recipe, base) if any(scheme.calibrated for scheme in missing.values()) else []
@@ -62,10 +69,15 @@ def quantize(pool: str, model: str, schemes: Sequence[str], recipe: AgentRecipe,
             }
             write_card(made, facts, trained_on(spec))
             made.replace(folder / name)
+    if place:
+        (name,) = chosen
+        note = f"Pool {pool}, and as {place} the twin of its {model} that 'mixroute quantize' made."
+        models = known.models | {place: _twin(spec, folder / name)}
+        return save_pool(folder / "pool.yaml", f"{known.name}-{name}", note, models)
     twins = sorted(path.parent for path in folder.glob("*/config.json"))
     models = {"high": spec} | {twin.name: _twin(spec, twin) for twin in twins}
-    title = f"{load_pool(pool).name}-twins"
-    return save_pool(folder / "pool.yaml", title, f"Twins of {pool}, made by 'mixroute quantize'.", models)
+    note = f"Twins of {pool}, made by 'mixroute quantize'."
+    return save_pool(folder / "pool.yaml", f"{known.name}-twins", note, models)
 
 
 def _twin(spec: ModelSpec, folder: Path) -> ModelSpec:
@@ -74,11 +86,10 @@ def _twin(spec: ModelSpec, folder: Path) -> ModelSpec:
     return ModelSpec(backend=spec.backend, weights=str(folder), options=options)
 
 
-def _spec(pool: str, model: str) -> ModelSpec:
-    models = load_pool(pool).models
-    if model not in models:
-        raise MixrouteError(f"pool '{pool}' has no model '{model}': it has {', '.join(models)}")
-    return models[model]
+def _spec(pool: Pool, model: str) -> ModelSpec:
+    if model not in pool.models:
+        raise MixrouteError(f"pool '{pool.name}' has no model '{model}': it has {', '.join(pool.models)}")
+    return pool.models[model]
 
 
 def _calibration(recipe: AgentRecipe, base: Path) -> list[Example]:

@@ -86,6 +86,17 @@ def test_what_is_made_is_not_made_again(made: Path) -> None:
     assert (made / "rtn-w4" / "model.safetensors").stat().st_mtime_ns == before
 
 
+def test_a_twin_takes_a_place_in_the_pool(tmp_path: Path, tiny_pool: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    arguments = ("quantize", tiny_pool, "--recipe", "recipe.yaml", "--out", "made", "--as", "low")
+    assert "name one scheme with --scheme" in mixroute(*arguments, cwd=tmp_path, code=2).stderr
+    mixroute(*arguments, "--scheme", "rtn-w3", cwd=tmp_path)
+    before, after = load_pool(str(tiny_pool)), load_pool(str(tmp_path / "made/pool.yaml"))
+    assert set(after.models) == {*before.models, "low"}
+    assert after.models["high"] == before.models["high"]
+    assert Path(str(after.models["low"].weights)) == tmp_path / "made/rtn-w3"
+
+
 @pytest.mark.parametrize("name", ["rtn-w4", "rtn-w4-channel", "rtn-w3", "rtn-w2"])
 def test_round_to_nearest_equals_that_of_llm_compressor(made: Path, tiny_weights: Path, name: str) -> None:
     from llmcompressor import oneshot
