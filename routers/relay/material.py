@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
@@ -44,7 +45,7 @@ def learned_in_warm_up(
             if not episode.success or not step.text or OPEN in step.text:
                 continue
             rng = random.Random(seed_for(recipe.seed, episode.instance, episode.seed, "commands"))  # noqa: S311
-            text = with_commands(step.text, recipe.warm_up, rng)
+            text = _taught(step.text, step.calls[0], tokenizer, recipe.warm_up, rng)
             prompt = opened.task.prompt((), Observation(step.observation, tuple(step.admissible)))
             example = _example(prompt, text, encoder, _ending(opened.task, step.calls[0], tokenizer))
             if len(example.ids) <= recipe.longest:
@@ -56,6 +57,19 @@ def learned_in_warm_up(
             "train it on the task first (mixroute train agent)"
         )
     return Material(examples, seen)
+
+
+def _taught(
+    text: str, call: CallRecord, tokenizer: PreTrainedTokenizerBase, options: WarmUpRecipe, rng: random.Random
+) -> str:
+    """The answer with commands, as the recipe wants them placed."""
+    if options.unsure is None:
+        return with_commands(text, options, rng)
+    read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ends = [end for _, end in read["offset_mapping"]]
+    # Drawn tokens that are not those that the text is read as: which were unsure cannot be told.
+    known = call.entropies[: call.content_tokens] if len(ends) == call.content_tokens else ()
+    return with_commands_where_unsure(text, ends, known, options)
 
 
 def _ending(task: Task, call: CallRecord, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -80,8 +94,35 @@ def with_commands(text: str, options: WarmUpRecipe, rng: random.Random) -> str:
     """The text with some commands at random places."""
     places = [found.start() for found in _PLACES.finditer(text)]
     chosen = rng.sample(places, min(len(places), rng.randint(0, options.commands)))
-    for place in sorted(chosen, reverse=True):
-        text = text[:place] + command(rng.randint(1, options.tokens)) + text[place:]
+    return _put(text, {place: rng.randint(1, options.tokens) for place in sorted(chosen, reverse=True)})
+
+
+def with_commands_where_unsure(
+    text: str, ends: Sequence[int], entropies: Sequence[float], options: WarmUpRecipe
+) -> str:
+    """The text with commands in front of words that the model was not sure of, each asking for as many tokens as the
+    word has, and for no more than the recipe allows.
+
+    Args:
+        text: What the model wrote.
+        ends: [tokens], where each token of the text ends in it.
+        entropies: [tokens], of the distributions that they were drawn from, in nats; none if they are not known.
+        options: The recipe's; it has a threshold.
+    """
+    unsure: dict[int, tuple[float, int]] = {}
+    places = [found.start() for found in _PLACES.finditer(text)]
+    for place, border in pairwise([*places, len(text)]):
+        word = [entropy for end, entropy in zip(ends, entropies, strict=False) if place < end <= border]
+        if word and max(word) > (options.unsure or 0.0):
+            unsure[place] = max(word), min(len(word), options.tokens)
+    chosen = sorted(unsure, key=lambda place: -unsure[place][0])[: options.commands]
+    return _put(text, {place: unsure[place][1] for place in sorted(chosen, reverse=True)})
+
+
+def _put(text: str, numbers: Mapping[int, int]) -> str:
+    """Commands at these places, the last place first."""
+    for place, number in numbers.items():
+        text = text[:place] + command(number) + text[place:]
     return text
 
 

@@ -31,7 +31,7 @@ from harness.trace import find_runs, read_episodes, read_meta
 from harness.training.card import trained_on
 from harness.training.state import save_state
 from harness.verify import verify_entry
-from routers.relay.material import with_commands
+from routers.relay.material import with_commands, with_commands_where_unsure
 from routers.relay.recipe import SHIPPED, WarmUpRecipe, load_recipe
 from routers.relay.train import train_relay
 from tests.command import mixroute
@@ -224,7 +224,7 @@ def test_it_goes_on_from_the_adapter_that_the_small_model_has(tmp_path: Path, tr
                 pool,
                 tasks=[{"task": GUESS, "split": "train", "args": {"count": 14, "start": 20, **LENGTH}}],
                 lora={"rank": 2, "alpha": 2},
-                warm_up={"epochs": 1, "samples": 3},
+                warm_up={"epochs": 1, "samples": 3, "unsure": 0.0},
                 grpo={"iterations": 1, "prompts": 2, "group": 3},
             )
         )
@@ -257,3 +257,41 @@ def test_commands_are_put_between_words(text: str, commands: int, tokens: int, s
         before = made[: place.start()]
         after = made[place.start() :].partition("</call>")[2]
         assert not before or (not before[-1].isspace() and after[0].isspace())
+
+
+def test_commands_stand_where_the_model_was_unsure() -> None:
+    text, ends = " 6 * 17 = 102\n#### 102", [2, 4, 6, 7, 9, 10, 11, 12, 13, 14, 18, 19, 20, 21, 22]
+    entropies = [0.1, 0.0, 0.2, 0.9, 0.0, 0.3, 1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0]
+
+    def taught(**options: Any) -> str:
+        return with_commands_where_unsure(text, ends, entropies, WarmUpRecipe(**options))
+
+    assert taught(unsure=0.5) == " 6 *<call>2</call> 17 =<call>4</call> 102\n####<call>4</call> 102"
+    assert taught(unsure=0.5, tokens=3) == " 6 *<call>2</call> 17 =<call>3</call> 102\n####<call>3</call> 102"
+    assert taught(unsure=0.5, commands=2) == " 6 *<call>2</call> 17 =<call>4</call> 102\n#### 102"
+    assert taught(unsure=1.0) == " 6 * 17 =<call>4</call> 102\n#### 102"
+    assert taught(unsure=1.5) == text
+    assert with_commands_where_unsure(text, ends, [], WarmUpRecipe(unsure=0.0)) == text
+
+
+@given(st.text("ab 3\n", max_size=30), st.floats(0, 1), st.integers(0, 5), st.integers(1, 4), st.data())
+def test_only_the_least_sure_words_are_asked_for(
+    text: str, unsure: float, commands: int, tokens: int, data: st.DataObject
+) -> None:
+    entropies = data.draw(st.lists(st.floats(0, 1), min_size=len(text), max_size=len(text)))
+    options = WarmUpRecipe(unsure=unsure, commands=commands, tokens=tokens)
+    made = with_commands_where_unsure(text, list(range(1, len(text) + 1)), entropies, options)  # a token a character
+    asked, place, words = [], 0, re.findall(r"(?:<call>[0-9]+</call>)?\s*\S*", made)
+    for word in words:
+        called = re.match("<call>([0-9]+)</call>", word)
+        plain = word[called.end() :] if called else word
+        if plain:
+            asked.append((max(entropies[place : place + len(plain)]), called and int(called[1]), len(plain)))
+        place += len(plain)
+    assert place == len(text)
+    taken = [entropy for entropy, number, _ in asked if number]
+    left = [entropy for entropy, number, _ in asked if not number]
+    assert all(number in (None, min(length, tokens)) for _, number, length in asked)
+    assert all(entropy > unsure for entropy in taken)
+    assert len(taken) == min(commands, sum(entropy > unsure for entropy, _, _ in asked))
+    assert not taken or not left or max(left) <= min(taken) or len(taken) < commands
