@@ -125,15 +125,24 @@ def grow(
     model = GradientBoostingClassifier(**options.model_dump(exclude={"folds"}), random_state=seed)
     folds = StratifiedKFold(options.folds, shuffle=True, random_state=seed)
     held_out = cross_val_predict(model, table, truth, cv=folds, method="decision_function")
-    isotonic = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(held_out, truth)
     model.fit(table, truth)
     prior = model.init_.class_prior_
     return CalibratedTrees(
         features=list(features),
         bias=float(np.log(prior[1] / prior[0])),
         trees=[_plain(one.tree_, options.learning_rate) for one in model.estimators_[:, 0]],
-        knots=list(zip(isotonic.X_thresholds_.tolist(), isotonic.y_thresholds_.tolist(), strict=True)),
+        knots=_centred_isotonic(held_out, truth),
     )
+
+
+def _centred_isotonic(odds: Floats, truth: NDArray[np.int64]) -> list[tuple[float, float]]:
+    """Knots of the centred isotonic regression (Oron and Flournoy, Stat. Biopharm. Res. 9, 2017).
+
+    Isotonic regression gives whole stretches of log-odds one probability, so that a threshold takes all of a stretch or
+    nothing. Here each stretch has its probability at its middle (the mean of its log-odds), and between them it rises.
+    """
+    chances = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(odds, truth)
+    return [(float(odds[chances == chance].mean()), float(chance)) for chance in np.unique(chances)]
 
 
 def _plain(tree: object, rate: float) -> Tree:
