@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -281,17 +282,16 @@ def test_only_the_least_sure_words_are_asked_for(
     entropies = data.draw(st.lists(st.floats(0, 1), min_size=len(text), max_size=len(text)))
     options = WarmUpRecipe(unsure=unsure, commands=commands, tokens=tokens)
     made = with_commands_where_unsure(text, list(range(1, len(text) + 1)), entropies, options)  # a token a character
-    asked, place, words = [], 0, re.findall(r"(?:<call>[0-9]+</call>)?\s*\S*", made)
-    for word in words:
-        called = re.match("<call>([0-9]+)</call>", word)
-        plain = word[called.end() :] if called else word
-        if plain:
-            asked.append((max(entropies[place : place + len(plain)]), called and int(called[1]), len(plain)))
-        place += len(plain)
-    assert place == len(text)
-    taken = [entropy for entropy, number, _ in asked if number]
-    left = [entropy for entropy, number, _ in asked if not number]
-    assert all(number in (None, min(length, tokens)) for _, number, length in asked)
-    assert all(entropy > unsure for entropy in taken)
-    assert len(taken) == min(commands, sum(entropy > unsure for entropy, _, _ in asked))
-    assert not taken or not left or max(left) <= min(taken) or len(taken) < commands
+    numbers, removed = {}, 0
+    for found in re.finditer("<call>([0-9]+)</call>", made):
+        numbers[found.start() - removed] = int(found[1])
+        removed += len(found[0])
+    assert re.sub("<call>[0-9]+</call>", "", made) == text
+    starts = [0, *(found.start() for found in re.finditer(r"(?<=\S)(?=\s)", text))]
+    words = dict(zip(starts, pairwise([*starts, len(text)]), strict=True))
+    least = {place: max(entropies[start:end], default=0.0) for place, (start, end) in words.items()}
+    assert numbers == {place: min(words[place][1] - place, tokens) for place in numbers}
+    assert len(numbers) == min(commands, sum(entropy > unsure for entropy in least.values()))
+    assert all(least[place] > unsure for place in numbers)
+    left = [entropy for place, entropy in least.items() if place not in numbers]
+    assert len(numbers) < commands or max(left, default=0.0) <= min((least[place] for place in numbers), default=1.0)
