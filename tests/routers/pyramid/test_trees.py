@@ -80,3 +80,12 @@ def test_a_tree_that_is_none_is_refused(changes: dict[str, Any], message: str) -
 def test_knots_that_fall_are_refused() -> None:
     with pytest.raises(ValidationError, match="do not rise"):
         CalibratedTrees(features=NAMES, bias=0.0, trees=[], knots=[(0.0, 0.5), (1.0, 0.4)])
+
+
+def test_probabilities_rise_instead_of_standing_still() -> None:
+    rows, labels = data(0)
+    model = grow(NAMES, rows, labels, TreesRecipe(), 0)
+    odds, chances = model.log_odds(rows), model.probabilities(rows)
+    inside = (odds > model.knots[0][0]) & (odds < model.knots[-1][0])
+    assert inside.sum() > 20
+    assert len(set(chances[inside])) == len(set(odds[inside]))
