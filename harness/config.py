@@ -66,7 +66,8 @@ def find_file(kind: str, name: str, shipped: Path) -> Path:
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         if not path.is_file():
-            raise MixrouteError(f"{kind} file {path} does not exist")
+            mend = "give another path, or make it, as the suite or recipe that names it says"
+            raise MixrouteError(f"{kind} file {path} does not exist: {mend}")
         return path
     path = shipped / f"{name}.yaml"
     if path.is_file():

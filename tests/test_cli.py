@@ -190,6 +190,7 @@ def with_task(**changes: object) -> dict[str, Any]:
             "router 'stuck' is to play task 'webshop': the suite has alfworld-gen",
         ),
         ({"pool": "smolm2"}, "unknown pool 'smolm2': did you mean 'smollm2'?"),
+        ({"pool": "none.yaml"}, "pool file none.yaml does not exist: give another path, or make it"),
         ({"mode": "fast"}, "suite.yaml: key 'mode' = 'fast'"),
         (with_task(task="alfwrld"), "unknown task 'alfwrld': did you mean 'alfworld'?"),
         (with_task(split="tset"), "tset"),
