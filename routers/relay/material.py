@@ -116,12 +116,12 @@ def with_commands_where_unsure(
         if word and max(word) > (options.unsure or 0.0):
             unsure[place] = max(word), min(len(word), options.tokens)
     chosen = sorted(unsure, key=lambda place: -unsure[place][0])[: options.commands]
-    return _put(text, {place: unsure[place][1] for place in sorted(chosen, reverse=True)})
+    return _put(text, {place: unsure[place][1] for place in chosen})
 
 
 def _put(text: str, numbers: Mapping[int, int]) -> str:
-    """Commands at these places, the last place first."""
-    for place, number in numbers.items():
+    """The text with commands at these places of it."""
+    for place, number in sorted(numbers.items(), reverse=True):
         text = text[:place] + command(number) + text[place:]
     return text
 
