@@ -92,7 +92,8 @@ class Frugal(_FromCheckpoint):
             if level is None:  # nobody waits for an answer that is never taken
                 continue
             answer = await step.ask(name)
-            chance = self._learned.right[name].probability(features([draft_of(answer)]))
+            row = features([draft_of(answer)], checked=self._learned.checked)
+            chance = self._learned.right[name].probability(row)
             step.log(**{f"p_{name}": chance})
             if chance >= level:
                 return answer

@@ -16,7 +16,7 @@ from harness.errors import MixrouteError
 from harness.trace import write_atomically
 from harness.training.card import read_seen, write_card
 from harness.training.checkpoint import find_checkpoint, made_whole
-from routers.pyramid.features import FEATURES
+from routers.pyramid.features import CHECKED, FEATURES
 from routers.pyramid.trees import CalibratedTrees
 
 SHIPPED = Path(__file__).parent / "checkpoints"
@@ -64,9 +64,14 @@ class Learned(Strict):
         if self.best not in self.members:
             raise ValueError(f"best = '{self.best}' is not among the members {', '.join(self.members)}")
         for model in (self.wrong, *self.right.values()):
-            if tuple(model.features) != FEATURES:
+            if tuple(model.features) not in (FEATURES, CHECKED) or model.features != self.wrong.features:
                 raise ValueError("its features are not those of this version: train it again")
         return self
+
+    @property
+    def checked(self) -> bool:
+        """Whether the features are those with equations checked."""
+        return tuple(self.wrong.features) == CHECKED
 
 
 class PyramidCard(Strict):

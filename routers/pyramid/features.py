@@ -1,4 +1,6 @@
-"""What the router reads of an ensemble's answers: how far they agree, and how sure the models were of them."""
+"""What the router reads of an ensemble's answers: how far they agree, how sure the models were of them, and, where a
+recipe wants it, whether they calculate right.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from rapidfuzz.distance import Indel
 from harness.data import Completion
 from harness.trace import CallRecord
 from routers.pyramid.answers import votes
+from routers.pyramid.equations import false_equations
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,9 @@ FEATURES = (
 )
 """Names of what ``features`` gives."""
 
+CHECKED = (*FEATURES, "false_equations_mean", "false_equations_chosen")
+"""The same with equations checked (ours)."""
+
 
 def majority(drafts: Sequence[Draft]) -> int:
     """Number of the draft that speaks for the answer with most votes.
@@ -76,14 +82,14 @@ def majority(drafts: Sequence[Draft]) -> int:
     return max(range(len(drafts)), key=weight)
 
 
-def features(drafts: Sequence[Draft]) -> tuple[float, ...]:
-    """Numbers on one model's answer or several models' answers to one query, as ``FEATURES`` names them.
+def features(drafts: Sequence[Draft], *, checked: bool = False) -> tuple[float, ...]:
+    """Numbers on one model's answer or several models' answers to one query, as ``FEATURES`` or ``CHECKED`` names them.
 
     ``vote_share`` in [0, 1] of the majority; ``answer_entropy`` of the votes, in nats; ``distinct_answers`` counted;
     ``abstained`` the share of drafts without a vote; similarities of all pairs of texts in [0, 1] (1 minus the Indel
     distance over the summed lengths; 1 for a single draft); mean and smallest token log-probability in nats, and the
-    mean of the draft that ``majority`` chooses; margins in [0, 1]; lengths in tokens. The order of drafts is
-    irrelevant.
+    mean of the draft that ``majority`` chooses; margins in [0, 1]; lengths in tokens; if ``checked`` also the mean
+    number of equations that do not hold, and that of the chosen draft. The order of drafts is irrelevant.
     """
     cast = votes([draft.text for draft in drafts])
     counts = Counter(vote for vote in cast if vote is not None)
@@ -91,6 +97,8 @@ def features(drafts: Sequence[Draft]) -> tuple[float, ...]:
     shares = [count / total for count in counts.values()]
     alike = [Indel.normalized_similarity(one.text, other.text) for one, other in combinations(drafts, 2)] or [1.0]
     lengths = [len(draft.logprobs) for draft in drafts]
+    chosen = majority(drafts)
+    errors = [false_equations(draft.text) for draft in drafts] if checked else []
     return (
         max(counts.values(), default=0) / len(drafts),
         math.fsum(-share * math.log(share) for share in shares if share < 1),
@@ -100,10 +108,11 @@ def features(drafts: Sequence[Draft]) -> tuple[float, ...]:
         min(alike),
         fmean(draft.logprob for draft in drafts),
         min(min(draft.logprobs) for draft in drafts),
-        drafts[majority(drafts)].logprob,
+        drafts[chosen].logprob,
         fmean(fmean(draft.margins) for draft in drafts),
         min(min(draft.margins) for draft in drafts),
         fmean(lengths),
         float(min(lengths)),
         float(max(lengths)),
+        *((fmean(errors), float(errors[chosen])) if checked else ()),
     )

@@ -26,6 +26,8 @@ class PyramidRecipe(RouterRecipe):
     oracle: str = "high"
     anchored: bool = True
     """Whether the oracle also answers ``dev`` with the ensemble's answers before its eyes, so that the router can."""
+    equations: bool = False
+    """Whether the router also checks the equations that the answers write down (ours)."""
     keep: float = Field(default=0.95, gt=0, le=1)
     """Thresholds are the cheapest that keep this share of the oracle's accuracy on ``dev``."""
     trees: TreesRecipe = TreesRecipe()

@@ -100,7 +100,7 @@ class Pyramid:
         """The ensemble's vote, or the oracle's answer."""
         answers = await ask_all(step, self._learned.members)
         drafts = [draft_of(answer) for answer in answers]
-        p_wrong = self._learned.wrong.probability(features(drafts))
+        p_wrong = self._learned.wrong.probability(features(drafts, checked=self._learned.checked))
         if self._rule == "value":
             value = value_of_computation(p_wrong, drafts, self._way, self._learned.tokens)
             step.log(p_wrong=p_wrong, value=value, kappa=self._kappa)

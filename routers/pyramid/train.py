@@ -16,7 +16,7 @@ from harness.provenance import provenance
 from harness.training.sections import open_sections
 from routers.pyramid.checkpoint import Escalation, Learned, PyramidCard, save_checkpoint
 from routers.pyramid.choice import Outcome, cascade, escalate
-from routers.pyramid.features import FEATURES, features, majority
+from routers.pyramid.features import CHECKED, FEATURES, features, majority
 from routers.pyramid.play import ANCHORED, PLAIN, Played, Query, play
 from routers.pyramid.recipe import PyramidRecipe
 from routers.pyramid.router import value_of_computation
@@ -75,11 +75,12 @@ def learn(recipe: PyramidRecipe, members: Sequence[str], train: Played, dev: Pla
             f"recipe '{recipe.name}': the majority is wrong on {sum(wrong)} of {len(wrong)} train queries: learning "
             f"needs at least {recipe.trees.folds} of either kind (trees.folds): add instances, or take other members"
         )
-    model = grow(FEATURES, [_all(query) for query in queries], wrong, recipe.trees, recipe.seed)
+    names = CHECKED if recipe.equations else FEATURES
+    model = grow(names, [_all(query, recipe) for query in queries], wrong, recipe.trees, recipe.seed)
     right = {
         name: grow(
-            FEATURES,
-            [features([query.members[name].draft]) for query in queries],
+            names,
+            [_alone(query, name, recipe) for query in queries],
             [query.members[name].right for query in queries],
             recipe.trees,
             recipe.seed,
@@ -96,8 +97,12 @@ def _vote(query: Query) -> bool:
     return answers[majority([answer.draft for answer in answers])].right
 
 
-def _all(query: Query) -> tuple[float, ...]:
-    return features([answer.draft for answer in query.members.values()])
+def _all(query: Query, recipe: PyramidRecipe) -> tuple[float, ...]:
+    return features([answer.draft for answer in query.members.values()], checked=recipe.equations)
+
+
+def _alone(query: Query, name: str, recipe: PyramidRecipe) -> tuple[float, ...]:
+    return features([query.members[name].draft], checked=recipe.equations)
 
 
 def _choose(
@@ -110,7 +115,7 @@ def _choose(
 ) -> tuple[Learned, dict[str, Any]]:
     """Thresholds on dev, and what was measured there."""
     members = list(right)
-    chances = wrong.probabilities([_all(query) for query in queries])
+    chances = wrong.probabilities([_all(query, recipe) for query in queries])
     vote = np.array([_vote(query) for query in queries])
     ensemble = np.array([sum(answer.cost for answer in query.members.values()) for query in queries])
     tokens = float(np.mean([len(a.draft.logprobs) for query in queries for a in query.members.values()]))
@@ -139,7 +144,7 @@ def _choose(
         [-a.draft.logprob for a in own], [a.right for a in own], oracle, [a.cost for a in own], extra, floor
     )
     accept, rules["frugal"] = cascade(
-        np.array([right[n].probabilities([features([q.members[n].draft]) for q in queries]) for n in members]),
+        np.array([right[name].probabilities([_alone(query, name, recipe) for query in queries]) for name in members]),
         np.array([[query.members[name].right for query in queries] for name in members], dtype=float),
         np.array([[query.members[name].cost for query in queries] for name in members]),
         oracle,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness import Completion, Token, open_task
 from harness.ledger import record_call
 from routers.pyramid.answers import final_answer, votes
-from routers.pyramid.features import FEATURES, Draft, draft_of, features, majority
+from routers.pyramid.features import CHECKED, FEATURES, Draft, draft_of, features, majority
 
 TEXTS = st.one_of(
     st.integers(-3, 3).map(lambda n: f"1 + 1 = 2\n#### {n}"), st.text("a1# \n$.,{}", max_size=8), st.just("")
@@ -74,6 +74,14 @@ def test_features_lie_within_their_bounds(drafts: list[Draft]) -> None:
     agree = found["vote_share"] == 1
     assert agree == (found["distinct_answers"] == 1 and found["abstained"] == 0)
     assert not agree or found["answer_entropy"] == 0
+    checked = dict(zip(CHECKED, features(drafts, checked=True), strict=True))
+    assert found.items() <= checked.items()
+
+
+def test_equations_are_checked_in_all_drafts_and_in_the_chosen_one() -> None:
+    drafts = [made("1 + 1 = 3\n2 + 2 = 5\n#### 5", [(-2.0, 0.5)]), made("1 + 1 = 2\n#### 2", [(-1.0, 0.5)])]
+    assert features(drafts, checked=True)[-2:] == (1.0, 0.0)
+    assert features(drafts[:1], checked=True)[-2:] == (2.0, 2.0)
 
 
 @given(DRAFTS, st.randoms(use_true_random=False))
