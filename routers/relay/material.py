@@ -100,8 +100,8 @@ def with_commands(text: str, options: WarmUpRecipe, rng: random.Random) -> str:
 def with_commands_where_unsure(
     text: str, ends: Sequence[int], entropies: Sequence[float], options: WarmUpRecipe
 ) -> str:
-    """The text with commands in front of words that the model was not sure of, each asking for as many tokens as the
-    word has, and for no more than the recipe allows.
+    """The text with commands in front of words that the model was not sure of, each asking for one token more than the
+    word has, since that tells where it ends, and for no more than the recipe allows.
 
     Args:
         text: What the model wrote.
@@ -114,7 +114,7 @@ def with_commands_where_unsure(
     for place, border in pairwise([*places, len(text)]):
         word = [entropy for end, entropy in zip(ends, entropies, strict=False) if place < end <= border]
         if word and max(word) > (options.unsure or 0.0):
-            unsure[place] = max(word), min(len(word), options.tokens)
+            unsure[place] = max(word), min(len(word) + 1, options.tokens)
     chosen = sorted(unsure, key=lambda place: -unsure[place][0])[: options.commands]
     return _put(text, {place: unsure[place][1] for place in chosen})
 

@@ -267,10 +267,10 @@ def test_commands_stand_where_the_model_was_unsure() -> None:
     def taught(**options: Any) -> str:
         return with_commands_where_unsure(text, ends, entropies, WarmUpRecipe(**options))
 
-    assert taught(unsure=0.5) == " 6 *<call>2</call> 17 =<call>4</call> 102\n####<call>4</call> 102"
-    assert taught(unsure=0.5, tokens=3) == " 6 *<call>2</call> 17 =<call>3</call> 102\n####<call>3</call> 102"
-    assert taught(unsure=0.5, commands=2) == " 6 *<call>2</call> 17 =<call>4</call> 102\n#### 102"
-    assert taught(unsure=1.0) == " 6 * 17 =<call>4</call> 102\n#### 102"
+    assert taught(unsure=0.5) == " 6 *<call>3</call> 17 =<call>5</call> 102\n####<call>5</call> 102"
+    assert taught(unsure=0.5, tokens=3) == " 6 *<call>3</call> 17 =<call>3</call> 102\n####<call>3</call> 102"
+    assert taught(unsure=0.5, commands=2) == " 6 *<call>3</call> 17 =<call>5</call> 102\n#### 102"
+    assert taught(unsure=1.0) == " 6 * 17 =<call>5</call> 102\n#### 102"
     assert taught(unsure=1.5) == text
     assert with_commands_where_unsure(text, ends, [], WarmUpRecipe(unsure=0.0)) == text
 
@@ -290,7 +290,7 @@ def test_only_the_least_sure_words_are_asked_for(
     starts = [0, *(found.start() for found in re.finditer(r"(?<=\S)(?=\s)", text))]
     words = dict(zip(starts, pairwise([*starts, len(text)]), strict=True))
     least = {place: max(entropies[start:end], default=0.0) for place, (start, end) in words.items()}
-    assert numbers == {place: min(words[place][1] - place, tokens) for place in numbers}
+    assert numbers == {place: min(words[place][1] - place + 1, tokens) for place in numbers}
     assert len(numbers) == min(commands, sum(entropy > unsure for entropy in least.values()))
     assert all(least[place] > unsure for place in numbers)
     left = [entropy for place, entropy in least.items() if place not in numbers]
