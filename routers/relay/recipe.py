@@ -31,7 +31,8 @@ class WarmUpRecipe(Strict):
     """Most tokens that such a command asks for; from 1 up every number is equally likely (ours)."""
     unsure: float | None = Field(default=None, ge=0)
     """If given (ours), nothing is left to chance: a command stands before each word of which some token had more than
-    this entropy (nats) when it was drawn, or before the ``commands`` least sure of them, and asks for the word."""
+    this entropy (nats) when it was drawn, or before the ``commands`` least sure of them, and asks for the word and
+    one token more, which tells where it ends."""
     epochs: float = Field(default=1.0, gt=0)
     learning_rate: float = Field(default=2e-4, gt=0)
     batch_tokens: int = Field(default=1024, ge=1)
