@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import random
-import re
 import shutil
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
-import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -32,48 +26,15 @@ from harness.trace import find_runs, read_episodes, read_meta
 from harness.training.card import trained_on
 from harness.training.state import save_state
 from harness.verify import verify_entry
-from routers.relay.material import with_commands, with_commands_where_unsure
-from routers.relay.recipe import SHIPPED, WarmUpRecipe, load_recipe
+from routers.relay.recipe import SHIPPED, load_recipe
 from routers.relay.train import train_relay
 from tests.command import mixroute
 from tests.harness.verify.editing import Entry, failed, read, write
 from tests.routers.pyramid.guess import Guess
 from tests.routers.relay.cheats import CHEATS
-from tests.routers.relay.talker import save_talker
-
-GUESS = f"{Path(__file__).parents[1] / 'pyramid/guess.py'}:Guess"
-LENGTH = {"max_tokens": 40}
+from tests.routers.relay.small import GUESS, LENGTH, write_recipe
 
 register_task("guess")(Guess)  # a task that is named by its file is not opened by verify
-
-
-def write_recipe(folder: Path, pool: Path, **changes: Any) -> Path:
-    path = folder / "small.yaml"
-    recipe = {
-        "schema": 1,
-        "name": "small",
-        "pool": str(pool),
-        "tasks": [{"task": GUESS, "split": "train", "args": {"count": 24, **LENGTH}}],
-        "dev": [{"task": GUESS, "split": "dev", "args": {"count": 6, "start": 100, **LENGTH}}],
-        "lora": {"rank": 8, "alpha": 16},
-        "precision": "float32",
-        "warm_up": {"samples": 2, "epochs": 3, "learning_rate": 0.002, "tokens": 9, "temperature": 0.6},
-        "grpo": {"iterations": 2, "prompts": 4, "group": 4, "learning_rate": 0.001},
-    }
-    path.write_text(yaml.safe_dump(recipe | changes))
-    return path
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pool of two small models that answer with digits; the smaller one may call the other."""
-    folder = tmp_path_factory.mktemp("pair")
-    save_talker(folder / "high", seed=0, commands=0, steps=60)
-    save_talker(folder / "low", seed=1, commands=1, steps=120)
-    path = folder / "pool.yaml"
-    models = {name: {"weights": str(folder / name)} for name in ("high", "low")}
-    path.write_text(yaml.safe_dump({"schema": 1, "name": "pair", "models": models}))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -244,54 +205,3 @@ def test_every_shipped_recipe_is_valid(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.warm_up_recipe(recipe.specs()[0]).pool == recipe.pool
-
-
-@given(st.text("ab 3\n", max_size=30), st.integers(0, 5), st.integers(1, 99), st.integers(0, 99))
-def test_commands_are_put_between_words(text: str, commands: int, tokens: int, seed: int) -> None:
-    options = WarmUpRecipe(commands=commands, tokens=tokens)
-    made = with_commands(text, options, random.Random(seed))
-    found = [int(number) for number in re.findall("<call>([0-9]+)</call>", made)]
-    assert re.sub("<call>[0-9]+</call>", "", made) == text
-    assert len(found) <= commands
-    assert all(1 <= number <= tokens for number in found)
-    for place in re.finditer("<call>", made):
-        before = made[: place.start()]
-        after = made[place.start() :].partition("</call>")[2]
-        assert not before or (not before[-1].isspace() and after[0].isspace())
-
-
-def test_commands_stand_where_the_model_was_unsure() -> None:
-    text, ends = " 6 * 17 = 102\n#### 102", [2, 4, 6, 7, 9, 10, 11, 12, 13, 14, 18, 19, 20, 21, 22]
-    entropies = [0.1, 0.0, 0.2, 0.9, 0.0, 0.3, 1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0]
-
-    def taught(**options: Any) -> str:
-        return with_commands_where_unsure(text, ends, entropies, WarmUpRecipe(**options))
-
-    assert taught(unsure=0.5) == " 6 *<call>3</call> 17 =<call>5</call> 102\n####<call>5</call> 102"
-    assert taught(unsure=0.5, tokens=3) == " 6 *<call>3</call> 17 =<call>3</call> 102\n####<call>3</call> 102"
-    assert taught(unsure=0.5, commands=2) == " 6 *<call>3</call> 17 =<call>5</call> 102\n#### 102"
-    assert taught(unsure=1.0) == " 6 * 17 =<call>5</call> 102\n#### 102"
-    assert taught(unsure=1.5) == text
-    assert with_commands_where_unsure(text, ends, [], WarmUpRecipe(unsure=0.0)) == text
-
-
-@given(st.text("ab 3\n", max_size=30), st.floats(0, 1), st.integers(0, 5), st.integers(1, 4), st.data())
-def test_only_the_least_sure_words_are_asked_for(
-    text: str, unsure: float, commands: int, tokens: int, data: st.DataObject
-) -> None:
-    entropies = data.draw(st.lists(st.floats(0, 1), min_size=len(text), max_size=len(text)))
-    options = WarmUpRecipe(unsure=unsure, commands=commands, tokens=tokens)
-    made = with_commands_where_unsure(text, list(range(1, len(text) + 1)), entropies, options)  # a token a character
-    numbers, removed = {}, 0
-    for found in re.finditer("<call>([0-9]+)</call>", made):
-        numbers[found.start() - removed] = int(found[1])
-        removed += len(found[0])
-    assert re.sub("<call>[0-9]+</call>", "", made) == text
-    starts = [0, *(found.start() for found in re.finditer(r"(?<=\S)(?=\s)", text))]
-    words = dict(zip(starts, pairwise([*starts, len(text)]), strict=True))
-    least = {place: max(entropies[start:end], default=0.0) for place, (start, end) in words.items()}
-    assert numbers == {place: min(words[place][1] - place + 1, tokens) for place in numbers}
-    assert len(numbers) == min(commands, sum(entropy > unsure for entropy in least.values()))
-    assert all(least[place] > unsure for place in numbers)
-    left = [entropy for place, entropy in least.items() if place not in numbers]
-    assert len(numbers) < commands or max(left, default=0.0) <= min((least[place] for place in numbers), default=1.0)
