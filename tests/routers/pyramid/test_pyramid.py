@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,29 @@ def test_what_cannot_be_played_is_refused(tmp_path: Path, trained: Path) -> None
 def test_wrong_recipes_are_named(tmp_path: Path, ladder: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(MixrouteError, match=message):
         train_pyramid(load_recipe(str(write_recipe(tmp_path, ladder, **changes))), tmp_path / "made")
+
+
+def test_a_recipe_may_have_equations_checked(tmp_path: Path, trained: Path, ladder: Path) -> None:
+    for section in ("train", "dev"):
+        shutil.copytree(trained.parent / section, tmp_path / "made" / section)
+    recipe = load_recipe(str(write_recipe(tmp_path, ladder, equations=True)))
+    made = train_pyramid(recipe, tmp_path / "made")
+    plain, checked = (load_checkpoint(str(folder))[0] for folder in (trained, made))
+    assert set(checked.wrong.features) - set(plain.wrong.features) == {"false_equations_mean", "false_equations_chosen"}
+    suite = {
+        "schema": 1,
+        "name": "checked",
+        "pool": str(ladder),
+        "tasks": [{"task": "arith-gen", "split": "dev", "limit": 4, "args": {"max_tokens": 6}}],
+        "routers": [{"router": name, "args": {"checkpoint": str(made)}} for name in ("pyramid", "frugal")],
+    }
+    SuiteRunner(Suite.model_validate(suite), tmp_path / "runs", Console()).run()
+    for run in find_runs(tmp_path / "runs"):
+        assert not any(episode.error for episode in read_episodes(run))
+    router = (made / "router.json").read_text()
+    (made / "router.json").write_text(router.replace("false_equations_mean", "false_claims", 1))
+    with pytest.raises(MixrouteError, match="features are not those of this version"):
+        load_checkpoint(str(made))
 
 
 @pytest.mark.parametrize("name", shipped_names(SHIPPED))
