@@ -24,7 +24,7 @@ from harness.training.agent import Material
 from harness.training.card import seen_as
 from harness.training.examples import IGNORED, Example
 from harness.training.play import CONCURRENCY
-from routers.relay.command import CLOSE, OPEN, command
+from routers.relay.command import OPEN, command
 from routers.relay.recipe import RelayRecipe, WarmUpRecipe
 
 
@@ -33,11 +33,8 @@ def learned_in_warm_up(
 ) -> Material:
     """Draw the small model's answers, as far as they are not in ``folder``, and put commands into the right ones.
 
-    Of a wrong one, where commands stand at unsure words, it is learned up to its first command: what the model was sure
-    of, and that it should call then. So it learns to call on prompts that it never solves.
-
     Raises:
-        MixrouteError: there is nothing to learn from.
+        MixrouteError: none is right.
     """
     examples, seen = [], []
     played = _played(recipe, tasks, recipe.small, recipe.warm_up.samples, recipe.warm_up.temperature, folder)
@@ -45,18 +42,12 @@ def learned_in_warm_up(
     for opened, episodes in zip(tasks, played, strict=True):
         for episode in episodes:
             step = episode.steps[0]
-            if not step.text or OPEN in step.text:
+            if not episode.success or not step.text or OPEN in step.text:
                 continue
             rng = random.Random(seed_for(recipe.seed, episode.instance, episode.seed, "commands"))  # noqa: S311
             text = _taught(step.text, step.calls[0], tokenizer, recipe.warm_up, rng)
-            text += _ending(opened.task, step.calls[0], tokenizer)
-            if not episode.success:
-                until, called, _ = text.partition(CLOSE)
-                if recipe.warm_up.unsure is None or not called:
-                    continue
-                text = until + called
             prompt = opened.task.prompt((), Observation(step.observation, tuple(step.admissible)))
-            example = _example(prompt, text, encoder)
+            example = _example(prompt, text, encoder, _ending(opened.task, step.calls[0], tokenizer))
             if len(example.ids) <= recipe.longest:
                 examples.append(example)
                 seen.append(seen_as(opened.task.name, episode.instance))
@@ -88,10 +79,10 @@ def _ending(task: Task, call: CallRecord, tokenizer: PreTrainedTokenizerBase) ->
     return task.stop[0] if task.stop else str(tokenizer.eos_token or "")
 
 
-def _example(prompt: Prompt, text: str, encoder: Encoder) -> Example:
+def _example(prompt: Prompt, text: str, encoder: Encoder, ending: str) -> Example:
     """Everything but the prompt is learned."""
     read = len(encoder.encode(prompt).ids)
-    ids = encoder.encode(prompt, text).ids
+    ids = encoder.encode(prompt, text + ending).ids
     return Example(tuple(ids), (*[IGNORED] * read, *ids[read:]))
 
 

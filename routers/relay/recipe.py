@@ -32,7 +32,7 @@ class WarmUpRecipe(Strict):
     unsure: float | None = Field(default=None, ge=0)
     """If given (ours), nothing is left to chance: a command stands before each word of which some token had more than
     this entropy (nats) when it was drawn, or before the ``commands`` least sure of them, and asks for the word and
-    one token more, which tells where it ends. Wrong answers are then learned from up to their first command."""
+    one token more, which tells where it ends."""
     epochs: float = Field(default=1.0, gt=0)
     learning_rate: float = Field(default=2e-4, gt=0)
     batch_tokens: int = Field(default=1024, ge=1)
