@@ -17,7 +17,9 @@ _SIGNS = (
 """Other ways to write operators; marks of money, mathematics and emphasis; words within formulas; separators of
 thousands."""
 
-_NUMBER = r"-?\d{1,15}(?:\.\d{1,6})?"
+_NUMBER = r"-?(?:\d{1,9}\.\d{1,6}|\d{1,15})"
+"""Of no more digits than a float tells apart."""
+
 _TERM = rf"\({{0,2}} ?{_NUMBER} ?\){{0,2}}"
 _EQUATION = re.compile(rf"(?<![\w.])({_TERM}(?: ?[-+*/] ?{_TERM}){{1,9}}) ?= ?({_NUMBER})(?![\w]|\.\d| ?[-+*/%^(])")
 _GOES_ON = re.compile(r"[\w)\]}%] ?[-+*/^] ?\(*$")
