@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from rich.console import Console
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -32,9 +33,41 @@ from tests.command import mixroute
 from tests.harness.verify.editing import Entry, failed, read, write
 from tests.routers.pyramid.guess import Guess
 from tests.routers.relay.cheats import CHEATS
-from tests.routers.relay.small import GUESS, LENGTH, write_recipe
+from tests.routers.relay.talker import save_talker
+
+GUESS = f"{Path(__file__).parents[1] / 'pyramid/guess.py'}:Guess"
+LENGTH = {"max_tokens": 40}
 
 register_task("guess")(Guess)  # a task that is named by its file is not opened by verify
+
+
+def write_recipe(folder: Path, pool: Path, **changes: Any) -> Path:
+    path = folder / "small.yaml"
+    recipe = {
+        "schema": 1,
+        "name": "small",
+        "pool": str(pool),
+        "tasks": [{"task": GUESS, "split": "train", "args": {"count": 24, **LENGTH}}],
+        "dev": [{"task": GUESS, "split": "dev", "args": {"count": 6, "start": 100, **LENGTH}}],
+        "lora": {"rank": 8, "alpha": 16},
+        "precision": "float32",
+        "warm_up": {"samples": 2, "epochs": 3, "learning_rate": 0.002, "tokens": 9, "temperature": 0.6},
+        "grpo": {"iterations": 2, "prompts": 4, "group": 4, "learning_rate": 0.001},
+    }
+    path.write_text(yaml.safe_dump(recipe | changes))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool of two small models that answer with digits; the smaller one may call the other."""
+    folder = tmp_path_factory.mktemp("pair")
+    save_talker(folder / "high", seed=0, commands=0, steps=60)
+    save_talker(folder / "low", seed=1, commands=1, steps=120)
+    path = folder / "pool.yaml"
+    models = {name: {"weights": str(folder / name)} for name in ("high", "low")}
+    path.write_text(yaml.safe_dump({"schema": 1, "name": "pair", "models": models}))
+    return path
 
 
 @pytest.fixture(scope="module")
