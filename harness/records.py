@@ -58,6 +58,11 @@ class StepRecord(Record, frozen=True, omit_defaults=True):
     """The mark up to which the text of each of them counts; see ``harness.data.join``."""
 
     @property
+    def made_of(self) -> list[CallRecord]:
+        """The calls whose texts make ``text``; none of a step without a call."""
+        return [self.calls[part] for part in self.parts] or self.calls[-1:]
+
+    @property
     def high_share(self) -> float:
         """What of the answer is the pool's high-precision model's; see ``share_of``."""
         return self.share_of(HIGH)
@@ -66,7 +71,7 @@ class StepRecord(Record, frozen=True, omit_defaults=True):
         """1 if the model answered, 0 if not; of a joined answer, the share of its tokens that the model wrote."""
         if self.model == model or not self.parts:
             return float(self.model == model)
-        written = [(call.model == model, call.content_tokens) for call in map(self.calls.__getitem__, self.parts)]
+        written = [(call.model == model, call.content_tokens) for call in self.made_of]
         return sum(count for own, count in written if own) / max(1, sum(count for _, count in written))
 
 

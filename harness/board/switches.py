@@ -14,7 +14,7 @@ from rich.table import Table
 from harness.data import HIGH
 from harness.errors import MixrouteError
 from harness.speed.rates import Rates
-from harness.trace import CallRecord, Episode, StepRecord, read_episodes, read_meta
+from harness.trace import CallRecord, Episode, read_episodes, read_meta
 
 
 class Switches(msgspec.Struct, frozen=True):
@@ -88,13 +88,8 @@ def _episode(episode: Episode, rates: Rates | None) -> tuple[float, ...]:
     at_switches = sum(count for call, count in zip(calls, unread, strict=True) if call.switch)
     longest = max((call.prompt_tokens for call in calls), default=0)
     seconds = (0.0, 0.0, 0.0) if rates is None else _seconds(calls, list(_by_high_alone(episode)), rates)
-    spared = sum(call.decoded_tokens for step in episode.steps for call in _taken(step) if call.model != HIGH)
+    spared = sum(call.decoded_tokens for step in episode.steps for call in step.made_of if call.model != HIGH)
     return sum(call.switch for call in calls), sum(unread), at_switches, sum(unread) - longest, spared, *seconds
-
-
-def _taken(step: StepRecord) -> list[CallRecord]:
-    """The calls that the answer was made of."""
-    return [step.calls[part] for part in step.parts] or step.calls[-1:]
 
 
 def _by_high_alone(episode: Episode) -> Iterator[CallRecord]:
@@ -103,7 +98,7 @@ def _by_high_alone(episode: Episode) -> Iterator[CallRecord]:
     for step in episode.steps:
         if not step.calls:
             continue
-        prompt, written = step.calls[0].prompt_tokens, sum(call.decoded_tokens for call in _taken(step))
+        prompt, written = step.calls[0].prompt_tokens, sum(call.decoded_tokens for call in step.made_of)
         yield msgspec.structs.replace(
             step.calls[-1], model=HIGH, prompt_tokens=prompt, cached_tokens=min(before, prompt), decoded_tokens=written
         )

@@ -57,7 +57,7 @@ class LedgerCheck:
         if step.parts != sorted(set(step.parts)) or not 0 <= step.parts[0] <= step.parts[-1] < len(step.calls):
             self.calls.problem(where, f"the answer is joined from calls {step.parts} of {len(step.calls)}")
             return
-        parts = [step.calls[number] for number in step.parts]
+        parts = step.made_of
         models = {part.model for part in parts}
         self.calls.expect(where, "the answer's model", step.model, models.pop() if len(models) == 1 else "mixed")
         if step.text != "".join(before(part.text, step.until) for part in parts):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -31,29 +31,38 @@ from routers.relay.recipe import RelayRecipe, WarmUpRecipe
 def learned_in_warm_up(
     recipe: RelayRecipe, tasks: Sequence[OpenTask], tokenizer: PreTrainedTokenizerBase, folder: Path
 ) -> Material:
-    """Draw the small model's answers, as far as they are not in ``folder``, and put commands into the right ones.
+    """Draw the small model's answers, or the teacher's, as far as they are not in ``folder``, and put commands into the
+    right ones.
 
     Raises:
         MixrouteError: none is right.
     """
     examples, seen = [], []
-    played = _played(recipe, tasks, recipe.small, recipe.warm_up.samples, recipe.warm_up.temperature, folder)
+    teacher = recipe.warm_up.teacher
+    drawn_by = teacher or _alone(recipe.small)
+    played = _played(recipe, tasks, drawn_by, recipe.warm_up.samples, recipe.warm_up.temperature, folder)
     encoder = Encoder(tokenizer)
     for opened, episodes in zip(tasks, played, strict=True):
         for episode in episodes:
             step = episode.steps[0]
             if not episode.success or not step.text or OPEN in step.text:
                 continue
-            rng = random.Random(seed_for(recipe.seed, episode.instance, episode.seed, "commands"))  # noqa: S311
-            text = _taught(step.text, step.calls[0], tokenizer, recipe.warm_up, rng)
+            parts = step.made_of
+            if teacher:
+                pieces = list(commanded(parts, recipe.large))
+            else:
+                rng = random.Random(seed_for(recipe.seed, episode.instance, episode.seed, "commands"))  # noqa: S311
+                pieces = [(_taught(step.text, parts[0], tokenizer, recipe.warm_up, rng), True)]
+            if parts[-1].model != recipe.large:
+                pieces.append((_ending(opened.task, parts[-1], tokenizer), True))
             prompt = opened.task.prompt((), Observation(step.observation, tuple(step.admissible)))
-            example = _example(prompt, text, encoder, _ending(opened.task, step.calls[0], tokenizer))
+            example = _example(prompt, pieces, encoder)
             if len(example.ids) <= recipe.longest:
                 examples.append(example)
                 seen.append(seen_as(opened.task.name, episode.instance))
     if not examples:
         raise MixrouteError(
-            f"recipe '{recipe.name}': no answer of '{recipe.small}' is right: take easier tasks, more samples, or "
+            f"recipe '{recipe.name}': no answer of '{drawn_by.name}' is right: take easier tasks, more samples, or "
             "train it on the task first (mixroute train agent)"
         )
     return Material(examples, seen)
@@ -79,11 +88,28 @@ def _ending(task: Task, call: CallRecord, tokenizer: PreTrainedTokenizerBase) ->
     return task.stop[0] if task.stop else str(tokenizer.eos_token or "")
 
 
-def _example(prompt: Prompt, text: str, encoder: Encoder, ending: str) -> Example:
-    """Everything but the prompt is learned."""
-    read = len(encoder.encode(prompt).ids)
-    ids = encoder.encode(prompt, text + ending).ids
-    return Example(tuple(ids), (*[IGNORED] * read, *ids[read:]))
+def commanded(parts: Sequence[CallRecord], large: str) -> Iterator[tuple[str, bool]]:
+    """Pieces of an answer that several calls made, and whether the small model is to write them: a command stands in
+    front of each part that the large model wrote.
+    """
+    for part in parts:
+        if part.model == large:
+            yield command(part.decoded_tokens), True
+        yield part.text, part.model != large
+
+
+def _example(prompt: Prompt, pieces: Sequence[tuple[str, bool]], encoder: Encoder) -> Example:
+    """The answer, of which those pieces are learned that say so."""
+    text = "".join(piece for piece, _ in pieces)
+    ids = encoder.encode(prompt, text).ids
+    labels = [IGNORED] * len(ids)
+    read, end = "", len(encoder.encode(prompt).ids)
+    for piece, learned in pieces:
+        read += piece
+        start, end = end, len(encoder.encode(prompt, read).ids)
+        if learned:
+            labels[start:end] = ids[start:end]
+    return Example(tuple(ids), tuple(labels))
 
 
 _PLACES = re.compile(r"^|(?<=\S)(?=\s)")
@@ -132,7 +158,7 @@ def solved_by_large(recipe: RelayRecipe, tasks: Sequence[OpenTask], folder: Path
     Raises:
         MixrouteError: there are none.
     """
-    played = _played(recipe, tasks, recipe.large, 1, 0.0, folder)
+    played = _played(recipe, tasks, _alone(recipe.large), 1, 0.0, folder)
     solved = [{episode.instance for episode in episodes if episode.success} for episodes in played]
     found = [
         replace(opened, instances=[one for one in opened.instances if one.id in ids])
@@ -145,11 +171,14 @@ def solved_by_large(recipe: RelayRecipe, tasks: Sequence[OpenTask], folder: Path
     return [opened for opened in found if opened.instances]
 
 
+def _alone(model: str) -> RouterEntry:
+    return RouterEntry(router="always", args={"model": model})
+
+
 def _played(
-    recipe: RelayRecipe, tasks: Sequence[OpenTask], model: str, samples: int, temperature: float, folder: Path
+    recipe: RelayRecipe, tasks: Sequence[OpenTask], router: RouterEntry, samples: int, temperature: float, folder: Path
 ) -> list[list[Episode]]:
-    """Episodes of a model alone, for each task: ordinary runs, which may be stopped and go on."""
-    router = RouterEntry(router="always", args={"model": model})
+    """Episodes of a router, for each task: ordinary runs, which may be stopped and go on."""
     suite = Suite(
         schema=1,
         name=recipe.name,

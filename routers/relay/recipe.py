@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from harness.config import Strict, find_file, load_yaml
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec, load_pool
+from harness.suite import RouterEntry
 from harness.training.recipe import AgentRecipe, Lesson, Lora, RouterRecipe
 from routers.relay.router import MOST_CALLS
 
@@ -22,9 +23,12 @@ RELAY = "relay"
 class WarmUpRecipe(Strict):
     """Supervised fine-tuning on the small model's own right answers, with commands put in."""
 
+    teacher: RouterEntry | None = None
+    """If given (ours), right answers of this router are learned from instead of the small model's own: a command stands
+    in front of each part of them that the large model wrote, and what it wrote is not learned."""
     samples: int = Field(default=4, ge=1)
     """Answers drawn to each prompt; those that are right are learned from."""
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=0)
     commands: int = Field(default=3, ge=0)
     """Most commands put into an answer; from 0 up every number is equally likely, and so is every place."""
     tokens: int = Field(default=20, ge=1)
@@ -37,6 +41,14 @@ class WarmUpRecipe(Strict):
     learning_rate: float = Field(default=2e-4, gt=0)
     batch_tokens: int = Field(default=1024, ge=1)
     """Most tokens of an update, padding included."""
+
+    @model_validator(mode="after")
+    def _placed_once(self) -> Self:
+        own = ("commands", "tokens", "unsure")
+        placing = [name for name in own if getattr(self, name) != type(self).model_fields[name].default]
+        if self.teacher and placing:
+            raise ValueError(f"a teacher places the commands itself: leave out {', '.join(placing)}")
+        return self
 
 
 class GrpoRecipe(Strict):

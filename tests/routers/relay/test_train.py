@@ -24,9 +24,13 @@ from harness.pool import ModelSpec, load_pool, save_pool
 from harness.run import SuiteRunner
 from harness.suite import Suite
 from harness.trace import find_runs, read_episodes, read_meta
+from harness.training.agent import tokenizer_of
 from harness.training.card import trained_on
+from harness.training.examples import IGNORED
+from harness.training.sections import open_sections
 from harness.training.state import save_state
 from harness.verify import verify_entry
+from routers.relay.material import learned_in_warm_up
 from routers.relay.recipe import SHIPPED, load_recipe
 from routers.relay.train import train_relay
 from tests.command import mixroute
@@ -115,6 +119,32 @@ def test_examples_are_the_models_own_right_answers(trained: Path) -> None:
     assert json.loads((trained / "card.json").read_bytes())["facts"]["warm-up"]["examples"] == len(own)
 
 
+def test_a_teachers_calls_are_learned_as_commands(tmp_path: Path, pair: Path) -> None:
+    teacher = {"router": "token-random", "args": {"p": 0.3, "span": 2}}
+    recipe = load_recipe(
+        str(write_recipe(tmp_path, pair, warm_up={"teacher": teacher, "samples": 2, "temperature": 0}))
+    )
+    tasks, _ = open_sections(recipe)
+    tokenizer = tokenizer_of(recipe.specs()[0])
+    material = learned_in_warm_up(recipe, tasks, tokenizer, tmp_path / "sampled")
+
+    expected = []
+    for episode in (episode for run in find_runs(tmp_path / "sampled") for episode in read_episodes(run)):
+        (step,) = episode.steps
+        if episode.success and "<call>" not in step.text:
+            parts = [step.calls[part] for part in step.parts]
+            said = [f"<call>{part.decoded_tokens}</call>" if part.model == "high" else part.text for part in parts]
+            whole = [text + part.text * (part.model == "high") for text, part in zip(said, parts, strict=True)]
+            end = tokenizer.eos_token * (parts[-1].model == "low" and parts[-1].finish == "stop")
+            expected.append((step.observation + "".join(whole) + end, "".join(said) + end))
+    made = [
+        (tokenizer.decode(one.ids), tokenizer.decode([label for label in one.labels if label != IGNORED]))
+        for one in material.examples
+    ]
+    assert sorted(made) == sorted(expected)
+    assert any("<call>2</call>" in learned for _, learned in made)
+
+
 def test_a_training_that_was_stopped_ends_where_an_undisturbed_one_does(
     tmp_path: Path, trained: Path, pair: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +230,7 @@ def test_what_the_small_model_has_seen_is_not_reported(tmp_path: Path, trained: 
         ({"small": "middle"}, "has no model 'middle'"),
         ({"small": "high"}, "small and large are both 'high'"),
         ({"tasks": [{"task": "alfworld-gen", "split": "train", "limit": 1}]}, "router is trained on tasks of one"),
+        ({"warm_up": {"teacher": "token-random", "unsure": 1}}, "places the commands itself: leave out unsure"),
         ({"warmup": {}}, "unknown key 'warmup': did you mean 'warm_up'"),
     ],
 )
