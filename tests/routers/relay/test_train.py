@@ -138,7 +138,7 @@ def test_a_teachers_calls_are_learned_as_commands(tmp_path: Path, pair: Path) ->
             end = tokenizer.eos_token * (parts[-1].model == "low" and parts[-1].finish == "stop")
             expected.append((step.observation + "".join(whole) + end, "".join(said) + end))
     made = [
-        (tokenizer.decode(one.ids), tokenizer.decode([label for label in one.labels if label != IGNORED]))
+        (tokenizer.decode(list(one.ids)), tokenizer.decode([label for label in one.labels if label != IGNORED]))
         for one in material.examples
     ]
     assert sorted(made) == sorted(expected)
