@@ -31,11 +31,12 @@ from routers.relay.recipe import RelayRecipe, WarmUpRecipe
 def learned_in_warm_up(
     recipe: RelayRecipe, tasks: Sequence[OpenTask], tokenizer: PreTrainedTokenizerBase, folder: Path
 ) -> Material:
-    """Draw the small model's answers, or the teacher's, as far as they are not in ``folder``, and put commands into the
-    right ones.
+    """Draw the small model's answers, as far as they are not in ``folder``, and put commands into the right ones.
+
+    Or draw the teacher's, right or wrong: what is to be learned of these is where they ask the large model.
 
     Raises:
-        MixrouteError: none is right.
+        MixrouteError: there is nothing to learn from.
     """
     examples, seen = [], []
     teacher = recipe.warm_up.teacher
@@ -45,7 +46,7 @@ def learned_in_warm_up(
     for opened, episodes in zip(tasks, played, strict=True):
         for episode in episodes:
             step = episode.steps[0]
-            if not episode.success or not step.text or OPEN in step.text:
+            if not (teacher or episode.success) or not step.text or OPEN in step.text:
                 continue
             parts = step.made_of
             if teacher:

@@ -24,8 +24,8 @@ class WarmUpRecipe(Strict):
     """Supervised fine-tuning on the small model's own right answers, with commands put in."""
 
     teacher: RouterEntry | None = None
-    """If given (ours), right answers of this router are learned from instead of the small model's own: a command stands
-    in front of each part of them that the large model wrote, and what it wrote is not learned."""
+    """If given (ours), answers of this router, right or wrong, are learned from instead of the small model's own right
+    ones: a command stands in front of each part that the large model wrote, and what that wrote is not learned."""
     samples: int = Field(default=4, ge=1)
     """Answers drawn to each prompt; those that are right are learned from."""
     temperature: float = Field(default=1.0, ge=0)
