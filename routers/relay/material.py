@@ -63,8 +63,8 @@ def learned_in_warm_up(
                 seen.append(seen_as(opened.task.name, episode.instance))
     if not examples:
         raise MixrouteError(
-            f"recipe '{recipe.name}': no answer of '{drawn_by.name}' is right and of {recipe.longest} tokens or less: take "
-            "easier tasks, more samples, a larger 'longest', or train it on the task first (mixroute train agent)"
+            f"recipe '{recipe.name}': no answer of '{drawn_by.name}' is right and of {recipe.longest} tokens or less: "
+            "take easier tasks, more samples, a larger 'longest', or train it on the task first (mixroute train agent)"
         )
     return Material(examples, seen)
 
