@@ -58,6 +58,10 @@ def run(
         list[str] | None,
         typer.Option(help="Play this router instead of the suite's: NAME or file.py:Class, then ,key=value …"),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Play only this task or router (by its label) of the suite; may be repeated."),
+    ] = None,
     pool: Annotated[str | None, typer.Option(help="Pool instead of the suite's: a name or a .yaml file.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Play so many instances of each task.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Root seed instead of the suite's; may be repeated.")] = None,
@@ -73,7 +77,7 @@ def run(
     from harness.plan.usage import Prices, load_prices
     from harness.run import SuiteRunner
 
-    chosen = suite.load_suite(suite_name)
+    chosen = suite.part_of(suite.load_suite(suite_name), only or ())
     changes: dict[str, object] = {}
     if router:
         changes["routers"] = [suite.parse_router(text) for text in router]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -136,6 +137,26 @@ def load_suite(name: str) -> Suite:
         MixrouteError: unknown name, or a wrong key or value in the file.
     """
     return load_yaml(find_file("suite", name, SHIPPED), Suite)
+
+
+def part_of(suite: Suite, names: Sequence[str]) -> Suite:
+    """The suite with those tasks and routers (by label) alone that are named.
+
+    Where no task is named it keeps all tasks; likewise routers.
+
+    Raises:
+        MixrouteError: a name that is neither.
+    """
+    tasks = [entry for entry in suite.tasks if entry.task in names]
+    routers = [entry for entry in suite.routers if entry.name in names]
+    known = [entry.task for entry in suite.tasks] + [entry.name for entry in suite.routers]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise MixrouteError(
+            f"--only '{unknown[0]}': suite '{suite.name}' has no task and no router of this name: use some of "
+            f"{', '.join(known)}"
+        )
+    return suite.model_copy(update={"tasks": tasks or suite.tasks, "routers": routers or suite.routers})
 
 
 def run_config(suite: Suite, task: TaskEntry, router: RouterEntry, seed: int) -> RunConfig:

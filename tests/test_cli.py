@@ -158,6 +158,13 @@ def test_a_router_of_one_task_plays_that_one(tmp_path: Path, tiny_pool: Path) ->
         ("webshop-gen", "mine", {"k": 2}),
     ]
 
+    mixroute("run", "suite.yaml", "--out", "part", "--only", "webshop-gen", "--only", "mine", cwd=tmp_path)
+    (part,) = find_runs(tmp_path / "part")
+    assert part.name in {run.name for run in find_runs(tmp_path / "runs")}
+    assert (read_meta(part).task, read_meta(part).label) == ("webshop-gen", "mine")
+    wrong = mixroute("run", "suite.yaml", "--only", "webshop-gen", "--only", "main", cwd=tmp_path, code=2).stderr
+    assert "--only 'main': suite 'small' has no task and no router of this name" in wrong
+
 
 def test_a_second_process_on_the_same_folder_is_refused(tmp_path: Path, tiny_pool: Path) -> None:
     write_suite(tmp_path, tiny_pool)
