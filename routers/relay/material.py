@@ -50,7 +50,7 @@ def learned_in_warm_up(
                 continue
             parts = step.made_of
             if teacher:
-                pieces = list(commanded(parts, recipe.large))
+                pieces = list(_commanded(parts, recipe.large))
             else:
                 rng = random.Random(seed_for(recipe.seed, episode.instance, episode.seed, "commands"))  # noqa: S311
                 pieces = [(_taught(step.text, parts[0], tokenizer, recipe.warm_up, rng), True)]
@@ -89,10 +89,8 @@ def _ending(task: Task, call: CallRecord, tokenizer: PreTrainedTokenizerBase) ->
     return task.stop[0] if task.stop else str(tokenizer.eos_token or "")
 
 
-def commanded(parts: Sequence[CallRecord], large: str) -> Iterator[tuple[str, bool]]:
-    """Pieces of an answer that several calls made, and whether the small model is to write them: a command stands in
-    front of each part that the large model wrote.
-    """
+def _commanded(parts: Sequence[CallRecord], large: str) -> Iterator[tuple[str, bool]]:
+    """Pieces of an answer with a command before each part by the large model; whether the small model writes them."""
     for part in parts:
         if part.model == large:
             yield command(part.decoded_tokens), True

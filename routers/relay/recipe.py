@@ -21,13 +21,13 @@ RELAY = "relay"
 
 
 class WarmUpRecipe(Strict):
-    """Supervised fine-tuning on the small model's own right answers, with commands put in."""
+    """Supervised fine-tuning on the small model's own right answers, or on a teacher's, with commands put in."""
 
     teacher: RouterEntry | None = None
     """If given (ours), answers of this router, right or wrong, are learned from instead of the small model's own right
     ones: a command stands in front of each part that the large model wrote, and what that wrote is not learned."""
     samples: int = Field(default=4, ge=1)
-    """Answers drawn to each prompt; those that are right are learned from."""
+    """Answers drawn to each prompt; those that are right are learned from, and all of a teacher."""
     temperature: float = Field(default=1.0, ge=0)
     commands: int = Field(default=3, ge=0)
     """Most commands put into an answer; from 0 up every number is equally likely, and so is every place."""

@@ -26,24 +26,15 @@ from routers.pyramid.recipe import SHIPPED, load_recipe
 from routers.pyramid.router import value_of_computation
 from routers.pyramid.train import train_pyramid
 from tests.command import mixroute
+from tests.routers.guess_recipe import GUESS, write_guess_recipe
 from tests.tiny_model import save_tiny_model
 
-GUESS = f"{Path(__file__).parent / 'guess.py'}:Guess"
 MEMBERS = ["one", "two", "three"]
 
 
 def write_recipe(folder: Path, pool: Path, **changes: Any) -> Path:
-    path = folder / "small.yaml"
-    recipe = {
-        "schema": 1,
-        "name": "small",
-        "pool": str(pool),
-        "tasks": [{"task": GUESS, "split": "train", "args": {"count": 60}}],
-        "dev": [{"task": GUESS, "split": "dev", "args": {"count": 24, "start": 100}}],
-        "trees": {"n_estimators": 10, "min_samples_leaf": 3},
-    }
-    path.write_text(yaml.safe_dump(recipe | changes))
-    return path
+    trees = {"n_estimators": 10, "min_samples_leaf": 3}
+    return write_guess_recipe(folder, pool, train_count=60, dev_count=24, **{"trees": trees} | changes)
 
 
 @pytest.fixture(scope="module")

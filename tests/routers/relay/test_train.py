@@ -35,31 +35,24 @@ from routers.relay.recipe import SHIPPED, load_recipe
 from routers.relay.train import train_relay
 from tests.command import mixroute
 from tests.harness.verify.editing import Entry, failed, read, write
+from tests.routers.guess_recipe import GUESS, write_guess_recipe
 from tests.routers.pyramid.guess import Guess
 from tests.routers.relay.cheats import CHEATS
 from tests.routers.relay.talker import save_talker
 
-GUESS = f"{Path(__file__).parents[1] / 'pyramid/guess.py'}:Guess"
 LENGTH = {"max_tokens": 40}
 
 register_task("guess")(Guess)  # a task that is named by its file is not opened by verify
 
 
 def write_recipe(folder: Path, pool: Path, **changes: Any) -> Path:
-    path = folder / "small.yaml"
-    recipe = {
-        "schema": 1,
-        "name": "small",
-        "pool": str(pool),
-        "tasks": [{"task": GUESS, "split": "train", "args": {"count": 24, **LENGTH}}],
-        "dev": [{"task": GUESS, "split": "dev", "args": {"count": 6, "start": 100, **LENGTH}}],
+    keys = {
         "lora": {"rank": 8, "alpha": 16},
         "precision": "float32",
         "warm_up": {"samples": 2, "epochs": 3, "learning_rate": 0.002, "tokens": 9, "temperature": 0.6},
         "grpo": {"iterations": 2, "prompts": 4, "group": 4, "learning_rate": 0.001},
     }
-    path.write_text(yaml.safe_dump(recipe | changes))
-    return path
+    return write_guess_recipe(folder, pool, train_count=24, dev_count=6, **LENGTH, **keys | changes)
 
 
 @pytest.fixture(scope="module")
