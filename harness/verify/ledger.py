@@ -31,7 +31,7 @@ class LedgerCheck:
     def episode(self, episode: Episode, prompts: Sequence[Prompt]) -> None:
         """Check the calls of an episode, whose steps had these prompts."""
         last: str | None = None
-        read: dict[str, tuple[Encoded, bool] | None] = {}
+        read: dict[str, tuple[Encoded, bool]] = {}
         for number, (step, prompt) in enumerate(zip(episode.steps, prompts, strict=False)):
             where = f"{episode.instance} step {number}"
             self._answer(where, step)
@@ -80,21 +80,16 @@ class LedgerCheck:
             check.problem(where, "a margin outside [0, 1]")
         check.expect(where, "switch", call.switch, last not in (None, call.model))
 
-    def _count(
-        self, where: str, call: CallRecord, prompt: Prompt, read: dict[str, tuple[Encoded, bool] | None]
-    ) -> None:
-        """What goes on from part of an answer, and what follows it, is RoutingCheck's: it knows that part."""
+    def _count(self, where: str, call: CallRecord, prompt: Prompt, read: dict[str, tuple[Encoded, bool]]) -> None:
         encoded = self._encoders[call.model].encode(prompt)
-        before = read.get(call.model, (NOTHING, False))
-        goes_on = call.prompt_tokens > len(encoded.ids)
-        read[call.model] = None if goes_on else (encoded, call.decoded_tokens == 0)
         if call.prompt_tokens < len(encoded.ids):
             self.tokens.problem(where, f"{call.prompt_tokens} prompt tokens, but the prompt has {len(encoded.ids)}")
-        elif before and not goes_on:
-            last, at_its_end = before
+        elif call.prompt_tokens == len(encoded.ids):  # more: it went on from part of an answer, see RoutingCheck
+            last, at_its_end = read.get(call.model, (NOTHING, False))
             again = at_its_end and last.ids == encoded.ids
             cached = len(encoded.ids) if again else encoded.read_before(last)
             self.tokens.expect(where, f"cached tokens of '{call.model}'", call.cached_tokens, cached)
+        read[call.model] = (encoded, call.decoded_tokens == 0)
         fewest = self._fewest[call.model](call.text)
         if call.content_tokens < fewest:
             self.tokens.problem(where, f"{call.content_tokens} tokens cannot spell {call.text!r}: it takes {fewest}")

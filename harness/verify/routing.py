@@ -158,13 +158,13 @@ class _Calls:
         begun, encoder = changes.get("continue_from") or "", self._encoders.get(record.model)
         last = self._read.get(record.model)
         self._read[record.model] = (self._prompt, begun)
-        if encoder is None or not (begun or (last and last[1])):  # then the ledger's check counts
+        if encoder is None or not begun:  # then the ledger's check counts
             return
         encoded = encoder.encode(self._prompt, begun)
         cached = encoded.read_before(encoder.encode(*last) if last else NOTHING)
         told, ours = (record.prompt_tokens, record.cached_tokens), (len(encoded.ids), cached)
         if told != ours:
             raise _Other(
-                f"step {self._number}: '{record.model}' reads {ours[0]} tokens, {ours[1]} of them cached; the "
+                f"step {self._number}: '{record.model}' goes on from {ours[0]} tokens, {ours[1]} of them cached; the "
                 f"trace has {told[0]} and {told[1]}"
             )
