@@ -2,7 +2,8 @@
 
 Every turn is tokenised by itself: the ids of a prompt then begin with the ids of the prompt before it, whatever the
 tokenizer would merge across the border, and a key-value cache serves from step to step. A *border* is a place where an
-answer begins, or would have begun at an earlier step; borders too depend on the prompt alone.
+answer begins, or would have begun at an earlier step; borders too depend on the prompt alone. Part of an answer has one
+every ``BLOCK`` tokens, so that models which take turns within an answer read it once and not anew at each turn.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from harness.data import Message, Prompt
 from harness.errors import RunStopped
 
 _REMEMBERED = 4096
+BLOCK = 16
+"""Tokens of part of an answer between borders: the block size of vLLM's prefix cache (its option ``block_size``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,13 @@ class Encoder:
             ids = []  # a chat template writes its own start
             pieces = self._chat_pieces(prompt.messages)
         borders = []
-        for text, answered in [*pieces, (continue_from, True)]:
+        for text, answered in pieces:
             ids += self._piece(text)
             if answered:
                 borders.append(len(ids))
+        begun = len(ids)
+        ids += self._piece(continue_from)
+        borders += [*range(begun, len(ids), BLOCK), len(ids)]
         return Encoded(ids, tuple(sorted({*borders} - {0})))
 
     def spellings(self) -> frozenset[bytes]:

@@ -54,7 +54,8 @@ class WarmUpRecipe(Strict):
 class GrpoRecipe(Strict):
     """GRPO on the difficulty-aware reward, grouped by prompt."""
 
-    iterations: int = Field(default=40, ge=1)
+    iterations: int = Field(default=40, ge=0)
+    """0 for the warm-up alone."""
     prompts: int = Field(default=16, ge=1)
     """Prompts of an iteration, drawn anew for each."""
     group: int = Field(default=8, ge=2)

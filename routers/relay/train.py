@@ -54,7 +54,7 @@ def train_relay(recipe: RelayRecipe, folder: Path) -> Path:
     with claimed(folder, recipe):
         if not (made / "card.json").exists():
             warm = _warm_up(recipe, small, tasks, dev, folder)
-            prompts = solved_by_large(recipe, tasks, folder / "solved")
+            prompts = solved_by_large(recipe, tasks, folder / "solved") if recipe.grpo.iterations else []
             _train(recipe, small.model_copy(update={"adapter": str(warm)}), tasks, prompts, dev, folder)
     return made / POOL
 
@@ -111,7 +111,7 @@ def _train(
         with open_models(_only(pool, models_with_relay, recipe), recipe.mode, AnswerStore()) as models:
             facts = {
                 "prompts": sum(len(opened.instances) for opened in tasks),
-                "solved by large": sum(len(opened.instances) for opened in prompts),
+                "solved by large": sum(len(opened.instances) for opened in prompts) if prompts else None,
                 "warm-up": read_card(warm),
                 "history": history,
                 "dev": [_dev(recipe, opened, models) for opened in dev],

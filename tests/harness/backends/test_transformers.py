@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from harness import Completion, EpisodeError, Message, MixrouteError, Prompt, Request, Token
 from harness.answers import AnswerStore
 from harness.backends.decoding import content_length, pick_token
+from harness.backends.encoding import BLOCK
 from harness.backends.transformers import TransformersBackend
 from harness.ledger import call_cost, record_call
 from harness.pool import ModelSpec
@@ -126,6 +127,26 @@ def test_an_answer_is_a_function_of_its_prompt(
     backend.release("cold")
     assert replace(warm, cached_tokens=0) == cold  # log-probabilities too, to the last bit
     assert (warm.cached_tokens > 0) == bool(earlier and (len(prompts) > 1 or draft))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lengths=st.sets(st.integers(1, 69), max_size=5))
+def test_part_of_an_answer_is_read_once_but_for_a_block(backend: TransformersBackend, lengths: set[int]) -> None:
+    """However often models took turns before it."""
+    answer = ("open desk 1, take pen 2; " * 3)[:70]  # the tokenizer's tokens are characters
+
+    async def at(cuts: list[int], session: str) -> list[Completion]:
+        return [await backend.generate(plain("hello", session, continue_from=answer[:cut])) for cut in cuts]
+
+    cuts = [*sorted(lengths), len(answer)]
+    warm = asyncio.run(at(cuts, "warm"))
+    for before, after, cut, grown in zip(warm, warm[1:], cuts, cuts[1:], strict=False):
+        assert after.prompt_tokens - before.prompt_tokens == grown - cut
+        assert 0 <= before.prompt_tokens - after.cached_tokens < BLOCK
+    (cold,) = asyncio.run(at([len(answer)], "cold"))
+    backend.release("warm")
+    backend.release("cold")
+    assert replace(warm[-1], cached_tokens=0) == cold  # log-probabilities too, to the last bit
 
 
 def test_a_kept_answer_is_charged_as_if_it_were_computed(tiny_weights: Path, tmp_path: Path) -> None:

@@ -95,6 +95,18 @@ def test_the_card_says_what_it_is_made_of_and_the_pool_names_it(trained: Path, p
     assert Path(str(load_pool(str(moved / "pool.yaml")).models["relay"].adapter)).samefile(moved)
 
 
+def test_the_warm_up_may_be_all(tmp_path: Path, pair: Path) -> None:
+    pool = train_relay(load_recipe(str(write_recipe(tmp_path, pair, grpo={"iterations": 0}))), tmp_path / "made")
+    facts = json.loads((pool.parent / "card.json").read_bytes())["facts"]
+    assert facts["history"] == [] and facts["warm-up"]["examples"] > 0
+    assert not (tmp_path / "made/solved").exists()  # what the large model solves matters to GRPO alone
+    warm, made = (
+        load_file(one / "adapter_model.safetensors") for one in (tmp_path / "made/warm-up/model", pool.parent)
+    )
+    assert warm.keys() == made.keys()
+    assert all(torch.equal(tensor, made[name]) for name, tensor in warm.items())
+
+
 def test_what_is_logged_can_be_looked_at(trained: Path) -> None:
     events = EventAccumulator(str(trained.parent / "grpo/tensorboard"))
     events.Reload()
