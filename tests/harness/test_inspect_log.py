@@ -32,10 +32,12 @@ def plays() -> dict[str, Play]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    python = REPOSITORY / ".venv-inspect" / "bin" / "python"
-    if not python.exists():
+    environment = REPOSITORY / ".venv-inspect"
+    if not (environment / ".ready").exists():  # made last: an install that broke off leaves a Python too
         pytest.skip("inspect_ai is not installed: run 'make inspect-env'")
-    done = subprocess.run([python, "-c", READER, str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [environment / "bin" / "python", "-c", READER, str(path)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
