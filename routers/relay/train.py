@@ -88,9 +88,10 @@ def _train(
     history = resume(working, policy.trained, policy.optimizer)
     writer = scalars(working)
     pool = load_pool(recipe.pool)
-    large = _only(pool, {recipe.large: pool.models[recipe.large]}, recipe)
+    left = range(len(history), recipe.grpo.iterations)
+    large = _only(pool, {recipe.large: pool.models[recipe.large]} if left else {}, recipe)
     with open_models(large, recipe.mode, None) as models:  # what is drawn is never asked again: nothing is kept
-        for iteration in range(len(history), recipe.grpo.iterations):
+        for iteration in left:
             seed = seed_for(recipe.seed, iteration)
             with playable(policy.model, warm, recipe.precision, working) as player:
                 backend = open_backend(RELAY, player, deterministic=recipe.mode == "deterministic")
