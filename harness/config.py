@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.errors import MixrouteError
+from harness.errors import MixrouteError, did_you_mean
 
 
 class Strict(BaseModel):
@@ -73,8 +72,7 @@ def find_file(kind: str, name: str, shipped: Path) -> Path:
     if path.is_file():
         return path
     names = shipped_names(shipped)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"shipped: {', '.join(names)}; or give a path to a .yaml file"
+    hint = did_you_mean(name, names, f"shipped: {', '.join(names)}; or give a path to a .yaml file")
     raise MixrouteError(f"unknown {kind} '{name}': {hint}")
 
 
@@ -88,8 +86,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(str(item["loc"][-1]), _all_fields(model), n=1)
-            parts.append(f"unknown key '{key}'" + (f": did you mean '{close[0]}'?" if close else ""))
+            hint = did_you_mean(str(item["loc"][-1]), _all_fields(model), "")
+            parts.append(f"unknown key '{key}'" + (f": {hint}" if hint else ""))
         elif item["type"] == "missing":
             parts.append(f"key '{key}' is missing")
         else:

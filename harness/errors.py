@@ -1,5 +1,10 @@
 """Errors that a user can mend; the command line prints each as one line and exits with code 2."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class MixrouteError(Exception):
     """Something in the user's input, data or machine is wrong. The message names the thing, its value and the mend."""
@@ -11,3 +16,9 @@ class RunStopped(MixrouteError):
 
 class EpisodeError(Exception):
     """One episode cannot go on. It is recorded in that episode; the run continues."""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The end of a message about an unknown name: the known one that is most like it, or ``otherwise``."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean '{close[0]}'?" if close else otherwise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any, cast, get_type_hints
@@ -12,7 +11,7 @@ from pydantic.errors import PydanticUserError
 
 from harness import registry
 from harness.contracts import Router, Task
-from harness.errors import MixrouteError
+from harness.errors import MixrouteError, did_you_mean
 
 
 def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - each registry has its own protocol
@@ -27,8 +26,7 @@ def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> A
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in arguments:
         if key not in parameters and not open_ended:
-            close = difflib.get_close_matches(key, parameters, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"it takes: {', '.join(parameters) or 'no arguments'}"
+            hint = did_you_mean(key, parameters, f"it takes: {', '.join(parameters) or 'no arguments'}")
             raise MixrouteError(f"{kind.kind} '{name}' takes no argument '{key}': {hint}")
     missing = [
         key for key, p in parameters.items()

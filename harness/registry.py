@@ -6,7 +6,6 @@ when asked for), then as ``path/to/file.py:Name``. Nothing is imported before it
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import inspect
 import sys
@@ -15,7 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from harness.errors import MixrouteError
+from harness.errors import MixrouteError, did_you_mean
 
 T = TypeVar("T", bound=type[Any])
 
@@ -72,8 +71,7 @@ class Registry:
         path, colon, attribute = name.rpartition(":")
         if colon and path.endswith(".py"):
             return self._from_file(Path(path), attribute)
-        close = difflib.get_close_matches(name, self.names(), n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(self.names())}"
+        hint = did_you_mean(name, self.names(), f"known: {', '.join(self.names())}")
         raise MixrouteError(f"unknown {self.kind} '{name}': {hint}")
 
     def about(self, name: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.errors import MixrouteError
+from harness.errors import MixrouteError, did_you_mean
 
 GROUPS = (128, 64, 32)
 """Weights that share a scale; the first that divides the width of every layer is taken."""
@@ -67,7 +66,6 @@ def get_scheme(name: str) -> Scheme:
         MixrouteError: unknown name.
     """
     if name not in SCHEMES:
-        close = difflib.get_close_matches(name, SCHEMES, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"use one of {', '.join(SCHEMES)}"
+        hint = did_you_mean(name, SCHEMES, f"use one of {', '.join(SCHEMES)}")
         raise MixrouteError(f"unknown quantization scheme '{name}': {hint}")
     return SCHEMES[name]
