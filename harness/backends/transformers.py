@@ -11,7 +11,7 @@ from harness.answers import AnswerStore, answer_key
 from harness.backends.continuous import Call, ContinuousBatching
 from harness.backends.encoding import NOTHING, Encoded, Encoder
 from harness.backends.loading import TransformersOptions, load_model, model_card
-from harness.backends.memory import keep_freed_memory
+from harness.backends.memory import keep_freed_memory, return_freed_memory
 from harness.backends.packed import PackedModel
 from harness.backends.worker import DeviceWorker, aside
 from harness.config import check
@@ -96,3 +96,4 @@ class TransformersBackend:
         self._worker.detach(self._engine)
         del self._engine
         gc.collect()
+        return_freed_memory()

@@ -79,37 +79,12 @@ def _train(
     dev: Sequence[OpenTask],
     folder: Path,
 ) -> None:
-    torch.manual_seed(recipe.seed)
-    model = prepared(recipe.warm_up_recipe(warm), warm).to("cuda" if torch.cuda.is_available() else "cpu")
-    policy = Grpo(model, recipe.grpo, bfloat16=computes_in_bfloat16(recipe.precision))
-    encoder = Encoder(tokenizer_of(warm))
-    working = folder / "grpo"
-    working.mkdir(exist_ok=True)
-    history = resume(working, policy.trained, policy.optimizer)
-    writer = scalars(working)
     pool = load_pool(recipe.pool)
-    left = range(len(history), recipe.grpo.iterations)
-    large = _only(pool, {recipe.large: pool.models[recipe.large]} if left else {}, recipe)
-    with open_models(large, recipe.mode, None) as models:  # what is drawn is never asked again: nothing is kept
-        for iteration in left:
-            seed = seed_for(recipe.seed, iteration)
-            with playable(policy.model, warm, recipe.precision, working) as player:
-                backend = open_backend(RELAY, player, deterministic=recipe.mode == "deterministic")
-                try:
-                    rollouts, figures = roll_out(recipe, prompts, {**models, RELAY: backend}, encoder, seed)
-                finally:
-                    backend.close()
-            figures |= policy.update(rollouts, seed)
-            history.append(figures)
-            for key, value in figures.items():
-                writer.add_scalar(key, value, iteration)
-            save_state(working, policy.trained, policy.optimizer, history)
-            log.info("iteration %d: %s", iteration + 1, {key: round(value, 4) for key, value in figures.items()})
-    writer.close()
     with made_whole(folder / "checkpoint") as made:
-        save_weights(policy.model, made)
+        history = _reinforce(recipe, warm, pool, prompts, folder / "grpo", made)
         models_with_relay = {**pool.models, RELAY: warm.model_copy(update={"adapter": str(made)})}
-        with open_models(_only(pool, models_with_relay, recipe), recipe.mode, AnswerStore()) as models:
+        playing = {name: models_with_relay[name] for name in (recipe.small, recipe.large, RELAY)}
+        with open_models(_only(pool, playing, recipe), recipe.mode, AnswerStore()) as models:
             facts = {
                 "prompts": sum(len(opened.instances) for opened in tasks),
                 "solved by large": sum(len(opened.instances) for opened in prompts) if prompts else None,
@@ -132,6 +107,43 @@ def _train(
             f"Pool {recipe.pool}, and model {recipe.small} trained to call {recipe.large}: recipe {recipe.name}."
         )
         save_pool(made / POOL, recipe.name, description, models_with_relay)
+
+
+def _reinforce(
+    recipe: RelayRecipe, warm: ModelSpec, pool: Pool, prompts: Sequence[OpenTask], working: Path, made: Path
+) -> list[dict[str, float]]:
+    """GRPO from the warmed-up model on, as far as it has not come; the adapter goes to ``made``.
+
+    Returns:
+        The figures of each iteration.
+    """
+    torch.manual_seed(recipe.seed)
+    model = prepared(recipe.warm_up_recipe(warm), warm).to("cuda" if torch.cuda.is_available() else "cpu")
+    policy = Grpo(model, recipe.grpo, bfloat16=computes_in_bfloat16(recipe.precision))
+    encoder = Encoder(tokenizer_of(warm))
+    working.mkdir(exist_ok=True)
+    history = resume(working, policy.trained, policy.optimizer)
+    writer = scalars(working)
+    left = range(len(history), recipe.grpo.iterations)
+    asked = _only(pool, {recipe.large: pool.models[recipe.large]} if left else {}, recipe)
+    with open_models(asked, recipe.mode, None) as models:  # what is drawn is never asked again: nothing is kept
+        for iteration in left:
+            seed = seed_for(recipe.seed, iteration)
+            with playable(policy.model, warm, recipe.precision, working) as player:
+                backend = open_backend(RELAY, player, deterministic=recipe.mode == "deterministic")
+                try:
+                    rollouts, figures = roll_out(recipe, prompts, {**models, RELAY: backend}, encoder, seed)
+                finally:
+                    backend.close()
+            figures |= policy.update(rollouts, seed)
+            history.append(figures)
+            for key, value in figures.items():
+                writer.add_scalar(key, value, iteration)
+            save_state(working, policy.trained, policy.optimizer, history)
+            log.info("iteration %d: %s", iteration + 1, {key: round(value, 4) for key, value in figures.items()})
+    writer.close()
+    save_weights(policy.model, made)
+    return history
 
 
 def _only(pool: Pool, models: Mapping[str, ModelSpec], recipe: RelayRecipe) -> Pool:
