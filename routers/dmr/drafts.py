@@ -4,6 +4,7 @@ and how its words compare with those that were shown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,8 +13,11 @@ from statistics import fmean
 from harness.data import Observation, Turn
 from routers.dmr.features import is_listed, lowered, words_of
 
-LENGTHS = {"draft": 6, "checked": 6 + 4, "compared": 6 + 4 + 6}
+LENGTHS = {"draft": 6, "checked": 6 + 4, "compared": 6 + 4 + 6, "placed": 6 + 4 + 6 + 2}
 """Kinds of networks that wait, each of which reads more than the one before; and how many facts."""
+
+
+_WRITTEN = re.compile(r"\w")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,10 @@ def facts_of(reads: str, draft: Draft, turns: Sequence[Turn], observation: Obser
     facts = draft_facts(draft)
     if reads != "draft":
         facts += action_facts(draft.text, turns, observation)
-    if reads == "compared":
+    if reads not in ("draft", "checked"):
         facts += word_facts(draft.text, turns, observation)
+    if reads == "placed":
+        facts += place_facts(draft.text, turns, observation)
     return facts
 
 
@@ -100,6 +106,30 @@ def word_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tu
     )
 
 
+def place_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
+    """What an answer leaves out: how many words of the task follow where its words stand there (a copy that ends too
+    soon leaves more), and whether the environment lists other actions of its kind but not this one.
+
+    Args:
+        text: The answer.
+        turns: The finished steps.
+        observation: What is shown now. The first observation holds the task.
+    """
+    action = text.strip()
+    words = _argument(action)
+    first = (turns[0].observation if turns else observation).text
+    _, found, rest = _spaced(words_of(first)).rpartition(_spaced(words)) if words else ("", "", "")
+    kind = words_of(action)[:1]
+    # "search[...]" stands for any query: it lists none.
+    others = any(
+        _WRITTEN.search(" ".join(_argument(other))) for other in observation.admissible if words_of(other)[:1] == kind
+    )
+    return (
+        min(len(rest.split()), 32) / 32 if found else 0.0,
+        float(others and not is_listed(action, observation)),
+    )
+
+
 @lru_cache(maxsize=4096)
 def _named(listed: frozenset[str], goal: tuple[str, ...]) -> frozenset[str]:
     """The listed actions whose arguments are in the goal, but for those in a longer one: "large" in "x-large"."""
@@ -120,4 +150,8 @@ def _argument(action: str) -> tuple[str, ...]:
 
 def _within(words: tuple[str, ...], text: tuple[str, ...]) -> bool:
     """Whether ``words``, which may not be none, follow each other in ``text``."""
-    return bool(words) and f" {' '.join(words)} " in f" {' '.join(text)} "
+    return bool(words) and _spaced(words) in _spaced(text)
+
+
+def _spaced(words: Sequence[str]) -> str:
+    return f" {' '.join(words)} "

@@ -19,7 +19,7 @@ from harness.config import Strict
 from routers.dmr.drafts import LENGTHS
 from routers.dmr.features import BUCKETS, FACTS, StepView
 
-Reads = Literal["text", "hidden", "draft", "checked", "compared"]
+Reads = Literal["text", "hidden", "draft", "checked", "compared", "placed"]
 
 
 class NetworkConfig(Strict):
@@ -36,7 +36,8 @@ class NetworkConfig(Strict):
     of each token of its answer. Low then answers every step, and is charged for it; see ``drafts.draft_facts``.
     ``checked``: besides that, whether the environment lists low's action, and whether it was taken before; see
     ``drafts.action_facts``. ``compared``: besides that, how its words compare with those of the task and of the
-    observations; see ``drafts.word_facts``."""
+    observations; see ``drafts.word_facts``. ``placed``: besides that, what it leaves out; see
+    ``drafts.place_facts``."""
     hidden_size: int = Field(default=576, ge=1)
     """Width of the low model, with ``reads: hidden``."""
 

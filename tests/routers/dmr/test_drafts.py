@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from harness import open_task
 from harness.data import Observation, Turn
-from routers.dmr.drafts import LENGTHS, Draft, action_facts, draft_facts, facts_of, word_facts
+from routers.dmr.drafts import LENGTHS, Draft, action_facts, draft_facts, facts_of, place_facts, word_facts
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["a desk", "here", "a mug"]), st.sampled_from(["look", "go north", "open box"])),
@@ -52,9 +52,10 @@ def test_each_kind_reads_what_the_one_before_reads_and_more(steps: list[tuple[st
     draft = Draft(text, 1, [-0.5, -1.0], [0.1, 0.2], [0.9, 0.8])
     read = {kind: facts_of(kind, draft, turns_of(steps), OPTIONS) for kind in LENGTHS}
     assert {kind: len(facts) for kind, facts in read.items()} == LENGTHS
+    assert read["placed"][: LENGTHS["compared"]] == read["compared"]
     assert read["compared"][: LENGTHS["checked"]] == read["checked"]
     assert read["checked"][: LENGTHS["draft"]] == read["draft"]
-    assert all(0 <= fact <= 1 for fact in word_facts(text, turns_of(steps), OPTIONS))
+    assert all(0 <= fact <= 1 for facts in (word_facts, place_facts) for fact in facts(text, turns_of(steps), OPTIONS))
 
 
 def test_a_query_is_compared_with_the_task() -> None:
@@ -89,11 +90,29 @@ def test_an_act_is_known_if_the_environment_lists_one_like_it() -> None:
     assert word_facts("search[red]", [], OPTIONS)[5] == 0
 
 
+def test_a_copy_that_ends_too_soon_leaves_more_of_the_task() -> None:
+    task = Observation("Find me shirts with color: red, and size: 3x, and price lower than 9 dollars", ("search[...]",))
+    whole, short, other = (
+        place_facts(f"search[shirts with {rest}]", [], task)
+        for rest in ("color: red, and size: 3x", "color: red", "color: green")
+    )
+    assert (whole[0] * 32, short[0] * 32, other[0]) == (7, 7 + 6, 0)
+    assert whole[1] == short[1] == other[1] == 0  # any query is allowed
+
+
+def test_an_action_that_is_not_among_those_of_its_kind_is_told() -> None:
+    turns = [Turn(Observation(SHOP), "", "search[dash kit]")]
+    results = Observation("", ("click[b09lm3h2f5]", "click[back to search]"))
+    assert place_facts("click[B09LM3H2F5]", turns, results)[1] == 0
+    assert place_facts("click[B09LM3H2F]", turns, results)[1] == 1
+    assert place_facts("search[dash kit]", turns, results)[1] == 0
+
+
 @given(st.sampled_from([" search[a lamp]", " search[<query>]", " click[Search]", "click[search]", "search[", "buy"]))
 def test_what_is_listed_in_play_is_what_is_listed_in_a_trace(text: str) -> None:
     """WebShop's own list holds every search; a trace has the list alone, and a decision is taken again from that."""
     task = open_task("webshop-gen", split="test")
     live = task.open(task.instances()[0]).reset()
     traced = Observation(live.text, tuple(live.admissible))
-    for facts in (action_facts, word_facts):
+    for facts in (action_facts, word_facts, place_facts):
         assert facts(text, [], live) == facts(text, [], traced)
