@@ -92,8 +92,7 @@ def word_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tu
     """
     action = text.strip()
     words = _argument(action)
-    first = (turns[0].observation if turns else observation).text
-    goal, now = words_of(first), words_of(observation.text)
+    goal, now = words_of(_task(turns, observation)), words_of(observation.text)
     shown = {word for turn in turns for word in words_of(turn.observation.text)}.union(now)
     named = _named(lowered(observation.admissible), goal) - {turn.action.lower() for turn in turns}
     return (
@@ -117,8 +116,7 @@ def place_facts(text: str, turns: Sequence[Turn], observation: Observation) -> t
     """
     action = text.strip()
     words = _argument(action)
-    first = (turns[0].observation if turns else observation).text
-    _, found, rest = _spaced(words_of(first)).rpartition(_spaced(words)) if words else ("", "", "")
+    _, found, rest = _spaced(words_of(_task(turns, observation))).rpartition(_spaced(words)) if words else ("", "", "")
     kind = words_of(action)[:1]
     # "search[...]" stands for any query: it lists none.
     others = any(
@@ -128,6 +126,10 @@ def place_facts(text: str, turns: Sequence[Turn], observation: Observation) -> t
         min(len(rest.split()), 32) / 32 if found else 0.0,
         float(others and not is_listed(action, observation)),
     )
+
+
+def _task(turns: Sequence[Turn], observation: Observation) -> str:
+    return (turns[0].observation if turns else observation).text
 
 
 @lru_cache(maxsize=4096)
