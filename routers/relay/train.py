@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -80,42 +81,42 @@ def _train(
     folder: Path,
 ) -> None:
     pool = load_pool(recipe.pool)
-    with made_whole(folder / "checkpoint") as made:
-        history = _reinforce(recipe, warm, pool, prompts, folder / "grpo", made)
-        models_with_relay = {**pool.models, RELAY: warm.model_copy(update={"adapter": str(made)})}
-        playing = {name: models_with_relay[name] for name in (recipe.small, recipe.large, RELAY)}
-        with open_models(_only(pool, playing, recipe), recipe.mode, AnswerStore()) as models:
-            facts = {
-                "prompts": sum(len(opened.instances) for opened in tasks),
-                "solved by large": sum(len(opened.instances) for opened in prompts) if prompts else None,
-                "warm-up": read_card(warm),
-                "history": history,
-                "dev": [_dev(recipe, opened, models) for opened in dev],
-            }
-            prints = {name: backend.card().fingerprint for name, backend in models.items()}
-        card = {
-            "schema": 1,
-            "name": recipe.name,
-            "recipe": recipe.model_dump(mode="json", by_alias=True),
-            "pool": prints,
-            "facts": facts,
-            "provenance": provenance(),
+    adapter, history = _reinforce(recipe, warm, pool, prompts, folder / "grpo")
+    trained = warm.model_copy(update={"adapter": str(adapter)})
+    playing = {name: {**pool.models, RELAY: trained}[name] for name in (recipe.small, recipe.large, RELAY)}
+    with open_models(_only(pool, playing, recipe), recipe.mode, AnswerStore()) as models:
+        facts = {
+            "prompts": sum(len(opened.instances) for opened in tasks),
+            "solved by large": sum(len(opened.instances) for opened in prompts) if prompts else None,
+            "warm-up": read_card(warm),
+            "history": history,
+            "dev": [_dev(recipe, opened, models) for opened in dev],
         }
-        own = {seen_as(opened.task.name, one.id) for opened in tasks for one in opened.instances}
+        prints = {name: backend.card().fingerprint for name, backend in models.items()}
+    card = {
+        "schema": 1,
+        "name": recipe.name,
+        "recipe": recipe.model_dump(mode="json", by_alias=True),
+        "pool": prints,
+        "facts": facts,
+        "provenance": provenance(),
+    }
+    own = {seen_as(opened.task.name, one.id) for opened in tasks for one in opened.instances}
+    description = f"Pool {recipe.pool}, and model {recipe.small} trained to call {recipe.large}: recipe {recipe.name}."
+    with made_whole(folder / "checkpoint") as made:
+        shutil.copytree(adapter, made, dirs_exist_ok=True)
         write_card(made, card, own | trained_on(warm))
-        description = (
-            f"Pool {recipe.pool}, and model {recipe.small} trained to call {recipe.large}: recipe {recipe.name}."
-        )
+        models_with_relay = {**pool.models, RELAY: warm.model_copy(update={"adapter": str(made)})}
         save_pool(made / POOL, recipe.name, description, models_with_relay)
 
 
 def _reinforce(
-    recipe: RelayRecipe, warm: ModelSpec, pool: Pool, prompts: Sequence[OpenTask], working: Path, made: Path
-) -> list[dict[str, float]]:
-    """GRPO from the warmed-up model on, as far as it has not come; the adapter goes to ``made``.
+    recipe: RelayRecipe, warm: ModelSpec, pool: Pool, prompts: Sequence[OpenTask], working: Path
+) -> tuple[Path, list[dict[str, float]]]:
+    """GRPO from the warmed-up model on, as far as it has not come.
 
     Returns:
-        The figures of each iteration.
+        The folder of the adapter, and the figures of each iteration.
     """
     torch.manual_seed(recipe.seed)
     model = prepared(recipe.warm_up_recipe(warm), warm).to("cuda" if torch.cuda.is_available() else "cpu")
@@ -142,8 +143,9 @@ def _reinforce(
             save_state(working, policy.trained, policy.optimizer, history)
             log.info("iteration %d: %s", iteration + 1, {key: round(value, 4) for key, value in figures.items()})
     writer.close()
-    save_weights(policy.model, made)
-    return history
+    adapter = working / "adapter"
+    save_weights(policy.model, adapter)
+    return adapter, history
 
 
 def _only(pool: Pool, models: Mapping[str, ModelSpec], recipe: RelayRecipe) -> Pool:
