@@ -56,9 +56,11 @@ class KlOracle:
     def _divergence(self, step: Step, high: Completion) -> float:
         from harness.divergence import answer_divergences
 
+        written = [token.id for token in high.tokens]
+        if min(written) < 0:
+            raise MixrouteError("'kl-oracle' reads high's answer token by token, and a trace holds no token ids")
         ours, theirs, encoder = self._loaded = self._loaded or _load(self._pool)
         start = encoder.encode(step.prompt).ids
-        written = [token.id for token in high.tokens]
         return fmean(answer_divergences(ours, theirs, start, [(len(start), written)])[0].kl)
 
 
