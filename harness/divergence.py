@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from harness.training.examples import IGNORED, Example, collate
 
@@ -74,9 +74,13 @@ def answer_divergences(
 
 def _compared(ours: Tensor, theirs: Tensor, runs: Sequence[Sequence[int]]) -> list[Divergence]:
     """Of log-probabilities, shape (positions, vocabulary), those of each run of positions."""
-    kl = (ours.exp() * (ours - theirs)).sum(-1).double().tolist()
+    kl = _token_divergences(ours, theirs).tolist()
     other = (ours.argmax(-1) != theirs.argmax(-1)).tolist()
     return [Divergence(tuple(kl[place] for place in run), any(other[place] for place in run)) for run in runs]
+
+
+def _token_divergences(ours: Tensor, theirs: Tensor) -> Tensor:
+    return (ours.exp() * (ours - theirs)).sum(-1).double()
 
 
 def next_token_logprobs(model: PreTrainedModel, ids: Tensor, keep: Tensor, **placed: Tensor) -> Tensor:
@@ -94,6 +98,44 @@ def next_token_logprobs(model: PreTrainedModel, ids: Tensor, keep: Tensor, **pla
     kept = keep.to(model.device)
     logits = model(input_ids=ids.to(model.device), logits_to_keep=kept, use_cache=False, **more).logits
     return log_softmax(logits[0].float().cpu(), dim=-1)
+
+
+class Reader:
+    """Reads prompts that grow, of several episodes, and of each only what it had not read before.
+
+    Args:
+        model: A causal language model.
+        most: Prompts whose key-value caches are kept; the oldest make way.
+    """
+
+    def __init__(self, model: PreTrainedModel, most: int = 32) -> None:
+        self._model = model
+        self._most = most
+        self._read: dict[tuple[int, ...], DynamicCache] = {}
+
+    @torch.inference_mode()
+    def logprobs(self, prompt: Sequence[int], answer: Sequence[int]) -> Tensor:
+        """Of each token of ``answer``, which follows ``prompt``: shape (tokens, vocabulary), float32, on the CPU."""
+        ids = tuple(prompt)
+        known = max((read for read in self._read if read == ids[: len(read)] and read != ids), key=len, default=())
+        cache = self._read.pop(known, None) or DynamicCache()
+        new = torch.tensor([[*ids[len(known) :], *answer[:-1]]], device=self._model.device)
+        read = self._model(input_ids=new, past_key_values=cache, use_cache=True, logits_to_keep=len(answer))
+        cache.crop(len(ids))
+        self._read[ids] = cache
+        if len(self._read) > self._most:
+            del self._read[next(iter(self._read))]
+        return log_softmax(read.logits[0].float().cpu(), dim=-1)
+
+
+def mean_divergence(ours: Tensor, theirs: Tensor) -> float:
+    """KL(high || low) in nats, mean over tokens.
+
+    Args:
+        ours: High's log-probabilities, shape (tokens, vocabulary).
+        theirs: Low's, alike.
+    """
+    return float(_token_divergences(ours, theirs).mean())
 
 
 @torch.inference_mode()

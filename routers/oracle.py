@@ -5,14 +5,14 @@ Both calls are charged. What they tell is the success that is within reach at a 
 
 from __future__ import annotations
 
-from statistics import fmean
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from harness import Completion, MixrouteError, Step, register_router
 from harness.contracts import Granularity
 
 if TYPE_CHECKING:
     from harness.backends.encoding import Encoder
+    from harness.divergence import Reader
 
 
 @register_router("agreement-oracle")
@@ -31,7 +31,7 @@ class AgreementOracle:
 class KlOracle:
     """High where KL(high || low), mean over the tokens of high's action, is at least ``tau``; low elsewhere.
 
-    The models are loaded a second time, to be read token by token.
+    The models are loaded a second time, to be read token by token; of each episode's prompts only what is new.
 
     Args:
         pool: Of the suite.
@@ -44,7 +44,7 @@ class KlOracle:
         if tau < 0:
             raise ValueError(f"tau must be 0 or more, not {tau}")
         self._pool, self._tau = pool, tau
-        self._loaded: tuple[Any, Any, Encoder] | None = None
+        self._loaded: tuple[Reader, Reader, Encoder] | None = None
 
     async def act(self, step: Step) -> Completion:
         """Ask both, let both read high's action, compare."""
@@ -54,17 +54,18 @@ class KlOracle:
         return high if divergence >= self._tau else low
 
     def _divergence(self, step: Step, high: Completion) -> float:
-        from harness.divergence import answer_divergences
+        from harness.divergence import mean_divergence
 
         written = [token.id for token in high.tokens]
         if min(written) < 0:
             raise MixrouteError("'kl-oracle' reads high's answer token by token, and a trace holds no token ids")
         ours, theirs, encoder = self._loaded = self._loaded or _load(self._pool)
         start = encoder.encode(step.prompt).ids
-        return fmean(answer_divergences(ours, theirs, start, [(len(start), written)])[0].kl)
+        return mean_divergence(ours.logprobs(start, written), theirs.logprobs(start, written))
 
 
-def _load(name: str) -> tuple[Any, Any, Encoder]:
+def _load(name: str) -> tuple[Reader, Reader, Encoder]:
+    from harness.divergence import Reader
     from harness.pool import load_pool
     from harness.quantization.compare import open_for_comparison
 
@@ -73,4 +74,4 @@ def _load(name: str) -> tuple[Any, Any, Encoder]:
         raise MixrouteError(f"router 'kl-oracle' needs a pool with 'high' and 'low'; '{name}' has {', '.join(models)}")
     high, encoder = open_for_comparison("high", models["high"])
     low, _ = open_for_comparison("low", models["low"])
-    return high, low, encoder
+    return Reader(high), Reader(low), encoder

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 import torch
 
-from harness import Completion, Step, open_router
+from harness import Completion, Request, Step, open_router
 from harness.pool import load_pool, open_backend
 from harness.quantization.compare import open_for_comparison
 from harness.trace import StepRecord, find_runs, read_episodes, read_meta
@@ -54,33 +54,34 @@ def test_where_the_models_are_tau_apart_high_answers(played: dict[str, Path]) ->
     assert models == {"high", "low"}
 
 
-@pytest.mark.parametrize("text", ["a room", "take the mug"])
-def test_the_divergence_is_the_mean_over_the_tokens_of_highs_answer(tiny_pool: Path, text: str) -> None:
+def test_the_divergence_is_the_mean_over_the_tokens_of_highs_answer(tiny_pool: Path) -> None:
     specs = load_pool(str(tiny_pool)).models
     backends = {name: open_backend(name, spec, deterministic=True) for name, spec in specs.items()}
-    given: dict[str, Completion] = {}
-    logged: dict[str, float] = {}
-    request = plain(text)
-
-    async def ask(model: str) -> Completion:
-        given[model] = await backends[model].generate(request)
-        return given[model]
-
-    step = SimpleNamespace(prompt=request.prompt, ask=ask, log=logged.update)
+    (high, encoder), (low, _) = (open_for_comparison(name, specs[name]) for name in ("high", "low"))
     router = open_router("kl-oracle", pool=str(tiny_pool), tau=TAU)
-    asyncio.run(router.act(cast("Step", step)))
+    found = set()
+    # Two episodes side by side, whose prompts grow, and one that begins as the first of them did.
+    for text in ("a room", "a mug", "a room with a view", "a mug, full", "a room with a view, and a door", "a room"):
+        request = plain(text)
+        given: dict[str, Completion] = {}
+        logged: dict[str, float] = {}
+
+        async def ask(model: str, request: Request = request, given: dict[str, Completion] = given) -> Completion:
+            given[model] = await backends[model].generate(request)
+            return given[model]
+
+        step = SimpleNamespace(prompt=request.prompt, ask=ask, log=logged.update)
+        asyncio.run(router.act(cast("Step", step)))
+        start, written = encoder.encode(request.prompt).ids, [token.id for token in given["high"].tokens]
+        ids = torch.tensor([[*start, *written[:-1]]])
+        with torch.inference_mode():
+            logits = [model(input_ids=ids).logits[0, len(start) - 1 :] for model in (high, low)]
+        ours, theirs = (torch.log_softmax(each, -1) for each in logits)
+        assert logged["kl"] == pytest.approx(float((ours.exp() * (ours - theirs)).sum(-1).mean()), rel=1e-3)
+        found.add(logged["kl"])
     for backend in backends.values():
         backend.close()
-    (high, encoder), (low, _) = (open_for_comparison(name, specs[name]) for name in ("high", "low"))
-    start, written = encoder.encode(request.prompt).ids, [token.id for token in given["high"].tokens]
-    ids = torch.tensor([[*start, *written[:-1]]])
-    with torch.inference_mode():
-        ours, theirs = (
-            torch.log_softmax(model(input_ids=ids).logits[0, len(start) - 1 :], -1) for model in (high, low)
-        )
-    expected = float((ours.exp() * (ours - theirs)).sum(-1).mean())
-    assert expected > 0.01
-    assert logged["kl"] == pytest.approx(expected, rel=1e-3)
+    assert len(found) == 5  # the last prompt is the first again
 
 
 def test_a_trace_cannot_tell_the_divergence(played: dict[str, Path]) -> None:
