@@ -38,13 +38,15 @@ class Supervised:
         self.own_seconds = 0.0
         self.entered: float | None = None
         self.left = time.perf_counter()
+        self.idle = 0.0
+        """Seconds since ``left`` without a call to a model, while the event loop was free to go on with it."""
         self.waits_for_model = 0
         self.timed_out = False
 
     def model_answered(self) -> None:
         """A call has ended: the router's clock starts anew."""
         self.waits_for_model -= 1
-        self.left = time.perf_counter()
+        self._leave()
 
     def __await__(self) -> Generator[Any, Any, Any]:
         _current.set(self)
@@ -61,7 +63,7 @@ class Supervised:
             except StopIteration as stop:
                 return stop.value
             finally:
-                self.left = time.perf_counter()
+                self._leave()
                 self.own_seconds += self.left - self.entered
                 self.entered = None
             value = error = None
@@ -69,6 +71,9 @@ class Supervised:
                 value = yield yielded
             except BaseException as raised:
                 error = raised
+
+    def _leave(self) -> None:
+        self.left, self.idle = time.perf_counter(), 0.0
 
 
 class _Measured:
@@ -151,26 +156,25 @@ class Watchdog:
         return RouterStopped(f"the router {what} for {self._limit:g} s: mend it, or raise router_timeout in the suite")
 
     def _watch(self) -> None:
+        period = min(1.0, self._limit / 4)
         last_tick = time.perf_counter()
 
         def tick() -> None:
             nonlocal last_tick
-            last_tick = time.perf_counter()
+            last, last_tick = last_tick, time.perf_counter()
+            for supervised, task in list(self._watched.items()):
+                if supervised.entered is None and not supervised.waits_for_model:
+                    supervised.idle += min(last_tick - last, period)  # a late tick: others kept the loop busy
+                    if supervised.idle > self._limit:
+                        supervised.timed_out = True
+                        task.cancel()
 
-        while not self._over.wait(min(1.0, self._limit / 4)):
+        while not self._over.wait(period):
             now = time.perf_counter()
-            # The heartbeat also sees a router that blocks in a task of its own.
-            if self._watched and now - last_tick > self._limit:
+            # The heartbeat also sees a router that blocks in a task of its own. Several that take their turns do not.
+            moved = max([last_tick, *(each.entered or each.left for each in list(self._watched))])
+            if self._watched and now - moved > self._limit:
                 stuck = ctypes.py_object(Stuck)
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._loop_thread), stuck)
                 last_tick = now
-            for supervised, task in list(self._watched.items()):
-                idle = supervised.entered is None and not supervised.waits_for_model
-                if idle and now - supervised.left > self._limit:
-                    self._loop.call_soon_threadsafe(_time_out, supervised, task)
             self._loop.call_soon_threadsafe(tick)
-
-
-def _time_out(supervised: Supervised, task: asyncio.Task[Any]) -> None:
-    supervised.timed_out = True
-    task.cancel()

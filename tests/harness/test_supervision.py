@@ -37,6 +37,20 @@ def test_a_router_that_loops_for_ever_is_stopped() -> None:
         play(Busy(), timeout=0.2)
 
 
+def test_routers_of_several_episodes_may_think_one_after_the_other() -> None:
+    class Ponders(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "high"
+
+        async def act(self, step: Step) -> Completion:
+            answer = await super().act(step)
+            time.sleep(0.25)
+            return answer
+
+    seen = play(Ponders(), task=Corridor(length=2, count=8), concurrency=8, timeout=0.8)
+    assert all(episode.success for episode in seen.episodes.values())
+
+
 def test_a_slow_model_is_not_the_routers_fault() -> None:
     slow = ScriptedModel("high", seconds=1.5)
     seen = play(Alternate(), {"high": slow, "low": slow}, Corridor(length=1, count=2), timeout=1.0)
