@@ -100,17 +100,19 @@ def next_token_logprobs(model: PreTrainedModel, ids: Tensor, keep: Tensor, **pla
     return log_softmax(logits[0].float().cpu(), dim=-1)
 
 
+_KEPT_TOKENS = 50_000
+"""Of prompts whose key-value caches are kept; the oldest make way. 2.3 GB in float32 and SmolLM2-135M's shape."""
+
+
 class Reader:
     """Reads prompts that grow, of several episodes, and of each only what it had not read before.
 
     Args:
         model: A causal language model.
-        most: Prompts whose key-value caches are kept; the oldest make way.
     """
 
-    def __init__(self, model: PreTrainedModel, most: int = 32) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
-        self._most = most
         self._read: dict[tuple[int, ...], DynamicCache] = {}
 
     @torch.inference_mode()
@@ -121,9 +123,10 @@ class Reader:
         cache = self._read.pop(known, None) or DynamicCache()
         new = torch.tensor([[*ids[len(known) :], *answer[:-1]]], device=self._model.device)
         read = self._model(input_ids=new, past_key_values=cache, use_cache=True, logits_to_keep=len(answer))
-        cache.crop(len(ids))
+        if len(answer) > 1:
+            cache.crop(1 - len(answer))  # the next prompt may go on with another answer
         self._read[ids] = cache
-        if len(self._read) > self._most:
+        while len(self._read) > 1 and sum(map(len, self._read)) > _KEPT_TOKENS:
             del self._read[next(iter(self._read))]
         return log_softmax(read.logits[0].float().cpu(), dim=-1)
 

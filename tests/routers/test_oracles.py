@@ -54,7 +54,11 @@ def test_where_the_models_are_tau_apart_high_answers(played: dict[str, Path]) ->
     assert models == {"high", "low"}
 
 
-def test_the_divergence_is_the_mean_over_the_tokens_of_highs_answer(tiny_pool: Path) -> None:
+@pytest.mark.parametrize("kept", [50_000, 8])
+def test_the_divergence_is_the_mean_over_the_tokens_of_highs_answer(
+    tiny_pool: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr("harness.divergence._KEPT_TOKENS", kept)
     specs = load_pool(str(tiny_pool)).models
     backends = {name: open_backend(name, spec, deterministic=True) for name, spec in specs.items()}
     (high, encoder), (low, _) = (open_for_comparison(name, specs[name]) for name in ("high", "low"))
