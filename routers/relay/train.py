@@ -82,8 +82,8 @@ def _train(
 ) -> None:
     pool = load_pool(recipe.pool)
     adapter, history = _reinforce(recipe, warm, pool, prompts, folder / "grpo")
-    trained = warm.model_copy(update={"adapter": str(adapter)})
-    playing = {name: {**pool.models, RELAY: trained}[name] for name in (recipe.small, recipe.large, RELAY)}
+    playing = {name: pool.models[name] for name in (recipe.small, recipe.large)}
+    playing[RELAY] = warm.model_copy(update={"adapter": str(adapter)})
     with open_models(_only(pool, playing, recipe), recipe.mode, AnswerStore()) as models:
         facts = {
             "prompts": sum(len(opened.instances) for opened in tasks),

@@ -55,7 +55,7 @@ def test_where_the_models_are_tau_apart_high_answers(played: dict[str, Path]) ->
 
 
 @pytest.mark.parametrize("kept", [50_000, 8])
-def test_the_divergence_is_the_mean_over_the_tokens_of_highs_answer(
+def test_the_divergence_is_the_mean_over_the_tokens_of_highs_answer_whatever_is_kept(
     tiny_pool: Path, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
     monkeypatch.setattr("harness.divergence._KEPT_TOKENS", kept)
