@@ -158,9 +158,11 @@ class Watchdog:
     def _watch(self) -> None:
         period = min(1.0, self._limit / 4)
         last_tick = time.perf_counter()
+        ticked = True  # at most one tick in a round of the loop, in which everyone who can go on has had a turn
 
         def tick() -> None:
-            nonlocal last_tick
+            nonlocal last_tick, ticked
+            ticked = True
             last, last_tick = last_tick, time.perf_counter()
             for supervised, task in list(self._watched.items()):
                 if supervised.entered is None and not supervised.waits_for_model:
@@ -177,4 +179,6 @@ class Watchdog:
                 stuck = ctypes.py_object(Stuck)
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._loop_thread), stuck)
                 last_tick = now
-            self._loop.call_soon_threadsafe(tick)
+            if ticked:
+                ticked = False
+                self._loop.call_soon_threadsafe(tick)
