@@ -14,10 +14,11 @@ bench: $(READY) ## Play the default suite, then compute and print the board.
 test: $(READY) ## Run the test suite.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: $(READY) ## Style and types.
+lint: $(READY) ## Style, types, and the layers of imports.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 benchmark: $(READY) ## Timings; none of them is asserted.
 	$(BIN)/python -m pytest tests/benchmarks -o addopts= -m 'not slow' --benchmark-only --benchmark-columns=min,median,stddev,rounds

@@ -17,14 +17,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import pool, registry, suite
-from harness.cache import cache_folder
+from harness.board.commands import At, Card, switches
 from harness.config import shipped_names
 from harness.doctor.commands import doctor
 from harness.errors import MixrouteError
+from harness.files import cache_folder, write_atomically
 from harness.quantization.commands import quantize, twins
-from harness.speed.commands import At, Card, calibrate, switches
+from harness.speed.commands import calibrate
 from harness.speed.rates import open_rates
-from harness.trace import find_runs, write_atomically
+from harness.traces.store import find_runs
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -72,10 +73,10 @@ def run(
     prices: Annotated[Path | None, typer.Option("--prices", help="Plan dollars by this table (docs/cost.md).")] = None,
 ) -> None:
     """Play a suite. The same command again plays only what is missing."""
+    from harness.engine.runner import SuiteRunner
     from harness.plan.plan import plan_suite, settle
     from harness.plan.show import print_plan, print_settled
     from harness.plan.usage import Prices, load_prices
-    from harness.run import SuiteRunner
 
     chosen = suite.part_of(suite.load_suite(suite_name), only or ())
     changes: dict[str, object] = {}
@@ -148,7 +149,7 @@ def show(
     runs: Annotated[Path, typer.Option(help="Folder of runs or published entries.")] = Path("runs"),
 ) -> None:
     """Show an episode step by step, with the model that answered each."""
-    from harness.show import find_episode, show_episode
+    from harness.board.show import find_episode, show_episode
 
     folder, instance = find_episode(runs, episode)
     show_episode(folder, instance, out)
@@ -160,7 +161,7 @@ def pack(
     to: Annotated[Path, typer.Option("--out", help="Folder of published entries.")] = Path("results/entries"),
 ) -> None:
     """Compress finished runs into entries that can be committed; the board reads both."""
-    from harness.entry import pack_run
+    from harness.traces.pack import pack_run
 
     for folder in find_runs(runs):
         out.print(str(pack_run(folder, to)), highlight=False, markup=False)
@@ -172,7 +173,7 @@ def export(
     to: Annotated[Path, typer.Option("--out", help="Folder of the logs.")] = Path("logs"),
 ) -> None:
     """Write runs as logs of inspect_ai, a file a run: inspect view --log-dir logs."""
-    from harness.inspect_log import export_run
+    from harness.integrations.inspect_log import export_run
 
     for folder in find_runs(runs):
         out.print(str(export_run(folder, to)), highlight=False, markup=False)

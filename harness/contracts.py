@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from harness.data import Completion, Instance, ModelCard, Observation, Prompt, Request, Turn
@@ -11,8 +11,7 @@ from harness.data import Completion, Instance, ModelCard, Observation, Prompt, R
 if TYPE_CHECKING:
     import random
 
-    from harness.answers import AnswerStore
-    from harness.trace import Episode
+    from harness.records import Episode
 
 Granularity = Literal["query", "step", "token"]
 
@@ -117,11 +116,19 @@ class Backend(Protocol):
         ...
 
 
-@runtime_checkable
-class Remembering(Protocol):
-    """A backend that can keep greedy answers and give them again instead of computing."""
+class CompletionStore(Protocol):
+    """Greedy completions that are kept, and given again instead of computed."""
 
-    def remember(self, store: AnswerStore) -> None:
+    async def get_or_compute(self, key: bytes, compute: Callable[[], Awaitable[Completion]]) -> Completion:
+        """The completion kept under ``key``, marked as reused, or a new one from ``compute``, which is kept."""
+        ...
+
+
+@runtime_checkable
+class SupportsCompletionCache(Protocol):
+    """A backend that can keep greedy completions and give them again instead of computing."""
+
+    def use_cache(self, store: CompletionStore) -> None:
         """Look in ``store`` before computing, and keep there what is computed."""
         ...
 
@@ -233,7 +240,7 @@ class Trained(Protocol):
     """A router that was trained on instances, which may then not be reported on."""
 
     def trained_on(self) -> Collection[str]:
-        """The instances, as ``harness.training.card.seen_as`` names them."""
+        """The instances, as ``harness.traces.contamination.instance_key`` names them."""
         ...
 
 

@@ -111,7 +111,7 @@ class Completion:
     state: tuple[float, ...] = field(default=(), compare=False)
     """For a call that only read its prompt (``max_tokens`` 0): the model's last hidden state at the prompt's end."""
     reused: bool = field(default=False, compare=False)
-    """Whether it was computed earlier and kept; see ``harness.answers``. ``timing`` is then that of the first time."""
+    """Whether it comes from the completion cache. ``timing`` is then that of the first computation."""
     parts: tuple[Completion, ...] = ()
     """The completions that this one was joined from; see ``join``."""
     until: str = ""

@@ -125,9 +125,5 @@ def open_backend(name: str, spec: ModelSpec, *, deterministic: bool) -> Backend:
     Raises:
         MixrouteError: unknown backend or option, or weights that cannot be read.
     """
-    if spec.weights == RANDOM and spec.backend == "transformers":
-        from harness.shapes.drawn import drawn_checkpoint
-
-        spec = spec.model_copy(update={"weights": str(drawn_checkpoint(str(spec.shape)))})
     backend: Backend = registry.backends.get(spec.backend)(name, spec, deterministic=deterministic)
     return backend

@@ -1,4 +1,4 @@
-"""What the lines of a trace hold, and ``run.json``; ``harness.trace`` writes and reads them."""
+"""What the lines of a trace hold, and ``run.json``; ``harness.traces.store`` writes and reads them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from typing import Any
 
 import msgspec
 
-from harness.data import HIGH
-
-
-class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A line of a file of JSON lines."""
+from harness.data import HIGH, Observation, Turn
+from harness.files import Record
 
 
 class CallRecord(Record, frozen=True):
@@ -50,9 +47,9 @@ class StepRecord(Record, frozen=True, omit_defaults=True):
     reward: float
     model: str
     """The model whose completion became the action; ``mixed`` where several made it, ``none`` after an error."""
-    scores: dict[str, float] = {}
+    scores: dict[str, float] = msgspec.field(default_factory=dict)
     """What the router logged of its decision, by name."""
-    parts: list[int] = []
+    parts: list[int] = msgspec.field(default_factory=list)
     """The calls whose texts make ``text``, by number, where the router joined several (or one, cut at ``until``)."""
     until: str = ""
     """The mark up to which the text of each of them counts; see ``harness.data.join``."""
@@ -89,6 +86,11 @@ class Episode(Record, frozen=True):
     error: str | None
     steps: list[StepRecord]
     final_observation: str
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The steps as the agent saw them."""
+        return tuple(Turn(Observation(s.observation, tuple(s.admissible)), s.text, s.action) for s in self.steps)
 
     @property
     def high_share(self) -> float:

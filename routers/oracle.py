@@ -12,7 +12,7 @@ from harness.contracts import Granularity
 
 if TYPE_CHECKING:
     from harness.backends.encoding import Encoder
-    from harness.divergence import Reader
+    from harness.quantization.divergence import Reader
 
 
 @register_router("agreement-oracle")
@@ -54,7 +54,7 @@ class KlOracle:
         return high if divergence >= self._tau else low
 
     def _divergence(self, step: Step, high: Completion) -> float:
-        from harness.divergence import mean_divergence
+        from harness.quantization.divergence import mean_divergence
 
         written = [token.id for token in high.tokens]
         if min(written) < 0:
@@ -65,9 +65,9 @@ class KlOracle:
 
 
 def _load(name: str) -> tuple[Reader, Reader, Encoder]:
-    from harness.divergence import Reader
     from harness.pool import load_pool
     from harness.quantization.compare import open_for_comparison
+    from harness.quantization.divergence import Reader
 
     models = load_pool(name).models
     if not {"high", "low"} <= set(models):

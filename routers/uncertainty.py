@@ -14,7 +14,7 @@ from harness import Completion, MixrouteError, Step, register_router
 from harness.contracts import Granularity
 
 if TYPE_CHECKING:
-    from harness.trace import Episode
+    from harness.records import Episode
 
 # Each takes the log-probabilities, entropies and margins of the action's tokens; larger means less sure.
 Signal = Callable[[Sequence[float], Sequence[float], Sequence[float]], float]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.pool import load_pool
-from harness.trace import find_runs, read_episodes, read_meta, read_timings
+from harness.traces.store import find_runs, read_episodes, read_meta, read_timings
 from tests.command import mixroute, start
 from tests.small_suite import write_suite
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.board import write_board
-from harness.trace import find_runs, read_meta
+from harness.traces.store import find_runs, read_meta
 from harness.verify import verify_entries
 from tests.shared_data import REPOSITORY, shared
 

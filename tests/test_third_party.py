@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.trace import find_runs, read_episodes, read_meta
+from harness.traces.store import find_runs, read_episodes, read_meta
 from tests.command import ROOT, mixroute
 
 

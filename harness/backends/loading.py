@@ -22,14 +22,14 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from harness.backends.adapters import weights_folder
 from harness.backends.packed import ATTENTION
 from harness.config import Strict
 from harness.data import ModelCard
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
-from harness.quantization.rounding import rounded_folder
-from harness.quantization.schemes import SCHEMES
+from harness.weights.adapters import weights_folder
+from harness.weights.rounding import rounded_folder
+from harness.weights.schemes import SCHEMES
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports an optional kernel, to be fetched from a hub
 disable_progress_bar()  # type: ignore[no-untyped-call]

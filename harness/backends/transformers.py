@@ -7,7 +7,7 @@ import gc
 import time
 from dataclasses import replace
 
-from harness.answers import AnswerStore, answer_key
+from harness.backends.completion_cache import answer_key
 from harness.backends.continuous import Call, ContinuousBatching
 from harness.backends.encoding import NOTHING, Encoded, Encoder
 from harness.backends.loading import TransformersOptions, load_model, model_card
@@ -15,6 +15,7 @@ from harness.backends.memory import keep_freed_memory, return_freed_memory
 from harness.backends.packed import PackedModel
 from harness.backends.worker import DeviceWorker, aside
 from harness.config import check
+from harness.contracts import CompletionStore
 from harness.data import Completion, ModelCard, Request
 from harness.errors import EpisodeError
 from harness.pool import ModelSpec
@@ -29,7 +30,7 @@ class TransformersBackend:
 
     def __init__(self, name: str, spec: ModelSpec, *, deterministic: bool) -> None:
         options = check(spec.options, TransformersOptions, f"options of model '{name}'")
-        self._answers: AnswerStore | None = None
+        self._answers: CompletionStore | None = None
         self._read: dict[str, tuple[Encoded, bool]] = {}
         """What each session has read last, and whether it stopped there."""
         keep_freed_memory()
@@ -64,7 +65,7 @@ class TransformersBackend:
             return await self._compute(request, prompt, cached)
         question = [self._engine.by_turn, prompt.ids, prompt.borders, request.stop, request.max_tokens]
         key = answer_key(self._card.fingerprint, question)
-        answer = await self._answers.answer(key, lambda: self._compute(request, prompt, cached))
+        answer = await self._answers.get_or_compute(key, lambda: self._compute(request, prompt, cached))
         return replace(answer, model=self._card.model, cached_tokens=cached)
 
     async def _compute(self, request: Request, prompt: Encoded, cached: int) -> Completion:
@@ -78,8 +79,8 @@ class TransformersBackend:
             self._worker.do(lambda: self._engine.cancel(call))
             raise
 
-    def remember(self, store: AnswerStore) -> None:
-        """Keep greedy answers; see ``harness.contracts.Remembering``."""
+    def use_cache(self, store: CompletionStore) -> None:
+        """Keep greedy answers; see ``harness.contracts.SupportsCompletionCache``."""
         self._answers = store
 
     def release(self, session: str) -> None:

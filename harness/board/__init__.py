@@ -10,8 +10,8 @@ from harness.board.plot import accuracy_cost_png
 from harness.board.render import print_board, to_csv, to_json, to_latex, to_markdown
 from harness.board.rows import Row
 from harness.board.table import Board, build_board
+from harness.files import write_atomically
 from harness.speed.rates import Rates
-from harness.trace import write_atomically
 
 __all__ = ["Board", "Row", "build_board", "print_board", "write_board"]
 

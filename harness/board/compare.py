@@ -9,12 +9,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from harness.board.read import Played, Run, read_run
 from harness.errors import MixrouteError
 from harness.metrics import Difference, paired_difference, required_instances
 from harness.metrics.comparison import Key
 from harness.metrics.statistics import Estimate
 from harness.speed.rates import Rates
+from harness.traces.read import Played, Run, read_run
 
 GAP = 0.05
 """The difference for which the number of instances is told: five points."""

@@ -13,7 +13,9 @@ import msgspec
 
 from harness.board.render import SCHEMA, facts, notes, title
 from harness.board.table import Board
-from harness.trace import CallRecord, Episode, RunMeta, content_hash, read_episodes, read_meta, write_atomically
+from harness.files import content_hash, write_atomically
+from harness.records import CallRecord, Episode, RunMeta
+from harness.traces.store import read_episodes, read_meta
 
 TRACES = "traces"
 

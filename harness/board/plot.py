@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.board.escape import clean
 from harness.board.render import title
 from harness.board.rows import Row
 from harness.board.table import Board, front_cost
+from harness.text import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.board.curves import Curve
-from harness.board.escape import clean, latex, markdown, spreadsheet
 from harness.board.rows import Row
 from harness.board.significance import KINDS, Against
 from harness.board.table import Board
 from harness.metrics import Estimate
+from harness.text import clean, latex, markdown, spreadsheet
 
 SCHEMA = 1
 NONE = "-"

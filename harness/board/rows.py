@@ -12,12 +12,12 @@ import msgspec
 
 from harness.board.claims import Claim, claims_of
 from harness.board.curves import Measures
-from harness.board.read import Played, Run
 from harness.board.significance import Against
 from harness.data import HIGH
-from harness.ledger import Cost
 from harness.metrics import Estimate, clustered_mean, collapse_index
-from harness.trace import RunMeta
+from harness.records import RunMeta
+from harness.traces.cost import Cost
+from harness.traces.read import Played, Run
 
 
 class Costs(msgspec.Struct, frozen=True):

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from harness.data import HIGH
 from harness.errors import MixrouteError
+from harness.records import CallRecord, Episode
 from harness.speed.rates import Rates
-from harness.trace import CallRecord, Episode, read_episodes, read_meta
+from harness.traces.store import read_episodes, read_meta
 
 
 class Switches(msgspec.Struct, frozen=True):

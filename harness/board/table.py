@@ -10,13 +10,15 @@ from pathlib import Path
 import msgspec
 
 from harness.board.curves import Curve, Point, curves_of, measure
-from harness.board.read import Played, Run, read_run
 from harness.board.rows import Pile, Row, held_equal, make_row
 from harness.board.significance import Contestant, compare_section
 from harness.errors import MixrouteError
+from harness.files import content_hash
 from harness.metrics import pareto_front
+from harness.records import RunMeta
 from harness.speed.rates import Rates
-from harness.trace import EPISODES, RUN, RunMeta, content_hash
+from harness.traces.read import Played, Run, read_run
+from harness.traces.store import EPISODES, RUN
 
 REFERENCE = "always-high"
 """The router whose normalised cost is 1.0."""

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.cache import cache_folder
 from harness.config import shipped_names
 from harness.doctor.memory import GIB, Need, need_of
 from harness.errors import MixrouteError
+from harness.files import Record, cache_folder
 from harness.plugins import open_task
 from harness.pool import RANDOM, SHIPPED, ModelSpec, Pool, load_pool
 from harness.provenance import provenance
 from harness.suite import SHIPPED as SUITES
 from harness.suite import load_suite
-from harness.trace import Record
 
 _PYTHONS = ((3, 11), (3, 12))
 _MENDS = {

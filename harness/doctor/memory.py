@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from harness.files import Record
 from harness.pool import ModelSpec
-from harness.shapes.size import packing_of, size_of
-from harness.trace import Record
+from harness.weights.size import packing_of, size_of
 
 GIB = float(1 << 30)
 ROOM = 1.0

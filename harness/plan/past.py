@@ -8,9 +8,10 @@ from pathlib import Path
 
 from harness.errors import MixrouteError
 from harness.plan.usage import Usage, usage_of
+from harness.records import RunMeta
 from harness.speed.rates import Rates
 from harness.suite import RunConfig
-from harness.trace import RunMeta, find_runs, read_meta
+from harness.traces.store import find_runs, read_meta
 
 
 @dataclass(frozen=True, slots=True)

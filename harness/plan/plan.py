@@ -10,15 +10,15 @@ import msgspec
 
 from harness.contracts import Calibrated, Task
 from harness.data import HIGH
+from harness.engine.runner import CALIBRATION, OpenTask, open_instances
 from harness.errors import MixrouteError
+from harness.files import write_atomically
 from harness.plan.past import Past
 from harness.plan.usage import Prices, Usage
 from harness.plugins import open_router
 from harness.pool import load_pool
-from harness.run import CALIBRATION, OpenTask, open_instances
 from harness.speed.rates import Rates
 from harness.suite import RouterEntry, RunConfig, Suite, run_config
-from harness.trace import write_atomically
 
 FILE = "plan.json"
 SCHEMA = 1

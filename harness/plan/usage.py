@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 from pydantic import Field
 
-from harness.board.read import model_cards, tokens_by_model
 from harness.config import Strict, load_yaml
-from harness.ledger import episode_cost
 from harness.speed.rates import Rates
-from harness.trace import read_episodes, read_meta, read_timings
+from harness.traces.cost import episode_cost
+from harness.traces.read import model_cards, tokens_by_model
+from harness.traces.store import read_episodes, read_meta, read_timings
 
 
 class Price(Strict):

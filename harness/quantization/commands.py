@@ -21,8 +21,8 @@ def quantize(
 ) -> None:
     """Make quantized twins of a model: AWQ, GPTQ and round-to-nearest, in the compressed-tensors format."""
     from harness.quantization.quantize import quantize
-    from harness.quantization.schemes import SCHEMES
     from harness.training.recipe import load_recipe
+    from harness.weights.schemes import SCHEMES
 
     made = quantize(pool_name, model, scheme or list(SCHEMES), load_recipe(recipe), to, place)
     done = f"pool: {made}" if place else f"next: mixroute twins {made} --recipe {recipe} --out {to}"

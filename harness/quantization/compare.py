@@ -19,13 +19,14 @@ from harness.backends.encoding import Encoder
 from harness.backends.loading import TransformersOptions, load_model, model_card
 from harness.config import check
 from harness.data import ModelCard
-from harness.divergence import divergences
+from harness.engine.runner import open_instances
 from harness.errors import MixrouteError
+from harness.files import write_atomically
 from harness.metrics.statistics import Estimate, clustered_mean
 from harness.pool import ModelSpec, load_pool
-from harness.run import open_instances
+from harness.quantization.divergence import divergences
+from harness.records import Episode
 from harness.suite import TaskEntry
-from harness.trace import Episode, write_atomically
 from harness.training.demonstrate import as_played
 from harness.training.examples import Example, encode
 from harness.training.play import DevGames

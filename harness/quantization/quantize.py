@@ -16,17 +16,18 @@ from typing import Any
 
 import torch
 
-from harness.backends.adapters import weights_folder
 from harness.backends.encoding import Encoder
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec, Pool, load_pool, save_pool
 from harness.provenance import provenance
-from harness.quantization.rounding import group_of, open_dense, round_to_nearest
-from harness.quantization.schemes import Scheme, get_scheme
-from harness.training.card import trained_on, write_card
+from harness.traces.contamination import trained_on
+from harness.training.card import write_card
 from harness.training.demonstrate import demonstrations, open_lesson
 from harness.training.examples import Example, encode
 from harness.training.recipe import AgentRecipe
+from harness.weights.adapters import weights_folder
+from harness.weights.rounding import group_of, open_dense, round_to_nearest
+from harness.weights.schemes import Scheme, get_scheme
 
 log = logging.getLogger(__name__)
 

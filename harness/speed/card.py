@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.trace import write_atomically
+from harness.files import write_atomically
 
 SCHEMA = 1
 

@@ -1,4 +1,4 @@
-"""The commands ``mixroute calibrate`` and ``mixroute switches``, and the options by which others take a card."""
+"""The command ``mixroute calibrate``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from rich.table import Table
 
 from harness.pool import load_pool
 from harness.speed.card import Cell
-
-Card = Annotated[Path | None, typer.Option("--card", help="Charge seconds of this speed card, with --at.")]
-At = Annotated[float | None, typer.Option("--at", min=1, help="Calls in flight at which the card is to charge.")]
 
 
 def calibrate(
@@ -59,22 +56,6 @@ def calibrate(
     out = Console()
     out.print(cells_table(card.cells))
     out.print(f"energy: {card.energy}\nspeed card: {path}", highlight=False, markup=False)
-
-
-def switches(
-    runs: Annotated[Path, typer.Argument(help="Folder of runs or published entries.")] = Path("results/entries"),
-    card: Card = None,
-    at: At = None,
-) -> None:
-    """Count what is read again where models take turns; with a speed card, when that eats the gain."""
-    from harness.board.switches import count_switches, print_switches
-    from harness.speed.rates import open_rates
-    from harness.trace import find_runs
-
-    rates, out = open_rates(card, at), Console()
-    print_switches(count_switches(find_runs(runs), rates), out)
-    if rates is not None:
-        out.print(rates.said(), style="dim", highlight=False, markup=False)
 
 
 def numbers(option: str, text: str) -> list[int]:

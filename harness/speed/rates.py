@@ -9,8 +9,8 @@ from math import exp, log
 from pathlib import Path
 
 from harness.errors import MixrouteError
+from harness.records import CallRecord
 from harness.speed.card import SpeedCard, read_speed_card
-from harness.trace import CallRecord
 
 
 @dataclass(frozen=True, slots=True)

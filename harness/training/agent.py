@@ -17,21 +17,22 @@ from filelock import FileLock, Timeout
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from harness.backends.adapters import FILES, merge, weights_folder
 from harness.backends.encoding import Encoder
 from harness.backends.memory import keep_freed_memory
 from harness.config import Strict
+from harness.engine.runner import OpenTask, open_instances
 from harness.errors import MixrouteError
+from harness.files import write_atomically
 from harness.pool import ModelSpec, load_pool
 from harness.provenance import provenance
-from harness.run import OpenTask, open_instances
-from harness.trace import write_atomically
-from harness.training.card import Card, read_card, seen_as, trained_on, write_card
+from harness.traces.contamination import instance_key, trained_on
+from harness.training.card import Card, read_card, write_card
 from harness.training.demonstrate import demonstrations, open_lesson
 from harness.training.examples import IGNORED, Example, batched, encode
 from harness.training.play import DevGames, played_by_model
 from harness.training.recipe import AgentRecipe
 from harness.training.trainer import AgentTrainer, spec_in_training
+from harness.weights.adapters import FILES, merge, weights_folder
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Material:
 
     examples: list[Example]
     seen: list[str]
-    """Instances, as ``seen_as`` names them."""
+    """Instances, as ``instance_key`` names them."""
 
 
 def train_agent(recipe: AgentRecipe, folder: Path) -> Path:
@@ -182,7 +183,7 @@ def _material(
                 too_long += 1
             elif any(label != IGNORED for label in example.labels):
                 examples.append(example)
-                seen.append(seen_as(opened.task.name, shown.instance.id))
+                seen.append(instance_key(opened.task.name, shown.instance.id))
         log.info(
             "%s/%s: %d examples of %d instances, %d left out as too long",
             lesson.task, lesson.split, len(examples) - before, len(opened.instances), too_long,

@@ -17,11 +17,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from harness.backends.adapters import FILES
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
 from harness.provenance import provenance
-from harness.training.card import read_card, trained_on, write_card
+from harness.traces.contamination import trained_on
+from harness.training.card import read_card, write_card
+from harness.weights.adapters import FILES
 
 
 def average(adapters: Sequence[Path], folder: Path) -> Path:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from harness.contracts import Expert, Task, Teachable
 from harness.data import Instance, Observation, Turn
+from harness.engine.runner import OpenTask, open_instances
 from harness.errors import MixrouteError
-from harness.run import OpenTask, open_instances
+from harness.records import Episode
 from harness.seeding import seed_for
 from harness.suite import TaskEntry
-from harness.trace import Episode
 from harness.training.recipe import Lesson
 
 
@@ -28,15 +28,10 @@ class Demonstration:
 
 def as_played(episode: Episode) -> Demonstration:
     """An episode with every action marked. One cut off at its longest ends here: all models read the same."""
-    turns = played_turns(episode)
+    turns = episode.turns
     return Demonstration(
         Instance(episode.instance), turns, (True,) * len(turns), Observation(episode.final_observation)
     )
-
-
-def played_turns(episode: Episode) -> tuple[Turn, ...]:
-    """The turns of a finished episode."""
-    return tuple(Turn(Observation(s.observation, tuple(s.admissible)), s.text, s.action) for s in episode.steps)
 
 
 def open_lesson(lesson: Lesson, seen: Collection[str] = ()) -> OpenTask:
@@ -124,7 +119,7 @@ def _astray(episode: Episode, expert: Expert, rng: random.Random) -> list[Turn]:
     Where the game was won, the first departure counts; where it was lost, any, since the one that lost it may come
     late. Departures at one and the same observation, as of a player that repeats itself, count as one.
     """
-    turns = played_turns(episode)
+    turns = episode.turns
     departures: dict[str, int] = {}
     for index, turn in enumerate(turns):
         if turn.action != expert.act(turns[:index], turn.observation):

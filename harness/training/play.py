@@ -10,13 +10,15 @@ from rich.console import Console
 
 from harness.contracts import Backend, Router
 from harness.data import Instance
+from harness.engine.rollout import Play, play_all
+from harness.engine.runner import OpenTask, SuiteRunner
+from harness.files import content_hash
 from harness.plugins import open_router
 from harness.pool import ModelSpec, open_backend, save_pool
-from harness.rollout import Play, play_all
-from harness.run import OpenTask, SuiteRunner
+from harness.records import Episode, EpisodeTiming
 from harness.seeding import seed_for
 from harness.suite import RouterEntry, Suite
-from harness.trace import Episode, EpisodeTiming, content_hash, find_runs, read_episodes
+from harness.traces.store import find_runs, read_episodes
 from harness.training.recipe import AgentRecipe, Lesson
 
 CONCURRENCY = 16
@@ -148,5 +150,5 @@ def played_by_model(
         concurrency=CONCURRENCY,
     )
     there = folder / content_hash(lesson.model_dump())[:8]
-    SuiteRunner(suite, there, Console(stderr=True), learned_from=[opened]).run()
+    SuiteRunner(suite, there, Console(stderr=True), training_tasks=[opened]).run()
     return {e.instance: e for run in find_runs(there) for e in read_episodes(run) if not e.error}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from harness.engine.runner import OpenTask, open_instances
 from harness.errors import MixrouteError
 from harness.pool import load_pool
-from harness.run import OpenTask, open_instances
-from harness.training.card import seen_as, seen_by
+from harness.traces.contamination import instance_key, seen_by
 from harness.training.recipe import RouterRecipe
 
 
@@ -16,7 +16,7 @@ def open_training_tasks(recipe: RouterRecipe, without: Collection[str] = ()) -> 
 
     Args:
         recipe: Names the tasks.
-        without: More instances to leave out, as ``seen_as`` names them.
+        without: More instances to leave out, as ``instance_key`` names them.
 
     Raises:
         MixrouteError: a task that cannot be opened, or of which nothing is left.
@@ -36,7 +36,8 @@ def open_sections(recipe: RouterRecipe) -> tuple[list[OpenTask], list[OpenTask]]
     """
     seen = seen_by(load_pool(recipe.pool))
     dev = [open_instances(entry, without=seen) for entry in recipe.dev]
-    train = open_training_tasks(recipe, {seen_as(one.task.name, played.id) for one in dev for played in one.instances})
+    held_out = {instance_key(one.task.name, played.id) for one in dev for played in one.instances}
+    train = open_training_tasks(recipe, held_out)
     for opened in (*train, *dev):
         if opened.task.step_cap != 1:
             raise MixrouteError(

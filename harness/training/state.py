@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from harness.errors import MixrouteError
-from harness.trace import write_atomically
+from harness.files import write_atomically
 
 STATE = "state.safetensors"
 LOG = "log.jsonl"

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.trace import EPISODES, read_meta, read_timings
+from harness.traces.store import EPISODES, read_meta, read_timings
 from harness.verify.entry import opened, verify_entry
 from harness.verify.report import Check, Verdict
 

@@ -12,26 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.encoding import Encoder
-from harness.board.read import model_cards
 from harness.contracts import Router, Task
+from harness.engine.identity import run_hash, run_id
+from harness.engine.runner import open_models, sample
 from harness.errors import MixrouteError
-from harness.identity import run_hash, run_id
 from harness.plugins import open_router, open_task
 from harness.pool import load_pool
 from harness.provenance import source_of
+from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.registry import routers
-from harness.run import open_models, sample
 from harness.suite import RunConfig
-from harness.trace import (
-    SCHEMA,
-    Episode,
-    EpisodeTiming,
-    RunMeta,
-    read_episodes,
-    read_meta,
-    read_timings,
-)
-from harness.training.card import SEEN, read_seen, seen_as, trained_on
+from harness.traces.contamination import SEEN, instance_key, read_seen, trained_on
+from harness.traces.read import model_cards
+from harness.traces.store import SCHEMA, read_episodes, read_meta, read_timings
 from harness.verify.ledger import LedgerCheck
 from harness.verify.replay import ReplayCheck, prompts_of
 from harness.verify.report import Check, Verdict
@@ -126,7 +119,7 @@ def _apart(meta: RunMeta, seen: frozenset[str]) -> Check:
     except (MixrouteError, OSError):
         pass
     for instance in meta.instances:
-        if seen_as(meta.task, instance) in known:
+        if instance_key(meta.task, instance) in known:
             check.problem(instance, "a model or the router was trained on it")
     return check
 
@@ -208,7 +201,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 def _encoders(meta: RunMeta) -> tuple[dict[str, Encoder], str]:
     """The tokenizers of the pool's models, and why some are missing."""
-    from harness.backends.adapters import weights_folder
+    from harness.weights.adapters import weights_folder
 
     found: dict[str, Encoder] = {}
     try:

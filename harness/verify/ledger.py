@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 
 from harness.backends.encoding import NOTHING, Encoded, Encoder
 from harness.data import Prompt, before
-from harness.trace import CallRecord, Episode, StepRecord
+from harness.records import CallRecord, Episode, StepRecord
 from harness.verify.report import Check
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.contracts import Task
 from harness.data import Instance, Observation, Prompt
-from harness.trace import Episode
-from harness.training.demonstrate import played_turns
+from harness.records import Episode
 from harness.verify.report import Check
 
 
@@ -79,5 +78,5 @@ class ReplayCheck:
 
 def prompts_of(episode: Episode, task: Task) -> Sequence[Prompt]:
     """What the models read at each step."""
-    turns = played_turns(episode)
+    turns = episode.turns
     return [task.prompt(turns[:number], turn.observation) for number, turn in enumerate(turns)]

@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from harness.board.escape import clean
+from harness.text import clean
 
 Status = Literal["ok", "failed", "unchecked"]
 _SHOWN = 5

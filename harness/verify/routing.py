@@ -11,10 +11,9 @@ from typing import Any
 from harness.backends.encoding import NOTHING, Encoder
 from harness.contracts import Router, Task
 from harness.data import Completion, Observation, Prompt, Token
+from harness.engine.step import LiveStep, check_answer, places
+from harness.records import CallRecord, Episode
 from harness.seeding import seed_for
-from harness.step import LiveStep, check_answer, places
-from harness.trace import CallRecord, Episode
-from harness.training.demonstrate import played_turns
 from harness.verify.report import Check
 
 
@@ -65,7 +64,7 @@ class RoutingCheck:
         return await asyncio.gather(*(self._episode(router, *one) for one in several), return_exceptions=True)
 
     async def _episode(self, router: Router, episode: Episode, prompts: Sequence[Prompt]) -> None:
-        turns = played_turns(episode)
+        turns = episode.turns
         read: dict[str, tuple[Prompt, str]] = {}
         for number, (record, prompt) in enumerate(zip(episode.steps, prompts, strict=True)):
             calls = _Calls(number, record.calls, prompt, self._encoders, read)

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from harness.config import Strict, check
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
+from harness.traces.contamination import trained_on
 from harness.training import checkpoint
-from harness.training.card import read_card, trained_on, write_card
+from harness.training.card import read_card, write_card
 from routers.dmr.network import NetworkConfig, RouterNetwork
 
 SHIPPED = Path(__file__).parent / "checkpoints"

@@ -13,8 +13,8 @@ from torch.nn.functional import pad
 
 from harness.contracts import Backend, Task
 from harness.data import Request
-from harness.trace import Episode, read_episodes
-from harness.training.demonstrate import played_turns
+from harness.records import Episode
+from harness.traces.store import read_episodes
 from harness.training.play import CONCURRENCY
 from routers.dmr.drafts import LENGTHS, Draft, facts_of
 from routers.dmr.features import views
@@ -46,7 +46,7 @@ def trajectories(
     """
     found = []
     for episode in episodes:
-        turns = played_turns(episode)
+        turns = episode.turns
         seen = views(turns[:-1], turns[-1].observation, [step.model for step in episode.steps])
         found.append(Trajectory(seen).last(config.steps))
     if config.reads == "text":
@@ -60,7 +60,7 @@ def trajectories(
 
 def _drafts(episode: Episode, config: NetworkConfig) -> Tensor:
     """Facts of low's answer at each of the last steps."""
-    turns = played_turns(episode)
+    turns = episode.turns
     found = []
     for index in range(max(0, len(turns) - config.steps), len(turns)):
         call = next(call for call in episode.steps[index].calls if call.model == "low")
@@ -75,7 +75,7 @@ async def _states(episodes: Sequence[Episode], task: Task, low: Backend, steps: 
 
     async def read(number: int, episode: Episode) -> Tensor:
         session = f"states {number}"
-        turns = played_turns(episode)
+        turns = episode.turns
         async with slots:
             found = []
             for index in range(max(0, len(turns) - steps), len(turns)):

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from harness.contracts import Backend
-from harness.run import OpenTask
+from harness.engine.runner import OpenTask
+from harness.records import Episode
 from harness.seeding import seed_for
-from harness.trace import Episode
 from harness.training.play import drawn_from, play_episodes
 from routers.dmr.data import padded, trajectories
 from routers.dmr.network import RouterNetwork, Trajectory

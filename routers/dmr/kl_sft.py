@@ -17,13 +17,13 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from harness.answers import AnswerStore
+from harness.backends.completion_cache import CompletionCache
+from harness.engine.runner import open_models
 from harness.errors import MixrouteError
 from harness.provenance import provenance
-from harness.run import open_models
 from harness.seeding import seed_for
-from harness.trace import read_meta
-from harness.training.card import seen_as
+from harness.traces.contamination import instance_key
+from harness.traces.store import read_meta
 from harness.training.sections import open_training_tasks
 from routers.dmr.checkpoint import RouterCard, save_checkpoint
 from routers.dmr.data import Labelled, labelled, padded
@@ -51,7 +51,7 @@ def train_kl_sft(recipe: DmrRecipe, folder: Path) -> dict[float, Path]:
     if not missing:
         return made
     runs = label(recipe, folder)
-    seen = [seen_as(read_meta(run).task, name) for run in runs for name in read_meta(run).instances]
+    seen = [instance_key(read_meta(run).task, name) for run in runs for name in read_meta(run).instances]
     data = _labelled(recipe, runs)
     for rate in missing:
         wanted, tau = targets(data, recipe.kl_sft, rate)
@@ -80,7 +80,7 @@ def _labelled(recipe: DmrRecipe, runs: Sequence[Path]) -> list[Labelled]:
         if recipe.network.reads == "hidden":
             pool = training_pool(recipe)
             only = pool.model_copy(update={"models": {"low": pool.models["low"]}})
-            low = stack.enter_context(open_models(only, recipe.mode, AnswerStore()))["low"]
+            low = stack.enter_context(open_models(only, recipe.mode, CompletionCache()))["low"]
         found = []
         for run in runs:
             meta = read_meta(run)

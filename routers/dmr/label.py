@@ -17,13 +17,14 @@ from harness import Completion, MixrouteError, Step, register_router
 from harness.backends.encoding import Encoder
 from harness.contracts import Task, Teachable
 from harness.data import Observation, Turn
-from harness.divergence import Divergence, answer_divergences, choice_divergence
+from harness.engine.runner import SuiteRunner
+from harness.files import Record, read_lines, repair
 from harness.pool import save_pool
 from harness.quantization.compare import open_for_comparison
-from harness.run import SuiteRunner
+from harness.quantization.divergence import Divergence, answer_divergences, choice_divergence
+from harness.records import Episode, StepRecord
 from harness.suite import RouterEntry, Suite
-from harness.trace import Episode, Record, StepRecord, find_runs, read_episodes, read_lines, read_meta, repair
-from harness.training.demonstrate import played_turns
+from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.training.play import CONCURRENCY
 from harness.training.sections import open_training_tasks
 from routers.dmr.recipe import DmrRecipe, training_pool
@@ -100,7 +101,7 @@ def label(recipe: DmrRecipe, working: Path) -> list[Path]:
         mode=recipe.mode,
         concurrency=CONCURRENCY,
     )
-    SuiteRunner(suite, folder, Console(stderr=True), learned_from=opened).run()
+    SuiteRunner(suite, folder, Console(stderr=True), training_tasks=opened).run()
     runs = find_runs(folder)
     tasks = {(one.task.name, one.entry.split): one for one in opened}
     missing = [run for run in runs if len(read_labels(run)) < len(read_meta(run).instances)]
@@ -151,7 +152,7 @@ def _action_divergences(
     episode: Episode, task: Task, high: PreTrainedModel, low: PreTrainedModel, encoder: Encoder
 ) -> list[Divergence | None]:
     """Of high's action at each step, the end of the answer included, as high wrote it."""
-    turns = played_turns(episode)
+    turns = episode.turns
     prompts = [encoder.encode(task.prompt(turns[:n], turn.observation)).ids for n, turn in enumerate(turns)]
     answers: dict[int, list[int]] = {}
     for index, (step, turn) in enumerate(zip(episode.steps, turns, strict=True)):
@@ -173,7 +174,7 @@ def _choice_divergences(
 ) -> Iterator[float | None]:
     if not isinstance(task, Teachable):
         raise MixrouteError(f"task '{task.name}' does not say how actions are written: set 'choices: false'")
-    turns = played_turns(episode)
+    turns = episode.turns
     for index, turn in enumerate(turns):
         prompt = task.prompt(turns[:index], turn.observation)
         start = encoder.encode(prompt).ids

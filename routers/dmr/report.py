@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sklearn.metrics import roc_auc_score
 
-from harness.trace import read_episodes, read_meta
+from harness.traces.store import read_episodes, read_meta
 from routers.dmr.label import read_labels
 
 MANY = 4

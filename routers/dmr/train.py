@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from harness.answers import AnswerStore
+from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend
+from harness.engine.runner import OpenTask, open_instances, open_models
 from harness.errors import MixrouteError
 from harness.provenance import provenance
-from harness.run import OpenTask, open_instances, open_models
 from harness.seeding import seed_for
-from harness.training.card import seen_as
+from harness.traces.contamination import instance_key
 from harness.training.play import drawn_from, play_episodes
 from harness.training.sections import open_training_tasks
 from harness.training.state import resume, save_state, scalars
@@ -48,7 +48,7 @@ def train_dmr(recipe: DmrRecipe, folder: Path) -> list[Path]:
         started = _started(recipe, folder)
         tasks = open_training_tasks(recipe)
         dev = [open_instances(entry) for entry in recipe.dev]
-        with open_models(training_pool(recipe), recipe.mode, AnswerStore()) as pool:
+        with open_models(training_pool(recipe), recipe.mode, CompletionCache()) as pool:
             for (rate, price), target in missing.items():
                 _train(recipe, started[rate], price, target, tasks, dev, pool)
     return list(made.values())
@@ -123,7 +123,7 @@ def _train(
         },
         provenance=provenance(),
     )
-    seen = [seen_as(opened.task.name, one.id) for opened in tasks for one in opened.instances]
+    seen = [instance_key(opened.task.name, one.id) for opened in tasks for one in opened.instances]
     save_checkpoint(target, policy.network, card, before.union(seen))
 
 

@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 
 from harness.config import Strict, check
 from harness.errors import MixrouteError
-from harness.trace import write_atomically
-from harness.training.card import read_seen, write_card
+from harness.files import write_atomically
+from harness.traces.contamination import read_seen
+from harness.training.card import write_card
 from harness.training.checkpoint import find_checkpoint, made_whole
 from routers.pyramid.features import CHECKED, FEATURES
 from routers.pyramid.trees import CalibratedTrees

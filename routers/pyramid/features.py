@@ -14,7 +14,7 @@ from statistics import fmean
 from rapidfuzz.distance import Indel
 
 from harness.data import Completion
-from harness.trace import CallRecord
+from harness.records import CallRecord
 from routers.pyramid.answers import votes
 from routers.pyramid.equations import false_equations
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.board.read import model_cards
+from harness.engine.runner import OpenTask, SuiteRunner
 from harness.errors import MixrouteError
-from harness.ledger import call_cost
-from harness.run import OpenTask, SuiteRunner
 from harness.suite import RouterEntry, Suite, run_config
-from harness.trace import find_runs, read_episodes, read_meta
-from harness.training.card import seen_as
+from harness.traces.contamination import instance_key
+from harness.traces.cost import call_cost
+from harness.traces.read import model_cards
+from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.training.play import CONCURRENCY
 from routers.pyramid.features import Draft, draft_of
 from routers.pyramid.recipe import PyramidRecipe
@@ -45,7 +45,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One section of the data: queries by ``seen_as``, and the models' fingerprints."""
+    """One section of the data: queries by ``instance_key``, and the models' fingerprints."""
 
     queries: Mapping[str, Query]
     fingerprints: Mapping[str, str]
@@ -79,10 +79,10 @@ def play(recipe: PyramidRecipe, opened: Sequence[OpenTask], folder: Path, ways: 
         mode=recipe.mode,
         concurrency=CONCURRENCY,
     )
-    SuiteRunner(suite, folder, Console(stderr=True), learned_from=opened).run()
+    SuiteRunner(suite, folder, Console(stderr=True), training_tasks=opened).run()
     wanted = [run_config(suite, one.entry, router, recipe.seed).model_dump() for one in opened for router in routers]
     runs = [run for run in find_runs(folder) if read_meta(run).config in wanted]  # others are of an earlier recipe
-    names = {seen_as(one.task.name, instance.id) for one in opened for instance in one.instances}
+    names = {instance_key(one.task.name, instance.id) for one in opened for instance in one.instances}
     return _read(runs, members, names)
 
 
@@ -99,7 +99,7 @@ def _read(runs: Sequence[Path], members: Sequence[str], names: set[str]) -> Play
                 )
         model = meta.config["router_args"].get("model")
         for episode in read_episodes(run):
-            query = queries[seen_as(meta.task, episode.instance)]
+            query = queries[instance_key(meta.task, episode.instance)]
             if episode.error or not episode.steps:
                 raise MixrouteError(f"{run}: {episode.instance} ended in an error ({episode.error}): play it again")
             call = episode.steps[0].calls[-1]

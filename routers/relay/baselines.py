@@ -17,7 +17,7 @@ from harness.contracts import Granularity
 from routers.relay.answer import Answer
 
 if TYPE_CHECKING:
-    from harness.trace import Episode
+    from harness.records import Episode
 
 
 @register_router("token-random")

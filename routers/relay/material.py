@@ -15,13 +15,15 @@ from transformers import PreTrainedTokenizerBase
 from harness.backends.encoding import Encoder
 from harness.contracts import Task
 from harness.data import Observation, Prompt
+from harness.engine.runner import OpenTask, SuiteRunner
 from harness.errors import MixrouteError
-from harness.run import OpenTask, SuiteRunner
+from harness.files import content_hash
+from harness.records import CallRecord, Episode
 from harness.seeding import seed_for
 from harness.suite import RouterEntry, Suite, run_config
-from harness.trace import CallRecord, Episode, content_hash, find_runs, read_episodes, read_meta
+from harness.traces.contamination import instance_key
+from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.training.agent import Material
-from harness.training.card import seen_as
 from harness.training.examples import IGNORED, Example
 from harness.training.play import CONCURRENCY
 from routers.relay.command import OPEN, command
@@ -60,7 +62,7 @@ def learned_in_warm_up(
             example = _example(prompt, pieces, encoder)
             if len(example.ids) <= recipe.longest:
                 examples.append(example)
-                seen.append(seen_as(opened.task.name, episode.instance))
+                seen.append(instance_key(opened.task.name, episode.instance))
     if not examples:
         raise MixrouteError(
             f"recipe '{recipe.name}': no answer of '{drawn_by.name}' is right and of {recipe.longest} tokens or less: "
@@ -189,7 +191,7 @@ def _played(
         temperature=temperature,
         concurrency=CONCURRENCY,
     )
-    SuiteRunner(suite, folder, Console(stderr=True), learned_from=tasks).run()
+    SuiteRunner(suite, folder, Console(stderr=True), training_tasks=tasks).run()
     runs = {content_hash(read_meta(run).config): run for run in find_runs(folder)}
     return [
         [

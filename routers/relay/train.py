@@ -11,16 +11,17 @@ from typing import Any
 
 import torch
 
-from harness.answers import AnswerStore
+from harness.backends.completion_cache import CompletionCache
 from harness.backends.encoding import Encoder
 from harness.contracts import Backend
+from harness.engine.runner import OpenTask, open_models
 from harness.plugins import open_router
 from harness.pool import ModelSpec, Pool, load_pool, open_backend, save_pool
 from harness.provenance import provenance
-from harness.run import OpenTask, open_models
 from harness.seeding import seed_for
+from harness.traces.contamination import instance_key, trained_on
 from harness.training.agent import claimed, learn, playable, prepared, save_weights, tokenizer_of
-from harness.training.card import read_card, seen_as, trained_on, write_card
+from harness.training.card import read_card, write_card
 from harness.training.checkpoint import made_whole
 from harness.training.play import play_episodes
 from harness.training.sections import open_sections
@@ -84,7 +85,7 @@ def _train(
     adapter, history = _reinforce(recipe, warm, pool, prompts, folder / "grpo")
     playing = {name: pool.models[name] for name in (recipe.small, recipe.large)}
     playing[RELAY] = warm.model_copy(update={"adapter": str(adapter)})
-    with open_models(_only(pool, playing, recipe), recipe.mode, AnswerStore()) as models:
+    with open_models(_only(pool, playing, recipe), recipe.mode, CompletionCache()) as models:
         facts = {
             "prompts": sum(len(opened.instances) for opened in tasks),
             "solved by large": sum(len(opened.instances) for opened in prompts) if prompts else None,
@@ -101,7 +102,7 @@ def _train(
         "facts": facts,
         "provenance": provenance(),
     }
-    own = {seen_as(opened.task.name, one.id) for opened in tasks for one in opened.instances}
+    own = {instance_key(opened.task.name, one.id) for opened in tasks for one in opened.instances}
     description = f"Pool {recipe.pool}, and model {recipe.small} trained to call {recipe.large}: recipe {recipe.name}."
     with made_whole(folder / "checkpoint") as made:
         shutil.copytree(adapter, made, dirs_exist_ok=True)

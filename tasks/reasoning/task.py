@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness.contracts import Environment
 from harness.data import Instance, Message, Observation, Prompt, Turn
 from harness.errors import EpisodeError, MixrouteError
-from harness.generation import chat_as_text, ends_of, prompt_of
+from harness.integrations.lm_eval_prompts import chat_as_text, ends_of, prompt_of
 from tasks.reasoning.benchmark import FEWSHOT_SEED, docs_of, open_benchmark
 from tasks.reasoning.grading import Grader
 from tasks.reasoning.question import Question

@@ -64,7 +64,7 @@ class StoreBuilder:
         """Whether an earlier builder finished the database."""
         return self.get("products") is not None
 
-    def remember(self, table: str, records: Iterable[tuple[str, Any]]) -> None:
+    def use_cache(self, table: str, records: Iterable[tuple[str, Any]]) -> None:
         """Keep records by ASIN until the products come: ``notes`` of attributes, or ``humans`` for instructions."""
         rows = ((asin, encode(record)) for asin, record in records)
         self._db.executemany(f"INSERT OR REPLACE INTO scratch.{table} VALUES (?, ?)", rows)  # noqa: S608 - two names

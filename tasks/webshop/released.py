@@ -55,9 +55,9 @@ class Released:
         if builder.get("prepared"):
             return
         attributes, humans = self._files.attributes, self._files.humans
-        builder.remember("notes", stream.members(attributes, _bar(report, "attributes", attributes)))
+        builder.use_cache("notes", stream.members(attributes, _bar(report, "attributes", attributes)))
         if humans is not None:
-            builder.remember("humans", stream.members(humans, _bar(report, "instructions", humans)))
+            builder.use_cache("humans", stream.members(humans, _bar(report, "instructions", humans)))
         builder.set("prepared", "yes")
         builder.commit()
 

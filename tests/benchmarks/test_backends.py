@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 from harness import Backend, Completion, Request, open_router, open_task
+from harness.engine.rollout import Play, play_all
+from harness.engine.runner import sample
 from harness.pool import load_pool, open_backend
-from harness.rollout import Play, play_all
-from harness.run import sample
-from harness.trace import Episode
+from harness.records import Episode
 from tests.benchmarks.fixture import Benchmark
 from tests.benchmarks.test_rollout import Played
 

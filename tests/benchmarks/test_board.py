@@ -15,21 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.trace import (
-    EPISODES,
-    RUN,
-    SCHEMA,
-    TIMINGS,
-    CallRecord,
-    CallTiming,
-    Episode,
-    EpisodeTiming,
-    StepRecord,
-    StepTiming,
-    find_runs,
-    read_episodes,
-    read_meta,
-)
+from harness.records import CallRecord, CallTiming, Episode, EpisodeTiming, StepRecord, StepTiming
+from harness.traces.store import EPISODES, RUN, SCHEMA, TIMINGS, find_runs, read_episodes, read_meta
 from harness.verify import verify_entries
 from tests.benchmarks.fixture import Benchmark
 from tests.benchmarks.test_alfworld import note
@@ -45,7 +32,7 @@ import resource, sys, time
 from itertools import cycle
 from pathlib import Path
 from harness.board import write_board
-from harness.trace import find_runs
+from harness.traces.store import find_runs
 began = time.perf_counter()
 write_board(find_runs(Path(sys.argv[1])), Path(sys.argv[2]))
 children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

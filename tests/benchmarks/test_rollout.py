@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import pytest
 
 from harness import Backend, open_router, open_task
-from harness.rollout import Play, play_all
-from harness.run import sample
-from harness.trace import Episode, EpisodeTiming
+from harness.engine.rollout import Play, play_all
+from harness.engine.runner import sample
+from harness.records import Episode, EpisodeTiming
 from tests.benchmarks.fixture import Benchmark
 
 pytestmark = pytest.mark.model

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping
 
 from harness import Step, StepRouter
-from harness.rollout import Play, play_all
+from harness.engine.rollout import Play, play_all
+from harness.records import Episode, EpisodeTiming
 from harness.seeding import seed_for
-from harness.trace import Episode, EpisodeTiming
 from tests.scripted import Corridor, ScriptedModel
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import Completion, MixrouteError, Observation, Router, Step, Token, Turn, open_router
-from harness.trace import CallRecord, Episode, StepRecord
+from harness.records import CallRecord, Episode, StepRecord
 
 NOTHING = "Nothing happens."
 

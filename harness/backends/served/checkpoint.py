@@ -10,13 +10,13 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from safetensors import safe_open
 
-from harness.backends.adapters import weights_folder
 from harness.data import ModelCard
 from harness.errors import MixrouteError
 from harness.pool import RANDOM, ModelSpec
-from harness.quantization.rounding import rounded_folder
-from harness.shapes.drawn import drawn_config
-from harness.shapes.size import packing_of, size_of
+from harness.weights.adapters import weights_folder
+from harness.weights.random import drawn_config
+from harness.weights.rounding import rounded_folder
+from harness.weights.size import packing_of, size_of
 
 _FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 

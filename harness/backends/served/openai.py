@@ -21,8 +21,8 @@ from harness.backends.served.shares import BusyClock, token_from_top
 from harness.config import Strict, check
 from harness.data import Completion, FinishReason, ModelCard, Prompt, Request, Timing, Token
 from harness.errors import EpisodeError, MixrouteError, RunStopped
+from harness.files import content_hash
 from harness.pool import ModelSpec
-from harness.trace import content_hash
 
 
 class OpenAIOptions(Strict):

@@ -10,10 +10,10 @@ import numpy as np
 from safetensors.torch import load_file
 from transformers import AutoConfig
 
-from harness.backends.adapters import weights_folder
-from harness.backends.weights import _extract
-from harness.cache import made_once
+from harness.files import made_once
 from harness.pool import ModelSpec, PackageWeights
+from harness.weights.adapters import weights_folder
+from harness.weights.packages import _extract
 
 
 def tuned_gguf(spec: ModelSpec) -> Path:

@@ -22,9 +22,9 @@ from urllib.request import urlopen
 import pytest
 
 from harness import Backend, Completion, EpisodeError, Message, Prompt, Request, Task, open_task
-from harness.backends.adapters import weights_folder
 from harness.data import Turn
 from harness.pool import ModelSpec, load_pool, open_backend
+from harness.weights.adapters import weights_folder
 from tests.harness.backends.gguf_file import tuned_gguf
 
 pytestmark = pytest.mark.model

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness import Backend, Completion, MixrouteError, Request, open_task
-from harness.backends.weights import package_weights
 from harness.data import Turn
 from harness.pool import PackageWeights, load_pool
+from harness.weights.packages import package_weights
 
 
 def weights() -> PackageWeights:

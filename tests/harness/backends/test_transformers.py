@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness import Completion, Message, Prompt, Request
-from harness.answers import AnswerStore
+from harness.backends.completion_cache import CompletionCache
 from harness.backends.decoding import content_length
 from harness.backends.encoding import BLOCK
 from harness.backends.transformers import TransformersBackend
-from harness.ledger import call_cost, record_call
+from harness.traces.cost import call_cost, record_call
 from tests.harness.backends.asking import ask, open_model, plain
 
 WORDS = st.text(alphabet="abc \n", min_size=1, max_size=60)
@@ -133,8 +133,8 @@ def test_part_of_an_answer_is_read_once_but_for_a_block(backend: TransformersBac
 def test_a_kept_answer_is_charged_as_if_it_were_computed(tiny_weights: Path, tmp_path: Path) -> None:
     async def talk(backend: TransformersBackend, kept: int) -> list[Completion]:
         """Four steps, of which the answers of the first ``kept`` are in the store."""
-        store = AnswerStore(tmp_path / f"{kept}.sqlite")
-        backend.remember(store)
+        store = CompletionCache(tmp_path / f"{kept}.sqlite")
+        backend.use_cache(store)
         turns = ["You are in a room.\n>", " look\n", "You see desk 1.\n>", " open\n", "It is open.\n>", " go\n", "End"]
         prompts = [Prompt(conversation(*turns[: 2 * step + 1]), "plain") for step in range(4)]
         requests = [Request(f"talk {kept}", prompt, max_tokens=5) for prompt in prompts]
@@ -223,9 +223,9 @@ def test_reading_first_costs_nothing_and_changes_nothing(tiny_weights: Path, tmp
         return [*first, await backend.generate(request)]
 
     (plainly,) = asyncio.run(talk("plain", read=False))
-    for store in (None, AnswerStore(tmp_path / "a.sqlite"), AnswerStore(tmp_path / "a.sqlite")):
+    for store in (None, CompletionCache(tmp_path / "a.sqlite"), CompletionCache(tmp_path / "a.sqlite")):
         if store is not None:
-            backend.remember(store)
+            backend.use_cache(store)
         for _ in range(2):
             reading, answer = asyncio.run(talk("read", read=True))
             backend.release("read")

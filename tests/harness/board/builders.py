@@ -16,18 +16,9 @@ from typing import Any
 from msgspec import structs
 
 from harness.data import ModelCard
-from harness.trace import (
-    SCHEMA,
-    CallRecord,
-    CallTiming,
-    Episode,
-    EpisodeTiming,
-    RunMeta,
-    StepRecord,
-    StepTiming,
-    TraceWriter,
-    content_hash,
-)
+from harness.files import content_hash
+from harness.records import CallRecord, CallTiming, Episode, EpisodeTiming, RunMeta, StepRecord, StepTiming
+from harness.traces.store import SCHEMA, TraceWriter
 
 CARDS = {
     "high": ModelCard("high", parameters=100, weight_bytes=1_000, bits=16, fingerprint="f" * 64),

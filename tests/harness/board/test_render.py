@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.board import build_board, print_board, write_board
-from harness.board.escape import clean, latex, markdown, spreadsheet
 from harness.board.render import json_schema
 from harness.errors import MixrouteError
+from harness.text import clean, latex, markdown, spreadsheet
 from tests.harness.board.builders import PROTOCOL, Play, Run, write_run
 from tests.harness.board.test_table import HIGH, MIX
 

@@ -14,8 +14,8 @@ from harness.config import shipped_names
 from harness.doctor.judge import Machine, judge_pool
 from harness.doctor.memory import need_of
 from harness.pool import SHAPES, SHIPPED, ModelSpec, load_pool
-from harness.quantization.rounding import rounded_folder
-from harness.shapes.size import packing_of, size_of
+from harness.weights.rounding import rounded_folder
+from harness.weights.size import packing_of, size_of
 from tests.command import mixroute
 
 PUBLISHED = {

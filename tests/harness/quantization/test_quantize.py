@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from harness import MixrouteError
 from harness.backends.loading import TransformersOptions, load_model, model_card
 from harness.pool import ModelSpec, load_pool
-from harness.quantization.schemes import SCHEMES, get_scheme
+from harness.weights.schemes import SCHEMES, get_scheme
 from tests.command import mixroute
 
 RECIPE = """

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from harness import MixrouteError
+from harness.records import CallRecord
 from harness.speed.card import save_speed_card
 from harness.speed.rates import Rates
-from harness.trace import CallRecord
 from tests.command import mixroute
 from tests.harness.board.builders import CARDS, Play, Run, write_run
 from tests.harness.speed.cards import speed_card

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from harness.pool import ModelSpec, load_pool
-from harness.training.card import trained_on
+from harness.traces.contamination import trained_on
 from tests.command import mixroute, start
 
 

@@ -10,7 +10,8 @@ from transformers import AutoTokenizer
 from harness import Task
 from harness.backends.encoding import Encoder
 from harness.contracts import Teachable
-from harness.trace import Episode, find_runs, read_episodes
+from harness.records import Episode
+from harness.traces.store import find_runs, read_episodes
 from harness.training.demonstrate import Demonstration, demonstrations, open_lesson
 from harness.training.examples import IGNORED, batched, collate, encode
 from harness.training.recipe import Lesson

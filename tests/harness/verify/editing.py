@@ -7,7 +7,7 @@ import lzma
 from pathlib import Path
 from typing import Any
 
-from harness.identity import run_hash, run_id
+from harness.engine.identity import run_hash, run_id
 from harness.suite import RunConfig
 from harness.verify import verify_entry
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.trace import find_runs, read_meta
-from harness.training.card import seen_as, write_seen
+from harness.traces.contamination import instance_key, write_seen
+from harness.traces.store import find_runs, read_meta
 from harness.verify import verify_entries, verify_entry
 from tests.command import mixroute
 from tests.harness.verify.cheats import CHEATS, MODELS, other_threshold, reward
@@ -76,7 +76,7 @@ def test_smaller_weights_of_the_same_bits_show_when_the_models_are_loaded(entrie
 def test_an_entry_on_what_was_trained_on_is_caught(entries: Path, tmp_path: Path) -> None:
     folder = tmp_path / "entry"
     shutil.copytree(of_router(entries, "random"), folder)
-    write_seen(folder, [seen_as("alfworld-gen", read_meta(folder).instances[0])])
+    write_seen(folder, [instance_key("alfworld-gen", read_meta(folder).instances[0])])
     assert failed(folder) == {"nothing was trained on what is reported"}
     (folder / "trained_on.txt.xz").unlink()
     assert failed(folder) == {"the files are whole and can be read"}

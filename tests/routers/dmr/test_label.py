@@ -16,8 +16,7 @@ from harness import MixrouteError, Observation, Turn, open_task
 from harness.contracts import Teachable
 from harness.pool import load_pool
 from harness.quantization.compare import open_for_comparison
-from harness.trace import find_runs, read_episodes
-from harness.training.demonstrate import played_turns
+from harness.traces.store import find_runs, read_episodes
 from routers.dmr.checkpoint import load_checkpoint
 from routers.dmr.data import Labelled
 from routers.dmr.features import views
@@ -67,7 +66,7 @@ def test_labels_are_what_both_models_say_at_every_step(labels: Path, tiny_pool: 
     found = read_labels(labels)
     checked = 0
     for episode in read_episodes(labels):
-        turns = played_turns(episode)
+        turns = episode.turns
         assert len(found[episode.instance].steps) == len(turns)
         for index, (step, label) in enumerate(zip(episode.steps, found[episode.instance].steps, strict=True)):
             texts = {call.model: call.text for call in step.calls}

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import MixrouteError, Observation, Turn, open_router
-from harness.trace import find_runs, read_episodes, read_meta
-from harness.training.card import seen_as
+from harness.traces.contamination import instance_key
+from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.verify import verify_entry
 from routers.dmr.checkpoint import RouterCard, load_checkpoint, save_checkpoint
 from routers.dmr.features import FACTS, views
@@ -163,7 +163,7 @@ def test_instances_that_it_was_trained_on_are_not_reported(tmp_path: Path, tiny_
     mixroute("run", suite(tmp_path, tiny_pool, {"checkpoint": str(fair)}), cwd=tmp_path)
     (run,) = find_runs(tmp_path / "runs" / "dmr")
     instance = next(iter(read_episodes(run))).instance
-    leaky = checkpoint(tmp_path / "leaky", [seen_as("alfworld-gen", instance)])
+    leaky = checkpoint(tmp_path / "leaky", [instance_key("alfworld-gen", instance)])
     refused = mixroute("run", suite(tmp_path, tiny_pool, {"checkpoint": str(leaky)}), cwd=tmp_path, code=2)
     assert f"was trained on {instance} of task 'alfworld-gen'" in refused.stderr
     # A list that was put beside the traces later is believed, too.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import Completion, Token, open_task
-from harness.ledger import record_call
+from harness.traces.cost import record_call
 from routers.pyramid.answers import final_answer, votes
 from routers.pyramid.features import CHECKED, FEATURES, Draft, draft_of, features, majority
 

@@ -15,10 +15,10 @@ from harness import MixrouteError, open_router
 from harness.board.render import to_markdown
 from harness.board.table import build_board
 from harness.config import shipped_names
-from harness.run import SuiteRunner
+from harness.engine.runner import SuiteRunner
 from harness.suite import Suite
-from harness.trace import find_runs, read_episodes, read_meta
-from harness.training.card import read_seen
+from harness.traces.contamination import read_seen
+from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.verify import verify_entry
 from routers.pyramid.checkpoint import load_checkpoint
 from routers.pyramid.features import FEATURES, draft_of, features, majority

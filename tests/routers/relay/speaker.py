@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness import Completion, ModelCard, Request, Router, Token
-from harness.run import OpenTask
+from harness.engine.runner import OpenTask
+from harness.records import Episode
 from harness.suite import TaskEntry
-from harness.trace import Episode
 from harness.training.play import play_episodes
 from tests.routers.pyramid.guess import Guess
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness import MixrouteError, open_router
 from harness.board.table import build_board
-from harness.trace import find_runs, read_episodes, read_meta
+from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.verify import verify_entry
 from routers.relay.baselines import LowByLine, StepEntropy, TokenEntropy, TokenRandom
 from tests.command import mixroute

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import Completion, EpisodeError, Step, Token, join
-from harness.step import check_answer
-from harness.trace import StepRecord
+from harness.engine.step import check_answer
+from harness.records import StepRecord
 from routers.relay.command import CLOSE, OPEN, asked_for, command
 from routers.relay.router import Relay
 from tests.routers.relay.speaker import Speaker, answered

@@ -19,13 +19,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from harness import MixrouteError, register_task
 from harness.board.table import build_board
 from harness.config import shipped_names
-from harness.entry import pack_run
+from harness.engine.runner import SuiteRunner
 from harness.pool import ModelSpec, load_pool, save_pool
-from harness.run import SuiteRunner
 from harness.suite import Suite
-from harness.trace import find_runs, read_episodes, read_meta
+from harness.traces.contamination import trained_on
+from harness.traces.pack import pack_run
+from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.training.agent import tokenizer_of
-from harness.training.card import trained_on
 from harness.training.examples import IGNORED
 from harness.training.sections import open_sections
 from harness.training.state import save_state

@@ -1,1 +1,0 @@
-"""What transformers gets wrong when it reads a GGUF file."""

@@ -1,0 +1,28 @@
+"""The command ``mixroute switches``, and the options by which commands take a speed card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+Card = Annotated[Path | None, typer.Option("--card", help="Charge seconds of this speed card, with --at.")]
+At = Annotated[float | None, typer.Option("--at", min=1, help="Calls in flight at which the card is to charge.")]
+
+
+def switches(
+    runs: Annotated[Path, typer.Argument(help="Folder of runs or published entries.")] = Path("results/entries"),
+    card: Card = None,
+    at: At = None,
+) -> None:
+    """Count what is read again where models take turns; with a speed card, when that eats the gain."""
+    from harness.board.switches import count_switches, print_switches
+    from harness.speed.rates import open_rates
+    from harness.traces.store import find_runs
+
+    rates, out = open_rates(card, at), Console()
+    print_switches(count_switches(find_runs(runs), rates), out)
+    if rates is not None:
+        out.print(rates.said(), style="dim", highlight=False, markup=False)

@@ -1,0 +1,1 @@
+"""Playing a suite: runs, rollouts, steps, and the supervision of routers."""

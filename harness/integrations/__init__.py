@@ -1,0 +1,1 @@
+"""Adapters to other evaluation tools: lm-eval and inspect_ai."""

@@ -1,0 +1,121 @@
+"""Runs as logs of inspect_ai, for its viewer and its data frames.
+
+The package asks for versions of others that do not go with ours, so its JSON format (version 2) is written by hand; a
+test opens the logs with its own reader.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from harness.files import write_atomically
+from harness.records import Episode, RunMeta, StepRecord
+from harness.traces.read import tokens_by_model
+from harness.traces.store import read_episodes, read_meta
+
+VERSION = 2
+
+
+def export_run(folder: Path, out: Path) -> Path:
+    """Write a run or entry folder as ``out/ID.json``; returns the file.
+
+    A sample is an episode, its epoch the seed plus one; observations are messages of the user, answers those of the
+    assistant, with the model that gave them.
+
+    Raises:
+        MixrouteError: not a run folder, or a corrupt line.
+    """
+    meta = read_meta(folder)
+    episodes = list(read_episodes(folder))
+    path = out / f"{meta.hash[:16]}.json"
+    write_atomically(path, json.dumps(_log(meta, episodes), indent=1).encode())
+    return path
+
+
+def _log(meta: RunMeta, episodes: Sequence[Episode]) -> dict[str, Any]:
+    samples = [_sample(episode) for episode in episodes]
+    created = meta.provenance.get("time") or "1970-01-01T00:00:00+00:00"
+    git = meta.provenance.get("git") or {}
+    revision = {"type": "git", "origin": "", "commit": git["commit"], "dirty": git.get("dirty")} if git else None
+    return {
+        "version": VERSION,
+        "status": "success" if len(episodes) == len(meta.instances) else "cancelled",
+        "eval": {
+            "eval_id": meta.hash[:22],
+            "run_id": meta.hash[:22],
+            "task_id": meta.hash[:22],
+            "created": created,
+            "task": f"{meta.task}/{meta.split}",
+            "task_args": meta.config.get("task_args", {}),
+            "solver": meta.label,
+            "solver_args": {**meta.config.get("router_args", {}), **meta.fitted},
+            "dataset": {"name": meta.task, "samples": len(meta.instances), "sample_ids": meta.instances},
+            "model": f"mixroute/{meta.pool}",
+            "config": {"epochs": 1},
+            "revision": revision,
+            "packages": {"mixroute": str(meta.provenance.get("packages", {}).get("mixroute", ""))},
+            "metadata": {"group": meta.group, "seed": meta.seed, "protocol": meta.protocol, "models": meta.models},
+            "scorers": [{"name": "success"}, {"name": "score"}],
+        },
+        "results": {
+            "total_samples": len(meta.instances),
+            "completed_samples": len(episodes),
+            "scores": [
+                _metric("success", [float(episode.success) for episode in episodes]),
+                _metric("score", [episode.score for episode in episodes]),
+            ],
+        },
+        "stats": {"started_at": created, "completed_at": created, "model_usage": _usage(episodes)},
+        "samples": samples,
+    }
+
+
+def _metric(name: str, values: Sequence[float]) -> dict[str, Any]:
+    found = {
+        "mean": fmean(values) if values else 0.0,
+        "stderr": stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0,
+    }
+    return {"name": name, "scorer": name, "metrics": {key: {"name": key, "value": found[key]} for key in found}}
+
+
+def _sample(episode: Episode) -> dict[str, Any]:
+    messages = [message for step in episode.steps for message in _messages(step)]
+    messages.append({"role": "user", "content": episode.final_observation})
+    failed = episode.error and {"message": episode.error, "traceback": "", "traceback_ansi": ""}
+    return {
+        "id": episode.instance,
+        "epoch": episode.seed + 1,
+        "input": episode.steps[0].observation if episode.steps else episode.final_observation,
+        "target": "",
+        "messages": messages,
+        "scores": {"success": {"value": int(episode.success)}, "score": {"value": episode.score}},
+        "metadata": {"kind": episode.kind, "end": episode.end, "high_share": episode.high_share},
+        "model_usage": _usage([episode]),
+        **({"error": failed} if failed else {}),
+    }
+
+
+def _messages(step: StepRecord) -> list[dict[str, Any]]:
+    told = {"action": step.action, "valid": step.valid, "reward": step.reward, "scores": step.scores}
+    calls = [{"model": call.model, "prompt_tokens": call.prompt_tokens, "text": call.text} for call in step.calls]
+    return [
+        {"role": "user", "content": step.observation},
+        {"role": "assistant", "content": step.text, "model": step.model, "metadata": {**told, "calls": calls}},
+    ]
+
+
+def _usage(episodes: Sequence[Episode]) -> dict[str, dict[str, int]]:
+    return {
+        model: {
+            "input_tokens": read,
+            "input_tokens_cache_read": cached,
+            "output_tokens": written,
+            "total_tokens": read + cached + written,
+        }
+        for model, (read, cached, written) in sorted(tokens_by_model(episodes).items())
+    }

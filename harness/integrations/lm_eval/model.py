@@ -1,0 +1,210 @@
+"""A router and its pool as one model of lm-eval: each request is an episode of one step."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from lm_eval.api.instance import Instance as LmRequest
+from lm_eval.api.model import LM
+from lm_eval.api.registry import register_model
+
+from harness.backends.completion_cache import CompletionCache
+from harness.contracts import Environment
+from harness.data import Instance, Observation, Prompt, Turn
+from harness.engine.rollout import Play, play_all
+from harness.engine.runner import open_models
+from harness.errors import MixrouteError
+from harness.integrations.lm_eval_prompts import chat_as_text, ends_of, prompt_of
+from harness.plugins import open_router
+from harness.pool import load_pool
+from harness.records import Episode, EpisodeTiming
+from harness.suite import Mode
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """How answers of one batch end and are drawn."""
+
+    task: str
+    stop: tuple[str, ...]
+    max_tokens: int
+    temperature: float
+
+
+class _Asked:
+    """The environment of one request: it shows the context and takes any answer."""
+
+    def __init__(self, context: str) -> None:
+        self._context = context
+
+    def reset(self) -> Observation:
+        return Observation(self._context)
+
+    def step(self, action: str) -> tuple[Observation, float, bool]:
+        return Observation(""), 0.0, True
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Requests:
+    """lm-eval's requests as a task; lm-eval grades the answers itself."""
+
+    blocking = False
+    step_cap = 1
+    split = "test"
+
+    def __init__(self, settings: _Settings, requests: Sequence[LmRequest]) -> None:
+        self.name, self.stop, self.max_tokens = settings.task, settings.stop, settings.max_tokens
+        asked: Counter[str] = Counter()
+        self._instances = []
+        for one in requests:
+            name = (
+                f"test/{one.task_name}-{one.doc_id:07d}"  # as task ``reasoning`` names it, so that routers draw alike
+            )
+            again = f"/{asked[name]}" if asked[name] else ""
+            asked[name] += 1
+            self._instances.append(Instance(name + again, data=one))
+
+    def instances(self) -> Sequence[Instance]:
+        return self._instances
+
+    def open(self, instance: Instance) -> Environment:
+        return _Asked(str(instance.data.args[0]))
+
+    def prompt(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
+        return prompt_of(observation.text)
+
+    def parse_action(self, text: str) -> str:
+        return text
+
+    def is_success(self, score: float) -> bool:
+        return True
+
+    def protocol(self) -> Mapping[str, Any]:
+        return {}
+
+
+class _Answers:
+    """Collects what was answered, by instance."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.tokens: Counter[str] = Counter()
+
+    def call_finished(self, tokens: int) -> None:
+        """Nothing is shown."""
+
+    def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
+        if episode.error:
+            log.warning("%s has no answer: %s", episode.instance, episode.error)
+        self.texts[episode.instance] = "" if episode.error else episode.steps[-1].text
+        for step in episode.steps:
+            for call in step.calls:
+                self.tokens[call.model] += call.decoded_tokens
+
+
+@register_model("mixroute")
+class MixrouteLM(LM):  # type: ignore[misc]
+    """A router as a model of lm-eval. Generation tasks only: there is no routing in scoring given text.
+
+    Args:
+        router: Name of a router, entry point or ``path/to/file.py:Name``.
+        pool: Name of a shipped pool, or a ``.yaml`` file.
+        seed: Root seed of what the router draws.
+        mode: ``deterministic`` or ``throughput``.
+        concurrency: Requests at once.
+        reuse: Whether greedy answers that were computed before are taken from the cache.
+        batch_size: lm-eval's; ``concurrency`` and the backend decide instead.
+        max_batch_size: As ``batch_size``.
+        device: lm-eval's; the pool says where its models run.
+        **arguments: The router's own, such as ``p=0.3``. Thresholds are given here; nothing is calibrated.
+
+    Raises:
+        MixrouteError: unknown router, pool or argument, or weights that cannot be read.
+    """
+
+    def __init__(
+        self,
+        router: str,
+        pool: str,
+        seed: int = 0,
+        mode: Mode = "deterministic",
+        concurrency: int = 16,
+        reuse: bool = True,
+        batch_size: object = None,
+        max_batch_size: object = None,
+        device: object = None,
+        **arguments: Any,  # noqa: ANN401 - each router declares its own
+    ) -> None:
+        super().__init__()
+        self._router = open_router(router, **arguments)
+        self._pool = load_pool(pool)
+        self._seed, self._concurrency = seed, concurrency
+        self._open = ExitStack()
+        answers = CompletionCache() if reuse else None
+        self._models = self._open.enter_context(open_models(self._pool, mode, answers))
+
+    def close(self) -> None:
+        """Free the weights."""
+        self._open.close()
+
+    def generate_until(self, requests: list[LmRequest], disable_tqdm: bool = False) -> list[str]:
+        """The router's answers, in the order of ``requests``. One that ends in an error is empty, and is logged."""
+        batches: dict[_Settings, list[int]] = {}
+        for place, request in enumerate(requests):
+            batches.setdefault(_settings(request), []).append(place)
+        texts = [""] * len(requests)
+        for settings, places in batches.items():
+            for place, text in zip(places, self._play(settings, [requests[p] for p in places]), strict=True):
+                texts[place] = text
+                self.cache_hook.add_partial("generate_until", requests[place].args, text)
+        return texts
+
+    def _play(self, settings: _Settings, requests: Sequence[LmRequest]) -> Iterable[str]:
+        task = _Requests(settings, requests)
+        play = Play(
+            run=f"lm-eval {settings}",
+            seed=self._seed,
+            temperature=settings.temperature,
+            task=task,
+            router=self._router,
+            pool=self._models,
+            router_timeout=60.0,
+        )
+        answers = _Answers()
+        asyncio.run(play_all(play, task.instances(), self._concurrency, answers))
+        log.info("%s: tokens decoded by model: %s", settings.task, dict(answers.tokens))
+        return [answers.texts[one.id] for one in task.instances()]
+
+    def loglikelihood(self, requests: list[LmRequest]) -> list[tuple[float, bool]]:
+        """Not for routers."""
+        raise MixrouteError("model 'mixroute' only generates: choose tasks with output_type generate_until")
+
+    def loglikelihood_rolling(self, requests: list[LmRequest]) -> list[float]:
+        """Not for routers."""
+        raise MixrouteError("model 'mixroute' only generates: choose tasks with output_type generate_until")
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The conversation as a string that each model renders by its own template."""
+        return chat_as_text(chat_history, add_generation_prompt)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Stands for the pool: each of its models has its own tokenizer."""
+        return f"mixroute-{self._pool.name}"
+
+
+def _settings(request: LmRequest) -> _Settings:
+    asked: Mapping[str, Any] = request.args[1]
+    stop, max_tokens = ends_of(asked)
+    sampled = float(asked.get("temperature") or 0.0) if asked.get("do_sample") else 0.0
+    return _Settings(str(request.task_name), stop, max_tokens, sampled)

@@ -1,0 +1,165 @@
+"""From a run folder to the numbers of its episodes. Texts are dropped as each line is read, so memory stays small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from harness.data import ModelCard
+from harness.errors import MixrouteError
+from harness.records import Episode, EpisodeTiming, RunMeta
+from harness.speed.rates import Rates
+from harness.traces.contamination import SEEN, instance_key, read_seen
+from harness.traces.cost import Cost, episode_cost
+from harness.traces.store import EPISODES, RUN, SCHEMA, TIMINGS, read_episodes, read_meta, read_timings
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """The numbers of one episode. ``seconds`` in ``cost`` is None where a call was not measured."""
+
+    instance: str
+    seed: int
+    kind: str
+    score: float
+    success: bool
+    error: bool
+    steps: int
+    invalid: int
+    judged: int
+    """Steps of a known ``valid``; the rest are of tasks that list no admissible actions."""
+    high: float
+    """Steps that the high-precision model answered; of a joined answer, the share of its tokens that it wrote."""
+    cost: Cost
+    tokens: Mapping[str, tuple[int, int, int]]
+    """See ``tokens_by_model``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run or entry folder: what was run, and the numbers of its finished episodes in order of instance."""
+
+    folder: Path
+    meta: RunMeta
+    played: tuple[Played, ...]
+
+
+def read_run(folder: Path, rates: Rates | None = None) -> Run:
+    """Read a run folder through ``harness.traces.store``; seconds are those that were measured, or what ``rates`` say.
+
+    Raises:
+        MixrouteError: a file is missing or corrupt, or its lines contradict ``run.json``; the message names the file.
+    """
+    meta = read_meta(folder)
+    if meta.schema != SCHEMA:
+        raise MixrouteError(
+            f"{folder / RUN} has schema {meta.schema}, not {SCHEMA}: read it with the mixroute it is of"
+        )
+    seen = read_seen(folder)
+    for instance in meta.instances:
+        if instance_key(meta.task, instance) in seen:
+            raise MixrouteError(
+                f"{folder}: {SEEN} says that its models or its router were trained on {instance!r}, which it reports: "
+                "take the entry out"
+            )
+    cards = model_cards(folder, meta)
+    # The last line counts, as for TraceWriter: a killed run leaves timings of episodes that were then played again.
+    timings = {timing.instance: timing for timing in read_timings(folder)}
+    planned = frozenset(meta.instances)
+    played: dict[str, Played] = {}
+    for episode in read_episodes(folder):
+        _check(folder, meta, episode, planned)
+        if episode.instance in played:
+            raise MixrouteError(
+                f"{folder / EPISODES} holds instance {episode.instance!r} twice: delete one of the lines"
+            )
+        played[episode.instance] = episode_numbers(folder, episode, cards, timings.get(episode.instance), rates)
+    return Run(folder, meta, tuple(played[instance] for instance in sorted(played)))
+
+
+def model_cards(folder: Path, meta: RunMeta) -> dict[str, ModelCard]:
+    """The cards of ``run.json``.
+
+    Raises:
+        MixrouteError: one is not valid.
+    """
+    try:
+        return {name: msgspec.convert(card, ModelCard) for name, card in meta.models.items()}
+    except msgspec.ValidationError as error:
+        raise MixrouteError(
+            f"{folder / RUN}: a card under 'models' is not valid ({error}): restore the file"
+        ) from error
+
+
+def _check(folder: Path, meta: RunMeta, episode: Episode, planned: frozenset[str]) -> None:
+    for name, found, expected in (
+        ("schema", episode.schema, SCHEMA),
+        ("run", episode.run, meta.hash),
+        ("seed", episode.seed, meta.seed),
+    ):
+        if found != expected:
+            raise MixrouteError(
+                f"{folder / EPISODES}: instance {episode.instance!r} has {name} {found!r}, but {RUN} says "
+                f"{expected!r}: the two are of different runs; restore the one that was replaced, or delete the folder"
+            )
+    if episode.instance not in planned:
+        raise MixrouteError(
+            f"{folder / EPISODES}: instance {episode.instance!r} is not among the 'instances' of {RUN}: "
+            "restore the file that was changed, or delete the line"
+        )
+
+
+def episode_numbers(
+    folder: Path,
+    episode: Episode,
+    cards: Mapping[str, ModelCard],
+    timing: EpisodeTiming | None,
+    rates: Rates | None = None,
+) -> Played:
+    """Reduce an episode to its numbers.
+
+    Raises:
+        MixrouteError: its measured times have another shape, or it calls a model without a card.
+    """
+    if timing is not None:
+        shape = [len(step.calls) for step in episode.steps]
+        if timing.seed != episode.seed or [len(step.calls) for step in timing.steps] != shape:
+            raise MixrouteError(
+                f"{folder / TIMINGS}: instance {episode.instance!r} has other steps, calls or seed than {EPISODES}: "
+                f"restore the file, or delete it to do without measured seconds"
+            )
+    try:
+        cost = episode_cost(episode, cards, timing, rates)
+    except KeyError as missing:
+        raise MixrouteError(
+            f"{folder / EPISODES}: instance {episode.instance!r} calls the model {missing}, which has no card under "
+            f"'models' in {RUN}: restore the file that was changed"
+        ) from missing
+    error = episode.end == "error"
+    return Played(
+        instance=episode.instance,
+        seed=episode.seed,
+        kind=episode.kind,
+        score=episode.score,
+        success=episode.success and not error,
+        error=error,
+        steps=len(episode.steps),
+        invalid=sum(step.valid is False for step in episode.steps),
+        judged=sum(step.valid is not None for step in episode.steps),
+        high=sum(step.high_share for step in episode.steps),
+        cost=cost if timing or rates else Cost(cost.weight_bytes, cost.flops, None),
+        tokens=tokens_by_model([episode]),
+    )
+
+
+def tokens_by_model(episodes: Iterable[Episode]) -> dict[str, tuple[int, int, int]]:
+    """Of all calls: tokens of prompts read anew, of prompts read before, and written."""
+    found: dict[str, tuple[int, int, int]] = {}
+    for call in (call for episode in episodes for step in episode.steps for call in step.calls):
+        read, cached, written = found.get(call.model, (0, 0, 0))
+        read += call.prompt_tokens - call.cached_tokens
+        found[call.model] = (read, cached + call.cached_tokens, written + call.decoded_tokens)
+    return found

@@ -1,0 +1,122 @@
+"""Episodes on disk: one JSON line an episode; an episode persists whole or not at all.
+
+A run is a folder of three files. ``run.json`` says what was run. ``episodes.jsonl`` holds what happened and nothing
+that depends on the clock, so that a deterministic run writes the same bytes again. ``timings.jsonl`` holds what was
+measured; its line is written before the episode's, so a finished episode always has one. Published entries hold the
+same two files compressed (``.xz``). Reading accepts both forms.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import MixrouteError
+from harness.files import read_lines, repair, write_atomically
+from harness.records import Episode, EpisodeTiming, RunMeta
+
+SCHEMA = 1
+EPISODES = "episodes.jsonl"
+TIMINGS = "timings.jsonl"
+RUN = "run.json"
+
+
+class TraceWriter:
+    """Appends finished episodes of one run to its folder; opening repairs a torn last line and finds what is done."""
+
+    def __init__(self, folder: Path, meta: RunMeta) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.episodes: dict[str, Episode] = {}
+        """Finished episodes by instance."""
+        existing = folder / RUN
+        if existing.exists() and read_meta(folder).hash != meta.hash:
+            raise MixrouteError(f"{existing} belongs to another run (hash differs): choose another --out folder")
+        for name in (TIMINGS, EPISODES):
+            repair(folder / name)
+        for episode in read_lines(folder / EPISODES, Episode):
+            if episode.run != meta.hash:
+                raise MixrouteError(f"{folder / EPISODES} holds episodes of another run: choose another --out folder")
+            if episode.end != "error":  # what went wrong is tried again
+                self.episodes[episode.instance] = episode
+        self._write_sorted()
+        if not existing.exists():
+            write_atomically(existing, msgspec.json.format(msgspec.json.encode(meta), indent=1) + b"\n")
+        self._timings = (folder / TIMINGS).open("ab")
+        self._lines = (folder / EPISODES).open("ab")
+
+    def append(self, episode: Episode, timing: EpisodeTiming) -> None:
+        """Persist one finished episode, flushed to the disk before this returns."""
+        for handle, record in ((self._timings, timing), (self._lines, episode)):
+            handle.write(msgspec.json.encode(record) + b"\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+        self.episodes[episode.instance] = episode
+
+    def close(self) -> None:
+        """Close the files and put their lines in order of instance, so that the bytes do not depend on timing."""
+        self._timings.close()
+        self._lines.close()
+        self._write_sorted()
+
+    def _write_sorted(self) -> None:
+        timings = {t.instance: t for t in read_lines(self.folder / TIMINGS, EpisodeTiming)}
+        for name, records in ((TIMINGS, timings), (EPISODES, self.episodes)):
+            if not (self.folder / name).exists():
+                continue
+            body = b"".join(msgspec.json.encode(records[i]) + b"\n" for i in sorted(records) if i in self.episodes)
+            write_atomically(self.folder / name, body)
+
+
+def read_meta(folder: Path) -> RunMeta:
+    """The ``run.json`` of a run folder.
+
+    Raises:
+        MixrouteError: it is missing, not of this schema, or not valid.
+    """
+    path = folder / RUN
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunMeta)
+    except OSError as error:
+        raise MixrouteError(f"{path} cannot be read ({error.strerror}): not a run folder?") from error
+    except msgspec.MsgspecError as error:
+        raise MixrouteError(f"{path} is not a run of schema {SCHEMA}: {error}") from error
+
+
+def read_episodes(folder: Path) -> Iterator[Episode]:
+    """The episodes of a run or entry folder, in file order.
+
+    Raises:
+        MixrouteError: a line is corrupt (a torn last line of a running or killed run is passed over).
+    """
+    yield from read_lines(_plain_or_xz(folder / EPISODES), Episode)
+
+
+def read_timings(folder: Path) -> Iterator[EpisodeTiming]:
+    """The measured times of a run or entry folder; a killed run may hold some without an episode."""
+    yield from read_lines(_plain_or_xz(folder / TIMINGS), EpisodeTiming)
+
+
+def find_runs(root: Path, *, nested: bool = False) -> list[Path]:
+    """The run or entry folders directly in ``root``, or ``root`` itself if it is one, sorted.
+
+    Args:
+        root: Where to look.
+        nested: Look at any depth, and so among calibration runs too.
+
+    Raises:
+        MixrouteError: there are none.
+    """
+    pattern = f"**/{RUN}" if nested else f"*/{RUN}"
+    found = [root] if (root / RUN).exists() else sorted(path.parent for path in root.glob(pattern))
+    if not found:
+        raise MixrouteError(f"{root} holds no run: run a suite first, or name another folder")
+    return found
+
+
+def _plain_or_xz(path: Path) -> Path:
+    packed = path.with_name(path.name + ".xz")
+    return packed if packed.exists() and not path.exists() else path

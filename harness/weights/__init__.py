@@ -1,0 +1,1 @@
+"""Weights: where they come from, adapters, rounding, and the sizes of models."""

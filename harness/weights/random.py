@@ -1,0 +1,91 @@
+"""Random weights for a shape, so that a model can be timed before anyone has downloaded it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from harness.files import made_once
+from harness.weights.schemes import get_scheme
+from harness.weights.size import read_config, widths_of
+
+log = logging.getLogger(__name__)
+
+
+def drawn_checkpoint(shape: str) -> Path:
+    """A folder with configuration, tokenizer and random weights, made in the cache the first time.
+
+    Raises:
+        MixrouteError: a configuration that cannot be read.
+    """
+
+    def make(target: Path) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        config = _endless(shape)
+        log.info("drawing weights of shape %s (once)", Path(shape).stem)
+        torch.manual_seed(0)
+        made: Any = AutoModelForCausalLM.from_config(config, dtype=config.dtype)  # type: ignore[no-untyped-call]
+        made.save_pretrained(target)
+        _save_tokenizer(config.vocab_size, target)
+
+    return made_once("drawn", _identity(shape, "none"), make)
+
+
+def drawn_config(shape: str, quantization: str) -> Path:
+    """The same without the weights, for an engine that draws them itself; ``quantization`` names how they are packed.
+
+    Raises:
+        MixrouteError: a configuration that cannot be read, or a scheme that does not fit it.
+    """
+
+    def make(target: Path) -> None:
+        config = _endless(shape)
+        target.mkdir()
+        content = config.to_dict()
+        if quantization != "none":
+            content["quantization_config"] = _packing(shape, quantization)
+        (target / "config.json").write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+        _save_tokenizer(config.vocab_size, target)
+
+    return made_once("shapes", _identity(shape, quantization), make)
+
+
+def _packing(shape: str, quantization: str) -> dict[str, Any]:
+    """What ``mixroute quantize`` would write into the configuration of packed weights."""
+    from compressed_tensors.quantization import QuantizationConfig
+
+    scheme = get_scheme(quantization)
+    groups = scheme.config_groups(scheme.group(widths_of(shape)))
+    packed = QuantizationConfig(
+        config_groups=groups, ignore=["lm_head"], format="pack-quantized", quantization_status="compressed"
+    )
+    return dict(packed.model_dump(mode="json", exclude_none=True), quant_method="compressed-tensors")
+
+
+def _endless(shape: str) -> Any:  # noqa: ANN401 - transformers' configuration classes share no useful type
+    """The configuration without a token that ends an answer: what is drawn writes as long as it is asked to."""
+    config = read_config(shape)
+    config.eos_token_id = None
+    return config
+
+
+def _identity(shape: str, quantization: str) -> str:
+    return hashlib.sha256(Path(shape).read_bytes() + quantization.encode()).hexdigest()[:16]
+
+
+def _save_tokenizer(size: int, target: Path) -> None:
+    """A token a byte, and names for the rest, so that whatever a random model writes can be spelled."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = [*alphabet, *(f"w{number}" for number in range(len(alphabet), size))]
+    tokenizer = Tokenizer(models.BPE(vocab={word: place for place, word in enumerate(words[:size])}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(target)  # type: ignore[no-untyped-call]

@@ -1,0 +1,183 @@
+"""Kept answers: given again to the last bit, shared by processes, bounded, and never in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.backends.completion_cache import CompletionCache, answer_key
+from harness.data import Completion, Timing, Token
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def completion(text: str = "look", value: float = 0.1) -> Completion:
+    tokens = (Token(7, -value, value, 1 - value), Token(2, 0.0, 0.0, 1.0))
+    return Completion("high", text, tokens, 1, "stop", 12, 4, Timing(0.1, 0.2, 0.3, 0.6))
+
+
+def key(number: int) -> bytes:
+    return answer_key("weights", [number])
+
+
+def ask(store: CompletionCache, number: int, answer: Completion | None) -> Completion:
+    async def compute() -> Completion:
+        assert answer is not None, "nothing should be computed"
+        return answer
+
+    return asyncio.run(store.get_or_compute(key(number), compute))
+
+
+def test_an_answer_is_computed_once_and_comes_back_with_its_time(tmp_path: Path) -> None:
+    for computed in (completion(), None):  # the second time the file is there
+        store = CompletionCache(tmp_path / "a.sqlite")
+        assert ask(store, 1, computed) == completion()
+        again = ask(store, 1, None)
+        assert (again, again.timing, again.reused) == (completion(), completion().timing, True)
+        store.close()
+
+
+@given(value=FLOATS, text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_every_figure_comes_back_to_the_last_bit(
+    tmp_path_factory: pytest.TempPathFactory, value: float, text: str
+) -> None:
+    store = CompletionCache(tmp_path_factory.mktemp("answers") / "a.sqlite")
+    ask(store, 1, completion(text, value))
+    assert ask(store, 1, None) == completion(text, value)
+    store.close()
+
+
+def test_a_key_tells_apart_all_that_an_answer_depends_on() -> None:
+    questions = [("w", [1]), ("v", [1]), ("w", [2]), ("w", [1, 2]), ("w", [[1], "\n"]), ("w", [[1], "n"])]
+    assert len({answer_key(*question) for question in questions}) == len(questions)
+
+
+def test_of_several_that_ask_at_once_one_computes(tmp_path: Path) -> None:
+    store = CompletionCache(tmp_path / "a.sqlite")
+    computed = []
+
+    async def slow() -> Completion:
+        computed.append(1)
+        await asyncio.sleep(0.05)
+        return completion()
+
+    async def together() -> list[Completion]:
+        return await asyncio.gather(*(store.get_or_compute(key(1), slow) for _ in range(8)))
+
+    answers = asyncio.run(together())
+    assert len(computed) == 1
+    assert sorted(answer.reused for answer in answers) == [False] + [True] * 7
+
+
+@pytest.mark.parametrize("end", ["fails", "is cancelled"])
+def test_who_waits_for_another_does_not_end_with_it(tmp_path: Path, end: str) -> None:
+    store = CompletionCache(tmp_path / "a.sqlite")
+
+    async def failing() -> Completion:
+        await asyncio.sleep(0.05 if end == "fails" else 60)
+        raise RuntimeError("out of memory")
+
+    async def good() -> Completion:
+        return completion()
+
+    async def together() -> Completion:
+        first = asyncio.create_task(store.get_or_compute(key(1), failing))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(store.get_or_compute(key(1), good))
+        await asyncio.sleep(0)
+        if end == "is cancelled":
+            first.cancel()
+        with pytest.raises((RuntimeError, asyncio.CancelledError)):
+            await first
+        return await second
+
+    assert not asyncio.run(together()).reused
+
+
+def test_who_waits_can_be_cancelled(tmp_path: Path) -> None:
+    store = CompletionCache(tmp_path / "a.sqlite")
+
+    async def slow() -> Completion:
+        await asyncio.sleep(0.2)
+        return completion()
+
+    async def together() -> Completion:
+        first = asyncio.create_task(store.get_or_compute(key(1), slow))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(store.get_or_compute(key(1), slow))
+        await asyncio.sleep(0.01)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        return await first
+
+    assert asyncio.run(together()) == completion()
+
+
+def test_the_file_stays_within_its_bound_and_keeps_what_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1_000_000]
+    monkeypatch.setattr("harness.backends.completion_cache.time.time", lambda: clock[0])
+    store = CompletionCache(tmp_path / "a.sqlite", max_bytes=200_000)
+    for number in range(300):
+        clock[0] += 4000
+        ask(store, number, completion("x" * 2000))
+        ask(store, 0, None)  # used all along
+    ask(store, 299, None)
+    with pytest.raises(AssertionError, match="nothing should be computed"):
+        ask(store, 1, None)
+    store.close()
+    assert (tmp_path / "a.sqlite").stat().st_size < 250_000
+
+
+def test_processes_share_the_file(tmp_path: Path) -> None:
+    source = (
+        "import asyncio, sys\nfrom pathlib import Path\nfrom harness.backends.completion_cache import CompletionCache\n"
+        "from tests.harness.backends.test_completion_cache import completion, key\n"
+        "store = CompletionCache(Path(sys.argv[1]))\nasync def compute(): return completion()\n"
+        "for number in range(200): asyncio.run(store.get_or_compute(key(number), compute))\n"
+    )
+    path = tmp_path / "a.sqlite"
+
+    async def two() -> list[int]:
+        running = [
+            await asyncio.create_subprocess_exec(sys.executable, "-c", source, str(path), cwd=Path.cwd())
+            for _ in range(2)
+        ]
+        return [await process.wait() for process in running]
+
+    assert asyncio.run(two()) == [0, 0]
+    store = CompletionCache(path)
+    for number in range(200):
+        assert ask(store, number, None) == completion()
+
+
+@pytest.mark.parametrize("damage", ["no database", "half a database", "no folder", "a value of another version"])
+def test_a_damaged_file_is_said_and_gone_without(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.sqlite"
+    store = CompletionCache(path)
+    for number in range(100):
+        ask(store, number, completion("x" * 500))
+    store.close()
+    if damage == "no database":
+        path.write_bytes(b"no database at all, but long enough to be looked at" * 10)
+    elif damage == "half a database":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif damage == "no folder":
+        path = path / "below-a-file.sqlite"
+    else:
+        with sqlite3.connect(path) as database:
+            database.execute("UPDATE answers SET answer = ?", (b"\x81\xa1a\x01",))
+        database.close()
+    broken = CompletionCache(path)
+    answers = [ask(broken, number, completion("new")) for number in range(100)]
+    assert any(answer.text == "new" for answer in answers)
+    assert "answers are not kept" in caplog.text
+    assert str(path) in caplog.text

@@ -1,0 +1,123 @@
+"""An episode persists whole or not at all, and files say where they are broken."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from harness import MixrouteError
+from harness.records import Episode, EpisodeTiming, RunMeta, StepRecord
+from harness.traces.contamination import write_seen
+from harness.traces.pack import pack_run
+from harness.traces.store import TraceWriter, read_episodes, read_meta, read_timings
+
+TEXT = st.text(max_size=20)
+
+
+def meta(**changes: object) -> RunMeta:
+    fields: dict[str, object] = {
+        "schema": 1, "id": "r", "hash": "h", "group": "g", "label": "l", "task": "t", "split": "s", "pool": "p",
+        "router": "always-high", "seed": 0, "config": {}, "protocol": {}, "models": {}, "fitted": {},
+        "instances": ["0", "1", "2"], "provenance": {},
+    }  # fmt: skip
+    return RunMeta(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def episode(instance: str, observation: str = "o") -> Episode:
+    step = StepRecord(observation, ["a"], [], "a", "a", True, 0.5, "high")
+    return Episode(1, "h", instance, "k", 0, 0.5, False, "done", None, [step], "end")
+
+
+def timing(instance: str) -> EpisodeTiming:
+    return EpisodeTiming(instance, 0, 0.1, [])
+
+
+def write(folder: Path, *episodes: Episode) -> None:
+    writer = TraceWriter(folder, meta())
+    for one in episodes:
+        writer.append(one, timing(one.instance))
+    writer.close()
+    write_seen(folder, [])
+
+
+@given(observations=st.lists(TEXT, min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_whatever_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, observations: list[str]) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    episodes = [episode(str(i), text) for i, text in enumerate(observations)]
+    write(folder, *reversed(episodes))
+    assert list(read_episodes(folder)) == episodes  # in order of instance, whatever ended first
+    assert read_meta(folder) == meta()
+
+
+@given(cut=st.integers(min_value=1, max_value=200), which=st.sampled_from(["episodes.jsonl", "timings.jsonl"]))
+@settings(max_examples=40, deadline=None)
+def test_a_torn_line_is_cut_and_its_episode_played_again(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, which: str
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    writer = TraceWriter(folder, meta())
+    for name in ("0", "1"):
+        writer.append(episode(name), timing(name))
+    path = folder / which
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1][: -min(cut, len(lines[1]))])
+    again = TraceWriter(folder, meta())
+    left = {"0"} if which == "episodes.jsonl" else {"0", "1"}
+    assert set(again.episodes) == left
+    for name in {"0", "1", "2"} - left:
+        again.append(episode(name), timing(name))
+    again.close()
+    assert {one.instance for one in read_episodes(folder)} == {"0", "1", "2"}
+
+
+def test_a_corrupt_line_is_named(tmp_path: Path) -> None:
+    write(tmp_path, episode("0"), episode("1"))
+    path = tmp_path / "episodes.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"score":0.5', b'"score":"much"', 1))
+    with pytest.raises(MixrouteError, match=r"episodes\.jsonl:1 is corrupt .*score"):
+        list(read_episodes(tmp_path))
+
+
+def test_an_episode_that_ended_in_an_error_is_played_again(tmp_path: Path) -> None:
+    write(tmp_path, episode("0"), structs.replace(episode("1"), end="error", error="the device fell off the bus"))
+    again = TraceWriter(tmp_path, meta())
+    assert set(again.episodes) == {"0"}
+    again.append(episode("1"), timing("1"))
+    again.close()
+    assert list(read_episodes(tmp_path)) == [episode("0"), episode("1")]
+    assert [one.instance for one in read_timings(tmp_path)] == ["0", "1"]
+
+
+def test_a_cut_off_entry_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "run", *(episode(name) for name in "012"))
+    path = pack_run(tmp_path / "run", tmp_path / "entries") / "episodes.jsonl.xz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(MixrouteError, match="is cut off or no xz file"):
+        list(read_episodes(path.parent))
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, episode("0"))
+    with pytest.raises(MixrouteError, match="belongs to another run"):
+        TraceWriter(tmp_path, meta(hash="other"))
+
+
+def test_a_packed_entry_reads_like_the_run(tmp_path: Path) -> None:
+    write(tmp_path / "run", *(episode(name) for name in "012"))
+    entry = pack_run(tmp_path / "run", tmp_path / "entries")
+    assert list(read_episodes(entry)) == list(read_episodes(tmp_path / "run"))
+    assert list(read_timings(entry)) == list(read_timings(tmp_path / "run"))
+    assert lzma.decompress((entry / "episodes.jsonl.xz").read_bytes()) == (tmp_path / "run/episodes.jsonl").read_bytes()
+
+
+def test_an_unfinished_run_is_not_packed(tmp_path: Path) -> None:
+    write(tmp_path / "run", episode("0"))
+    with pytest.raises(MixrouteError, match="lacks 2 of 3 episodes"):
+        pack_run(tmp_path / "run", tmp_path / "entries")
+    assert not (tmp_path / "entries").exists()
