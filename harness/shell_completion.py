@@ -45,7 +45,6 @@ def complete_task(incomplete: str) -> list[str]:
 def _files(shipped: Path, incomplete: str) -> list[str]:
     from harness.config import shipped_names
 
-    start = incomplete.rpartition("/")[0]
     folder, slash, _ = incomplete.rpartition("/")
     prefix = folder + slash
     own = sorted(prefix + path.name for path in Path(prefix or ".").glob("*.yaml"))
