@@ -20,6 +20,7 @@ from harness.quantization.commands import quantize, twins
 from harness.registry import plugin_entry_points
 from harness.shell_completion import complete_pool, complete_router, complete_suite, complete_task
 from harness.speed.commands import calibrate
+from harness.training.commands import train_agent, train_average
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -234,36 +235,6 @@ def verify(
         raise typer.Exit(1)
 
 
-@train.command("agent")
-def train_agent(
-    recipe_name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a .yaml file.")],
-    to: Annotated[Path | None, typer.Option("--out", help="Working folder; runs/train/RECIPE if not given.")] = None,
-    pool: Annotated[str | None, typer.Option(help="Pool instead of the recipe's: a name or a .yaml file.")] = None,
-) -> None:
-    """Fine-tune a pool's model on what experts do. The same command again goes on where it was stopped."""
-    from harness.training.agent import train_agent
-    from harness.training.recipe import load_recipe
-
-    recipe = load_recipe(recipe_name)
-    try:
-        result = train_agent(recipe.with_pool(pool), to or Path("runs/train") / recipe.name)
-    except KeyboardInterrupt:
-        err.print("interrupted: the last checkpoint is kept; the same command goes on from there")
-        raise typer.Exit(130) from None
-    out.print(f"weights and card are in {result}", highlight=False, markup=False)
-
-
-@train.command("average")
-def train_average(
-    adapters: Annotated[list[Path], typer.Argument(help="Folders of adapters, one trained on from the other.")],
-    to: Annotated[Path, typer.Option("--out", help="Folder of the result.")],
-) -> None:
-    """Average adapters of one shape, tensor by tensor."""
-    from harness.training.average import average
-
-    out.print(f"weights and card are in {average(adapters, to)}", highlight=False, markup=False)
-
-
 @app.command("list")
 def list_() -> None:
     """List routers, tasks, backends, pools and suites."""
@@ -296,6 +267,8 @@ def data(
     out.print(str(source.prepare_data(to or cache_folder(task))), highlight=False, markup=False)
 
 
+train.command("agent")(train_agent)
+train.command("average")(train_average)
 for command in (switches, calibrate, doctor, quantize, twins):
     app.command()(command)
 
