@@ -5,33 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn, Protocol, runtime_checkable
 
-import msgspec
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
-from rich.markup import escape
-from rich.table import Table
 
-from harness import pool, registry, suite
+# Whatever takes long to import is imported inside the commands, so that ``mixroute --help`` is quick.
 from harness.board.commands import At, Card, switches
-from harness.config import shipped_names
 from harness.doctor.commands import doctor
 from harness.errors import MixrouteError
-from harness.files import cache_folder, write_atomically
 from harness.quantization.commands import quantize, twins
+from harness.registry import plugin_entry_points
+from harness.shell_completion import complete_pool, complete_router, complete_suite, complete_task
 from harness.speed.commands import calibrate
-from harness.speed.rates import open_rates
-from harness.traces.store import find_runs
+from harness.training.commands import train_agent, train_average
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Benchmark LLM routers on long-horizon agent tasks.",
 )
 train = typer.Typer(no_args_is_help=True, help="Train agents and routers.")
 app.add_typer(train, name="train")
@@ -51,19 +44,55 @@ class DataSource(Protocol):
         ...
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mixroute {version('mixroute')}")
+        raise typer.Exit
+
+
+@app.callback()
+def prepare(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Benchmark LLM routers on long-horizon agent tasks."""
+    from rich.logging import RichHandler
+
+    # Libraries read these when they are imported, which happens only in commands that load a model.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    handler = RichHandler(console=err, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    for package in ("harness", "routers", "tasks"):
+        logging.getLogger(package).setLevel(logging.INFO)
+
+
 @app.command()
 def run(
-    suite_name: Annotated[str, typer.Argument(metavar="SUITE", help="Name of a shipped suite, or a .yaml file.")],
+    suite_name: Annotated[
+        str,
+        typer.Argument(
+            metavar="SUITE", help="Name of a shipped suite, or a .yaml file.", autocompletion=complete_suite
+        ),
+    ],
     to: Annotated[Path | None, typer.Option("--out", help="Folder of the runs; runs/SUITE if not given.")] = None,
     router: Annotated[
         list[str] | None,
-        typer.Option(help="Play this router instead of the suite's: NAME or file.py:Class, then ,key=value …"),
+        typer.Option(
+            help="Play this router instead of the suite's: NAME or file.py:Class, then ,key=value …",
+            autocompletion=complete_router,
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Play only this task or router (by its label) of the suite; may be repeated."),
     ] = None,
-    pool: Annotated[str | None, typer.Option(help="Pool instead of the suite's: a name or a .yaml file.")] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(help="Pool instead of the suite's: a name or a .yaml file.", autocompletion=complete_pool),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Play so many instances of each task.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Root seed instead of the suite's; may be repeated.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Episodes at once.")] = None,
@@ -77,21 +106,19 @@ def run(
     from harness.plan.plan import plan_suite, settle
     from harness.plan.show import print_plan, print_settled
     from harness.plan.usage import Prices, load_prices
+    from harness.speed.rates import open_rates
+    from harness.suite import load_suite, with_changes
 
-    chosen = suite.part_of(suite.load_suite(suite_name), only or ())
-    changes: dict[str, object] = {}
-    if router:
-        changes["routers"] = [suite.parse_router(text) for text in router]
-    if pool:
-        changes["pool"] = pool
-    if limit:
-        changes["tasks"] = [task.model_copy(update={"limit": limit}) for task in chosen.tasks]
-    if seed:
-        changes["seeds"] = seed
-    if concurrency:
-        changes["concurrency"] = concurrency
-    folder = to or Path("runs") / chosen.name
-    chosen = chosen.model_copy(update=changes)
+    chosen = with_changes(
+        load_suite(suite_name),
+        routers=router or (),
+        only=only or (),
+        pool=pool,
+        limit=limit,
+        seeds=seed or (),
+        concurrency=concurrency,
+    )
+    folder = to or chosen.folder
     if plan:
         rates = None if card is None else open_rates(card, chosen.concurrency)
         table = Prices() if prices is None else load_prices(prices)
@@ -119,7 +146,10 @@ def board(
     at: At = None,
 ) -> None:
     """Compute the leaderboard from traces and write it as a page, Markdown, CSV, JSON, LaTeX and PNG."""
-    from harness.board import print_board, write_board
+    from harness.board import write_board
+    from harness.board.render import print_board
+    from harness.speed.rates import open_rates
+    from harness.traces.store import find_runs
 
     folder = to or runs / "board"
     print_board(write_board(find_runs(runs), folder, traces=traces, rates=open_rates(card, at)), out)
@@ -136,6 +166,8 @@ def compare(
 ) -> None:
     """Compare two routers on the same episodes: difference, interval, permutation test."""
     from harness.board.compare import compare_routers, print_comparison
+    from harness.speed.rates import open_rates
+    from harness.traces.store import find_runs
 
     rates = open_rates(card, at)
     print_comparison(compare_routers(find_runs(runs), first, second, rates), first, second, out)
@@ -162,6 +194,7 @@ def pack(
 ) -> None:
     """Compress finished runs into entries that can be committed; the board reads both."""
     from harness.traces.pack import pack_run
+    from harness.traces.store import find_runs
 
     for folder in find_runs(runs):
         out.print(str(pack_run(folder, to)), highlight=False, markup=False)
@@ -174,6 +207,7 @@ def export(
 ) -> None:
     """Write runs as logs of inspect_ai, a file a run: inspect view --log-dir logs."""
     from harness.integrations.inspect_log import export_run
+    from harness.traces.store import find_runs
 
     for folder in find_runs(runs):
         out.print(str(export_run(folder, to)), highlight=False, markup=False)
@@ -186,7 +220,12 @@ def verify(
     models: Annotated[bool, typer.Option("--models", help="Load the weights and check the model cards, too.")] = False,
 ) -> None:
     """Check entries without any model: replay their actions and decisions, recount their tokens."""
-    from harness.verify import print_verdicts, verify_entries
+    import msgspec
+
+    from harness.files import write_atomically
+    from harness.traces.store import find_runs
+    from harness.verify.entries import verify_entries
+    from harness.verify.report import print_verdicts
 
     verdicts = verify_entries(find_runs(entries), load_models=models)
     print_verdicts(verdicts, out)
@@ -196,39 +235,12 @@ def verify(
         raise typer.Exit(1)
 
 
-@train.command("agent")
-def train_agent(
-    recipe_name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a .yaml file.")],
-    to: Annotated[Path | None, typer.Option("--out", help="Working folder; runs/train/RECIPE if not given.")] = None,
-    pool: Annotated[str | None, typer.Option(help="Pool instead of the recipe's: a name or a .yaml file.")] = None,
-) -> None:
-    """Fine-tune a pool's model on what experts do. The same command again goes on where it was stopped."""
-    from harness.training.agent import train_agent
-    from harness.training.recipe import load_recipe
-
-    recipe = load_recipe(recipe_name)
-    try:
-        result = train_agent(recipe.with_pool(pool), to or Path("runs/train") / recipe.name)
-    except KeyboardInterrupt:
-        err.print("interrupted: the last checkpoint is kept; the same command goes on from there")
-        raise typer.Exit(130) from None
-    out.print(f"weights and card are in {result}", highlight=False, markup=False)
-
-
-@train.command("average")
-def train_average(
-    adapters: Annotated[list[Path], typer.Argument(help="Folders of adapters, one trained on from the other.")],
-    to: Annotated[Path, typer.Option("--out", help="Folder of the result.")],
-) -> None:
-    """Average adapters of one shape, tensor by tensor."""
-    from harness.training.average import average
-
-    out.print(f"weights and card are in {average(adapters, to)}", highlight=False, markup=False)
-
-
 @app.command("list")
 def list_() -> None:
     """List routers, tasks, backends, pools and suites."""
+    from harness import pool, registry, suite
+    from harness.config import shipped_names
+
     for kind in (registry.routers, registry.tasks, registry.backends):
         _print_names(f"{kind.kind}s", [(name, kind.about(name)) for name in kind.names()])
     pools = [(name, pool.load_pool(name).description) for name in shipped_names(pool.SHIPPED)]
@@ -239,21 +251,32 @@ def list_() -> None:
 
 @app.command()
 def data(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="Name of a task, such as alfworld.")],
+    task: Annotated[
+        str,
+        typer.Argument(metavar="TASK", help="Name of a task, such as alfworld.", autocompletion=complete_task),
+    ],
     to: Annotated[Path | None, typer.Option("--out", help="Folder; the cache if not given.")] = None,
 ) -> None:
     """Fetch or write a task's data."""
+    from harness import registry
+    from harness.files import cache_folder
+
     source = registry.tasks.get(task)
     if not isinstance(source, DataSource):
         raise MixrouteError(f"task '{task}' has no data to fetch")
     out.print(str(source.prepare_data(to or cache_folder(task))), highlight=False, markup=False)
 
 
+train.command("agent")(train_agent)
+train.command("average")(train_average)
 for command in (switches, calibrate, doctor, quantize, twins):
     app.command()(command)
 
 
 def _print_names(title: str, rows: list[tuple[str, str]]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
     for name, description in rows:
         table.add_row(escape(name), escape(description))
@@ -264,7 +287,7 @@ def add_commands() -> None:
     """Take in the commands that installed packages bring: entry points of the group ``mixroute.commands``, whose names
     are ``NAME`` or ``train NAME``.
     """
-    for point in entry_points(group="mixroute.commands"):
+    for point in plugin_entry_points("mixroute.commands"):
         group, _, name = point.name.rpartition(" ")
         (train if group == "train" else app).command(name)(point.load())
 
@@ -272,16 +295,8 @@ def add_commands() -> None:
 def main() -> None:
     """Entry point of the command."""
     add_commands()
-    # Libraries read these when they are imported, which happens only in commands that load a model.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    handler = RichHandler(console=err, show_time=False, show_path=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    for package in ("harness", "routers", "tasks"):
-        logging.getLogger(package).setLevel(logging.INFO)
     try:
-        app()
+        app(prog_name="mixroute")
     except MixrouteError as error:
         _end(str(error))
     except OSError as error:  # a folder that cannot be written, a disk that is full
@@ -291,7 +306,3 @@ def main() -> None:
 def _end(message: str) -> NoReturn:
     err.print(f"error: {message}", highlight=False, markup=False, soft_wrap=True)
     sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

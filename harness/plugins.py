@@ -84,5 +84,5 @@ def open_router(name: str, /, **arguments: Any) -> Router:  # noqa: ANN401 - eac
     """
     router = build(registry.routers, name, arguments)
     if not isinstance(router, Router):
-        raise MixrouteError(f"router '{name}' has no 'act' and 'granularity': derive it from harness.StepRouter")
+        raise MixrouteError(f"router '{name}' has no 'act' and 'granularity': derive it from mixroute.StepRouter")
     return router

@@ -21,12 +21,17 @@ def provenance() -> dict[str, Any]:
     """JSON-ready record of the machine, the software and the command."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([_program(), *sys.argv[1:]]),
         "python": platform.python_version(),
         "packages": _versions(),
         "git": _git(),
         "hardware": _hardware(),
     }
+
+
+def _program() -> str:
+    path = Path(sys.argv[0])
+    return path.parent.name if path.name == "__main__.py" else path.name  # ``python -m mixroute``
 
 
 @cache

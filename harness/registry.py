@@ -10,13 +10,25 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from harness.docstrings import class_summary
 from harness.errors import MixrouteError, did_you_mean
 
 T = TypeVar("T", bound=type[Any])
+
+
+def plugin_entry_points(group: str) -> EntryPoints:
+    """Entry points of a group; the installed packages are searched once for each ``sys.path``."""
+    return _entry_points_on(tuple(sys.path), group)
+
+
+@cache
+def _entry_points_on(path: tuple[str, ...], group: str) -> EntryPoints:
+    return entry_points(group=group)
 
 
 class Registry:
@@ -52,7 +64,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """All known names, sorted; imports nothing."""
-        return sorted({*self._registered, *(point.name for point in entry_points(group=self.group))})
+        return sorted({*self._registered, *(point.name for point in plugin_entry_points(self.group))})
 
     def get(self, name: str) -> type[Any]:
         """The class behind ``name``, which may also be ``path/to/file.py:Name``.
@@ -62,7 +74,7 @@ class Registry:
         """
         if name in self._registered:
             return self._registered[name]
-        for point in entry_points(group=self.group):
+        for point in plugin_entry_points(self.group):
             if point.name == name:
                 try:
                     return cast("type[Any]", point.load())
@@ -75,7 +87,14 @@ class Registry:
         raise MixrouteError(f"unknown {self.kind} '{name}': {hint}")
 
     def about(self, name: str) -> str:
-        """The first line of the docstring behind ``name``; if it cannot be imported, why."""
+        """The first line of the docstring behind ``name``; if it cannot be imported, why.
+
+        An entry point's is read from its source: importing all plug-ins to list them would take seconds.
+        """
+        if name not in self._registered:
+            for point in plugin_entry_points(self.group):
+                if point.name == name and (line := class_summary(point.value)):
+                    return line
         try:
             return (inspect.getdoc(self.get(name)) or "").partition("\n")[0]
         except MixrouteError as error:

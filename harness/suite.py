@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, model_validator
 
-from harness.config import Strict, find_file, load_yaml
+from harness.config import Strict, check, find_file, load_yaml
 from harness.errors import MixrouteError
 
 SHIPPED = Path(__file__).parent / "suites"
@@ -87,6 +87,11 @@ class Suite(Strict):
     router_timeout: float = Field(default=60.0, gt=0)
     """Seconds a router may spend on a step without waiting for a model."""
 
+    @property
+    def folder(self) -> Path:
+        """Where its runs go if nothing else is asked for."""
+        return Path("runs") / self.name
+
     def routers_of(self, task: str) -> list[RouterEntry]:
         """The routers that play a task."""
         return [entry for entry in self.routers if entry.tasks is None or task in entry.tasks]
@@ -157,6 +162,47 @@ def part_of(suite: Suite, names: Sequence[str]) -> Suite:
             f"{', '.join(known)}"
         )
     return suite.model_copy(update={"tasks": tasks or suite.tasks, "routers": routers or suite.routers})
+
+
+def with_changes(
+    suite: Suite,
+    *,
+    routers: Sequence[str | RouterEntry] = (),
+    only: Sequence[str] = (),
+    pool: str | None = None,
+    limit: int | None = None,
+    seeds: Sequence[int] = (),
+    concurrency: int | None = None,
+) -> Suite:
+    """The suite with what is asked for instead of its own values; what is empty or None stays as it is.
+
+    Args:
+        suite: What to change.
+        routers: Entries, or texts as ``parse_router`` reads them.
+        only: Tasks and routers of ``suite`` to keep, see ``part_of``.
+        pool: Name of a pool, or a ``.yaml`` file.
+        limit: Number of instances of each task.
+        seeds: Root seeds.
+        concurrency: Episodes at once.
+
+    Raises:
+        MixrouteError: a wrong value, or a name in ``only`` that the suite does not have.
+    """
+    content = suite.model_dump(by_alias=True)
+    if pool:
+        content["pool"] = pool
+    if limit is not None:
+        for task in content["tasks"]:
+            task["limit"] = limit
+    if seeds:
+        content["seeds"] = list(seeds)
+    if concurrency is not None:
+        content["concurrency"] = concurrency
+    changed = part_of(check(content, Suite, f"suite '{suite.name}'"), only)
+    if routers:
+        entries = [one if isinstance(one, RouterEntry) else parse_router(one) for one in routers]
+        changed = changed.model_copy(update={"routers": entries})
+    return changed
 
 
 def run_config(suite: Suite, task: TaskEntry, router: RouterEntry, seed: int) -> RunConfig:

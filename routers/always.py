@@ -1,6 +1,6 @@
 """The two ends of every curve."""
 
-from harness import Step, StepRouter, register_router
+from mixroute import Step, StepRouter, register_router
 
 
 @register_router("always")

@@ -1,6 +1,6 @@
 """Rules of thumb that read the text of the episode. They know the words of ALFWorld; elsewhere they stay low."""
 
-from harness import Step, StepRouter, register_router
+from mixroute import Step, StepRouter, register_router
 
 NOTHING_HAPPENS = "Nothing happens."
 

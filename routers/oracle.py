@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from harness import Completion, MixrouteError, Step, register_router
-from harness.contracts import Granularity
+from mixroute import Completion, Granularity, MixrouteError, Step, register_router
 
 if TYPE_CHECKING:
     from harness.backends.encoding import Encoder

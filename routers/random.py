@@ -1,6 +1,6 @@
 """Random routing: what any router must beat at the same share of high-precision steps."""
 
-from harness import Step, StepRouter, register_router
+from mixroute import Step, StepRouter, register_router
 
 
 @register_router("random")

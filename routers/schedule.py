@@ -1,6 +1,6 @@
 """Routers that look at nothing but the step's number."""
 
-from harness import Step, StepRouter, register_router
+from mixroute import Step, StepRouter, register_router
 
 
 def _at_least_one(k: int) -> int:

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness import Completion, MixrouteError, Step, register_router
-from harness.contracts import Granularity
+from mixroute import Completion, Granularity, MixrouteError, Step, register_router
 
 if TYPE_CHECKING:
-    from harness.records import Episode
+    from mixroute import Episode
 
 # Each takes the log-probabilities, entropies and margins of the action's tokens; larger means less sure.
 Signal = Callable[[Sequence[float], Sequence[float], Sequence[float]], float]

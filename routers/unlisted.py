@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness import Completion, Step, register_router
-from harness.contracts import Granularity
+from mixroute import Completion, Granularity, Step, register_router
 from routers.dmr.features import is_listed
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.data import Message, Prompt, Turn
+from mixroute import Message, Prompt, Turn
 
 
 @dataclass(frozen=True, slots=True)

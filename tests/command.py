@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 def start(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start ``mixroute`` with the arguments."""
     return subprocess.Popen(
-        [sys.executable, "-m", "harness.cli", *map(str, arguments)],
+        [sys.executable, "-m", "mixroute", *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "COLUMNS": "160", **(env or {})},
         stdout=subprocess.PIPE,

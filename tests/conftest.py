@@ -14,8 +14,8 @@ import pytest
 import yaml
 from hypothesis import settings
 
-from harness import Backend
 from harness.pool import load_pool, open_backend
+from mixroute import Backend
 from tests.tiny_model import save_tiny_model
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so shells start jobs in the background, and children inherit it

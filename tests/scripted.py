@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness import Completion, Instance, Message, ModelCard, Observation, Prompt, Request, Token, Turn
+from mixroute import Completion, Instance, Message, ModelCard, Observation, Prompt, Request, Token, Turn
 
 Answer = Callable[[Request], str]
 

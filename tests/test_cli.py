@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from harness.pool import load_pool
 from harness.traces.store import find_runs, read_episodes, read_meta, read_timings
-from tests.command import mixroute, start
+from tests.command import ROOT, mixroute, start
 from tests.small_suite import write_suite
 
 
@@ -162,7 +165,7 @@ def test_a_second_process_on_the_same_folder_is_refused(tmp_path: Path, tiny_poo
 def test_an_edited_router_may_not_finish_what_another_began(tmp_path: Path, tiny_pool: Path) -> None:
     write_suite(tmp_path, tiny_pool)
     router = tmp_path / "mine.py"
-    source = "from harness import StepRouter\nclass Mine(StepRouter):\n    def choose(self, step): return 'low'\n"
+    source = "from mixroute import StepRouter\nclass Mine(StepRouter):\n    def choose(self, step): return 'low'\n"
     router.write_text(source)
     command = ("run", "suite.yaml", "--out", "runs", "--router", "mine.py:Mine", "--limit", "2")
     mixroute(*command, cwd=tmp_path)
@@ -175,7 +178,7 @@ def test_an_edited_router_may_not_finish_what_another_began(tmp_path: Path, tiny
 
 def test_a_router_in_a_file_is_run(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from harness import StepRouter\n"
+        "from mixroute import StepRouter\n"
         "class Mine(StepRouter):\n"
         "    def __init__(self, k=1):\n"
         "        self.k = k\n"
@@ -200,3 +203,51 @@ def test_an_entry_gives_the_same_board_as_its_run(finished: Path) -> None:
     mixroute("board", "runs", "--out", "from-runs", cwd=finished)
     mixroute("board", "entries", "--out", "from-entries", cwd=finished)
     assert (finished / "from-entries/board.md").read_text() == (finished / "from-runs/board.md").read_text()
+
+
+def test_the_version_is_printed(tmp_path: Path) -> None:
+    assert mixroute("--version", cwd=tmp_path).stdout == f"mixroute {version('mixroute')}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["list"]], ids=" ".join)
+def test_help_and_list_load_no_model_library(tmp_path: Path, arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from mixroute.__main__ import main\n"
+        f"sys.argv = ['mixroute', *{arguments}]\n"
+        "try: main()\n"
+        "finally: print([n for n in ('torch', 'transformers', 'sklearn', 'matplotlib') if n in sys.modules])\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_list_says_what_each_plugin_is(tmp_path: Path) -> None:
+    lines = mixroute("list", cwd=tmp_path).stdout.splitlines()
+    for name, about in (
+        ("always-high", "High precision at every step"),
+        ("dmr", "Dynamic Mixed-Precision Routing"),
+        ("alfworld", "The official ALFWorld games."),
+        ("transformers", "One model, batched across episodes"),
+        ("smollm2", load_pool("smollm2").description[:40]),
+    ):
+        assert [line for line in lines if line.split()[:1] == [name] and about in line], name
+
+
+@pytest.mark.parametrize(
+    ("words", "some"),
+    [
+        ("mixroute run def", {"default"}),
+        ("mixroute run ./own", {"./own.yaml"}),
+        ("mixroute run default --router always", {"always", "always-high", "always-low"}),
+        ("mixroute run default --pool smol", {"smollm2"}),
+        ("mixroute data alf", {"alfworld", "alfworld-gen"}),
+        ("mixroute calibrate smol", {"smollm2"}),
+    ],
+)
+def test_the_shell_completes_names(tmp_path: Path, words: str, some: set[str]) -> None:
+    (tmp_path / "own.yaml").touch()
+    env = {"_MIXROUTE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    assert set(mixroute(cwd=tmp_path, env=env).stdout.split()) == some

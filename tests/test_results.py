@@ -11,7 +11,7 @@ import pytest
 
 from harness.board import write_board
 from harness.traces.store import find_runs, read_meta
-from harness.verify import verify_entries
+from harness.verify.entries import verify_entries
 from tests.shared_data import REPOSITORY, shared
 
 RESULTS = REPOSITORY / "results"

@@ -104,7 +104,10 @@ class CompletionCache:
     def _open(self) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            database = self._database = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+            # In a notebook the run's loop has a thread of its own; only one thread at a time comes here.
+            database = self._database = sqlite3.connect(
+                self._path, timeout=30, isolation_level=None, check_same_thread=False
+            )
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.board.page import to_html, write_traces
-from harness.board.plot import accuracy_cost_png
-from harness.board.render import print_board, to_csv, to_json, to_latex, to_markdown
-from harness.board.rows import Row
-from harness.board.table import Board, build_board
-from harness.files import write_atomically
-from harness.speed.rates import Rates
-
-__all__ = ["Board", "Row", "build_board", "print_board", "write_board"]
+if TYPE_CHECKING:
+    from harness.board.table import Board
+    from harness.speed.rates import Rates
 
 
 def write_board(folders: Iterable[Path], out: Path, *, traces: bool = False, rates: Rates | None = None) -> Board:
@@ -25,6 +20,12 @@ def write_board(folders: Iterable[Path], out: Path, *, traces: bool = False, rat
     Raises:
         MixrouteError: as ``build_board``.
     """
+    from harness.board.page import to_html, write_traces
+    from harness.board.plot import accuracy_cost_png
+    from harness.board.render import to_csv, to_json, to_latex, to_markdown
+    from harness.board.table import build_board
+    from harness.files import write_atomically
+
     folders = list(folders)
     board = build_board(folders, rates)
     traced = folders if traces else []

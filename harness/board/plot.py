@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.board.render import title
@@ -14,6 +15,7 @@ from harness.text import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito (2008): distinct under the common colour blindnesses; black is kept for the front.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -22,29 +24,43 @@ _LABEL_INCHES = 0.19
 _MOST_PIXELS = 60_000  # Agg refuses pictures of 2^16 and more
 
 
-def accuracy_cost_png(board: Board) -> bytes:
+def accuracy_cost_figure(board: Board) -> Figure:
     """Success with its 95% interval against the cost of ``front_cost``, and the Pareto front as a black step line.
 
     Rows without a known cost or success are named under the panel. Each point's label stands in a column at the right,
-    in order of height and joined by a line, so that labels never cover each other. The bytes depend on the board and
-    the version of matplotlib alone.
+    in order of height and joined by a line, so that labels never cover each other.
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
     sections = board.sections()
     heights = [max(3.4, 1.6 + _LABEL_INCHES * len(section)) for section in sections]
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a label in a script that the font lacks
+    with _own_style():
         figure = Figure(figsize=(9, sum(heights)), layout="constrained")
         panels = figure.subplots(len(sections), 1, squeeze=False, height_ratios=heights)
         for section, axes in zip(sections, panels[:, 0], strict=True):
             _panel(axes, section)
-        picture = io.BytesIO()
-        dpi = min(150, int(_MOST_PIXELS / sum(heights)))
+    return figure
+
+
+def accuracy_cost_png(board: Board) -> bytes:
+    """``accuracy_cost_figure`` as a picture. Its bytes depend on the board and the version of matplotlib alone."""
+    figure = accuracy_cost_figure(board)
+    picture = io.BytesIO()
+    with _own_style():
+        dpi = min(150, int(_MOST_PIXELS / figure.get_figheight()))
         figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": None})
     return picture.getvalue()
+
+
+@contextmanager
+def _own_style() -> Iterator[None]:
+    """Matplotlib's defaults, whatever the user's settings are."""
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a label in a script that the font lacks
+        yield
 
 
 def _panel(axes: Axes, section: Sequence[Row]) -> None:

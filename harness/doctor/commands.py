@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 
-from harness.doctor.judge import Diagnosis, Finding, diagnose
+from harness.shell_completion import complete_pool
+
+if TYPE_CHECKING:
+    from harness.doctor.judge import Diagnosis, Finding
 
 
 def doctor(
     pools: Annotated[
-        list[str] | None, typer.Argument(help="Pools that must fit; if not given all shipped are judged, smollm2 must.")
+        list[str] | None,
+        typer.Argument(
+            help="Pools that must fit; if not given all shipped are judged, smollm2 must.",
+            autocompletion=complete_pool,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what fits this machine and why the rest does not; exit code 1 if what must fit does not."""
+    import msgspec
+
+    from harness.doctor.judge import diagnose
+
     diagnosis = diagnose(pools or [])
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(diagnosis), indent=1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend, Calibrated, Router, SupportsCompletionCache, Task, Trained
 from harness.data import Instance
 from harness.engine.identity import run_hash, run_id
+from harness.engine.loop import run_to_end
 from harness.engine.progress import RunProgress
 from harness.engine.rollout import Play, play_all
 from harness.errors import MixrouteError
@@ -231,7 +231,7 @@ class SuiteRunner:
                 observer = _Recorder(writer, progress)
                 if missing:
                     _check_source(out / meta.id, meta)
-                    asyncio.run(play_all(play, missing, self._suite.concurrency, observer))
+                    run_to_end(play_all(play, missing, self._suite.concurrency, observer))
         finally:
             writer.close()
         errors = [episode for episode in writer.episodes.values() if episode.error]

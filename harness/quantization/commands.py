@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from harness.shell_completion import PoolName
+
 
 def quantize(
-    pool_name: Annotated[str, typer.Argument(metavar="POOL", help="Name of a shipped pool, or a .yaml file.")],
+    pool_name: PoolName,
     recipe: Annotated[str, typer.Option(help="Recipe whose lessons are the calibration prompts.")],
     to: Annotated[Path, typer.Option("--out", help="Folder of the twins and of their pool file.")],
     model: Annotated[str, typer.Option(help="Model to quantize.")] = "high",
@@ -30,7 +32,7 @@ def quantize(
 
 
 def twins(
-    pool_name: Annotated[str, typer.Argument(metavar="POOL", help="Name of a shipped pool, or a .yaml file.")],
+    pool_name: PoolName,
     recipe: Annotated[str, typer.Option(help="Recipe whose dev games are played.")],
     to: Annotated[Path, typer.Option("--out", help="Folder of the table.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Play so many instances of each dev task.")] = None,

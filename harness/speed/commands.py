@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from harness.pool import load_pool
-from harness.speed.card import Cell
+from harness.shell_completion import PoolName
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from harness.speed.card import Cell
 
 
 def calibrate(
-    pool_name: Annotated[str, typer.Argument(metavar="POOL", help="Name of a shipped pool, or a .yaml file.")],
+    pool_name: PoolName,
     to: Annotated[Path | None, typer.Option("--out", help="The card; runs/speed/POOL.json if not given.")] = None,
     concurrency: Annotated[str, typer.Option(help="Calls at once.")] = "1,4,16,64,128",
     length: Annotated[str, typer.Option(help="Prompts' lengths, in tokens.")] = "32,128,512,2048",
@@ -28,6 +31,7 @@ def calibrate(
     ] = False,
 ) -> None:
     """Time prefill and decode of each model of a pool. The same command again goes on where it was stopped."""
+    from harness.pool import load_pool
     from harness.speed.measure import Plan, calibrate, with_random_weights
 
     pool = load_pool(pool_name)
@@ -71,6 +75,8 @@ def numbers(option: str, text: str) -> list[int]:
 
 def cells_table(cells: list[Cell]) -> Table:
     """Milliseconds a token, with the deviation over repeats; millijoules where they were measured."""
+    from rich.table import Table
+
     phases = {"read": "prefill", "written": "decode"}
     energy = all(cell.joules("decode") is not None for cell in cells)
     table = Table(title="milliseconds of the device a token, median ± deviation", title_justify="left")

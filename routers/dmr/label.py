@@ -13,7 +13,6 @@ import msgspec
 from rich.console import Console
 from transformers import PreTrainedModel
 
-from harness import Completion, MixrouteError, Step, register_router
 from harness.backends.encoding import Encoder
 from harness.contracts import Task, Teachable
 from harness.data import Observation, Turn
@@ -27,6 +26,7 @@ from harness.suite import RouterEntry, Suite
 from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.training.play import CONCURRENCY
 from harness.training.sections import open_training_tasks
+from mixroute import Completion, MixrouteError, Step, register_router
 from routers.dmr.recipe import DmrRecipe, training_pool
 
 log = logging.getLogger(__name__)

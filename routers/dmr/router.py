@@ -8,8 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from harness import Completion, Step, register_router
-from harness.contracts import Granularity
+from mixroute import Completion, Granularity, Step, register_router
 from routers.dmr.checkpoint import find_checkpoint, load_checkpoint
 from routers.dmr.drafts import LENGTHS, Draft, facts_of
 from routers.dmr.features import views

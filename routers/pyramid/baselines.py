@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import ClassVar
 
-from harness import Completion, Step, register_router
-from harness.contracts import Granularity
+from mixroute import Completion, Granularity, Step, register_router
 from routers.pyramid.checkpoint import load_checkpoint
 from routers.pyramid.features import draft_of, features, majority
 from routers.pyramid.router import ask_all

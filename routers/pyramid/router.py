@@ -7,8 +7,7 @@ from collections.abc import Collection, Sequence
 from statistics import fmean
 from typing import ClassVar, Literal
 
-from harness import Completion, MixrouteError, Step, register_router
-from harness.contracts import Granularity
+from mixroute import Completion, Granularity, MixrouteError, Step, register_router
 from routers.pyramid.answers import votes
 from routers.pyramid.checkpoint import Escalation, load_checkpoint
 from routers.pyramid.features import Draft, draft_of, features, majority

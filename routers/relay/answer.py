@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness import Completion, Step, join
 from harness.data import before
+from mixroute import Completion, Step, join
 
 
 class Answer:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness import Completion, MixrouteError, Step, register_router
-from harness.contracts import Granularity
+from mixroute import Completion, Granularity, MixrouteError, Step, register_router
 from routers.relay.answer import Answer
 
 if TYPE_CHECKING:
-    from harness.records import Episode
+    from mixroute import Episode
 
 
 @register_router("token-random")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness import Completion, Step, register_router
-from harness.contracts import Granularity
 from harness.data import before
+from mixroute import Completion, Granularity, Step, register_router
 from routers.relay.answer import Answer
 from routers.relay.command import CLOSE, OPEN, asked_for
 

@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.data import Instance
-from harness.errors import MixrouteError
 from harness.files import cache_folder
+from mixroute import Instance, MixrouteError
 
 SPLITS = {"train": "alfworld_train", "valid_seen": "alfworld_eval", "valid_unseen": "alfworld_eval"}
 """Official splits, each with the stem of the packed file that holds it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from harness.errors import MixrouteError
+from mixroute import MixrouteError
 
 
 @dataclass(frozen=True, slots=True)

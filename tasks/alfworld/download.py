@@ -22,7 +22,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from harness.errors import MixrouteError
+from mixroute import MixrouteError
 from tasks.alfworld.data import find_games, fingerprint
 from tasks.alfworld.official import OFFICIAL, SplitContent
 

@@ -15,8 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.data import Observation
-from harness.errors import EpisodeError, MixrouteError
+from mixroute import EpisodeError, MixrouteError, Observation
 from tasks.alfworld.data import GameData
 from tasks.alfworld.dialect import DIALECTS, get_dialect
 

@@ -7,8 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from harness.data import Observation, Prompt, Turn
-from harness.errors import MixrouteError
+from mixroute import MixrouteError, Observation, Prompt, Turn
 from tasks.alfworld.dialect import Dialect, translate
 from tasks.alfworld.game import Game
 from tasks.alfworld.generate import GeneratedGame

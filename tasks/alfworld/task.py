@@ -8,9 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.contracts import Environment
-from harness.data import Instance, Observation, Prompt, Turn
-from harness.errors import MixrouteError
+from mixroute import Environment, Instance, MixrouteError, Observation, Prompt, Turn
 from tasks.alfworld import prompt as prompts
 from tasks.alfworld.data import MEND, GameData, data_folder, find_games, fingerprint
 from tasks.alfworld.dialect import get_dialect

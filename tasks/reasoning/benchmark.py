@@ -9,8 +9,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import MixrouteError
 from harness.files import cache_folder
+from mixroute import MixrouteError
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask

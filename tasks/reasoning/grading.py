@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import MixrouteError
+from mixroute import MixrouteError
 from tasks.reasoning.question import Verdict
 
 if TYPE_CHECKING:

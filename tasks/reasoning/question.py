@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.data import Observation
+from mixroute import Observation
 
 
 @dataclass(frozen=True, slots=True)

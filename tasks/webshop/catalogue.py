@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from harness.errors import MixrouteError
+from mixroute import MixrouteError
 from tasks.webshop import bm25, ingest
 from tasks.webshop.analysis import terms
 from tasks.webshop.files import data_folder, find_files

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.data import Observation
-from harness.errors import MixrouteError
+from mixroute import MixrouteError, Observation
 from tasks.webshop import pages
 from tasks.webshop.actions import Admissible, parse
 from tasks.webshop.catalogue import RESULTS, Catalogue

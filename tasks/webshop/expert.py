@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from harness.data import Observation, Turn
+from mixroute import Observation, Turn
 from tasks.webshop.actions import SEARCH_FORM, parse
 
 _BOUND = re.compile(r", and price lower than (?P<dollars>[\d.]+) dollars$")

@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import MixrouteError
 from harness.files import cache_folder
+from mixroute import MixrouteError
 
 MEND = (
     "put items_shuffle.json, items_ins_v2.json and items_human_ins.json of the WebShop release (or its small files, "

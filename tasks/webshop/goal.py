@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import MixrouteError
 from harness.seeding import seed_for
+from mixroute import MixrouteError
 from tasks.webshop.product import DEFAULT_PRICE, Product
 
 NO_BOUND = 1_000_000

@@ -13,8 +13,8 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from harness.errors import MixrouteError
 from harness.files import cache_folder
+from mixroute import MixrouteError
 from tasks.webshop.builder import StoreBuilder
 from tasks.webshop.store import VERSION, Store
 

@@ -8,8 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from harness.data import Observation, Prompt, Turn
-from harness.errors import MixrouteError
+from mixroute import MixrouteError, Observation, Prompt, Turn
 from tasks.prompting import Template
 
 

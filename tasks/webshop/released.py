@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.errors import MixrouteError
+from mixroute import MixrouteError
 from tasks.webshop import stream
 from tasks.webshop.builder import StoreBuilder
 from tasks.webshop.files import DataFiles

@@ -13,7 +13,7 @@ from typing import Any
 from rapidfuzz.fuzz import token_set_ratio
 from rapidfuzz.utils import default_process
 
-from harness.errors import MixrouteError
+from mixroute import MixrouteError
 from tasks.webshop.colours import reduced
 from tasks.webshop.goal import Goal, as_goal
 from tasks.webshop.nouns import nouns

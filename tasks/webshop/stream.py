@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from harness.errors import MixrouteError
+from mixroute import MixrouteError
 
 MEND = "get the file anew from the WebShop release"
 

@@ -10,9 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, overload
 
-from harness.contracts import Environment
-from harness.data import Instance, Observation, Prompt, Turn
-from harness.errors import MixrouteError
+from mixroute import Environment, Instance, MixrouteError, Observation, Prompt, Turn
 from tasks.prompting import parse_action
 from tasks.webshop import prompt as prompts
 from tasks.webshop.catalogue import Catalogue, load_catalogue, open_catalogue

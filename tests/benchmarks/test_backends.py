@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from harness import Backend, Completion, Request, open_router, open_task
 from harness.engine.rollout import Play, play_all
 from harness.engine.runner import sample
 from harness.pool import load_pool, open_backend
 from harness.records import Episode
+from mixroute import Backend, Completion, Request, open_router, open_task
 from tests.benchmarks.fixture import Benchmark
 from tests.benchmarks.test_rollout import Played
 

@@ -17,7 +17,7 @@ import pytest
 
 from harness.records import CallRecord, CallTiming, Episode, EpisodeTiming, StepRecord, StepTiming
 from harness.traces.store import EPISODES, RUN, SCHEMA, TIMINGS, find_runs, read_episodes, read_meta
-from harness.verify import verify_entries
+from harness.verify.entries import verify_entries
 from tests.benchmarks.fixture import Benchmark
 from tests.benchmarks.test_alfworld import note
 from tests.harness.board.builders import Run, meta_of

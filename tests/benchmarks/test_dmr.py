@@ -7,8 +7,8 @@ import asyncio
 import pytest
 import torch
 
-from harness import Observation
 from harness.data import Turn
+from mixroute import Observation
 from routers.dmr.features import views
 from routers.dmr.network import NetworkConfig, RouterNetwork, Trajectory
 from routers.dmr.router import Decider

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from harness import Step, StepRouter
 from harness.engine.rollout import Play, play_all
 from harness.records import Episode, EpisodeTiming
 from harness.seeding import seed_for
+from mixroute import Step, StepRouter
 from tests.scripted import Corridor, ScriptedModel
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import MixrouteError, Step, StepRouter, open_router, open_task, register_router
+from mixroute import MixrouteError, Step, StepRouter, open_router, open_task, register_router
 
 PLUGIN = '''
-from harness import StepRouter
+from mixroute import StepRouter
 
 class Mine(StepRouter):
     """Mine."""

@@ -10,12 +10,12 @@ from typing import cast
 import pytest
 import torch
 
-from harness import Completion, Request, Step, open_router
 from harness.pool import load_pool, open_backend
 from harness.quantization.compare import open_for_comparison
 from harness.records import StepRecord
 from harness.traces.store import find_runs, read_episodes, read_meta
-from harness.verify import verify_entry
+from harness.verify.entry import verify_entry
+from mixroute import Completion, Request, Step, open_router
 from tests.command import mixroute
 from tests.harness.backends.asking import plain
 from tests.small_suite import write_suite

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import Completion, MixrouteError, Observation, Router, Step, Token, Turn, open_router
 from harness.records import CallRecord, Episode, StepRecord
+from mixroute import Completion, MixrouteError, Observation, Router, Step, Token, Turn, open_router
 
 NOTHING = "Nothing happens."
 

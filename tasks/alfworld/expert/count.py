@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 
-from harness.data import Instance
+from mixroute import Instance
 from tasks.alfworld.data import data_folder, find_games
 from tasks.alfworld.expert.priors import STORED, Priors
 from tasks.alfworld.expert.transcript import kind_of

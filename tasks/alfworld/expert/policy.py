@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.data import Observation, Turn
-from harness.errors import MixrouteError
+from mixroute import MixrouteError, Observation, Turn
 from tasks.alfworld.dialect import Dialect
 from tasks.alfworld.expert.priors import Priors
 from tasks.alfworld.expert.transcript import Known, kind_of, read

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness.data import Observation, Turn
+from mixroute import Observation, Turn
 from tasks.alfworld.texts import NOTHING_HAPPENS
 
 _ROOM = re.compile(r"Looking quickly around you, you see (.+)\.")

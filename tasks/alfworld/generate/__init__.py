@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from harness.errors import MixrouteError
+from mixroute import MixrouteError
 from tasks.alfworld.data import TASK_TYPES, GameData
 from tasks.alfworld.game import Game
 from tasks.alfworld.generate.layout import Layout, draw

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from harness.errors import MixrouteError
 from harness.seeding import seed_for
+from mixroute import MixrouteError
 from tasks.reasoning.arith.stories import LEVELS, STORIES, Story
 
 VERSION = 1

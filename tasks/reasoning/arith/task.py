@@ -10,9 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.contracts import Environment
-from harness.data import Instance, Observation, Prompt, Turn
-from harness.errors import MixrouteError
+from mixroute import Environment, Instance, MixrouteError, Observation, Prompt, Turn
 from tasks.prompting import Template
 from tasks.reasoning.arith.problem import VERSION, Problem, problems_of, shots
 from tasks.reasoning.arith.stories import LEVELS

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.errors import MixrouteError
+from mixroute import MixrouteError
 from tasks.webshop.builder import StoreBuilder
 from tasks.webshop.generate.families import VERSION, family
 from tasks.webshop.ingest import Report

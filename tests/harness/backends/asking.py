@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from harness import Completion, Message, Prompt, Request
 from harness.backends.transformers import TransformersBackend
 from harness.pool import ModelSpec
+from mixroute import Completion, Message, Prompt, Request
 
 
 def open_model(folder: Path, deterministic: bool = True, **options: Any) -> TransformersBackend:

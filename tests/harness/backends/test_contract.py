@@ -21,10 +21,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from harness import Backend, Completion, EpisodeError, Message, Prompt, Request, Task, open_task
 from harness.data import Turn
 from harness.pool import ModelSpec, load_pool, open_backend
 from harness.weights.adapters import weights_folder
+from mixroute import Backend, Completion, EpisodeError, Message, Prompt, Request, Task, open_task
 from tests.harness.backends.gguf_file import tuned_gguf
 
 pytestmark = pytest.mark.model

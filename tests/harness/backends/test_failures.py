@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness import Completion, EpisodeError, MixrouteError, Token
 from harness.backends.decoding import pick_token
+from mixroute import Completion, EpisodeError, MixrouteError, Token
 from tests.harness.backends.asking import ask, open_model, plain
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import Backend, Completion, MixrouteError, Request, open_task
 from harness.data import Turn
 from harness.pool import PackageWeights, load_pool
 from harness.weights.packages import package_weights
+from mixroute import Backend, Completion, MixrouteError, Request, open_task
 
 
 def weights() -> PackageWeights:

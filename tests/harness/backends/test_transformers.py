@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from harness import Completion, Message, Prompt, Request
 from harness.backends.completion_cache import CompletionCache
 from harness.backends.decoding import content_length
 from harness.backends.encoding import BLOCK
 from harness.backends.transformers import TransformersBackend
 from harness.traces.cost import call_cost, record_call
+from mixroute import Completion, Message, Prompt, Request
 from tests.harness.backends.asking import ask, open_model, plain
 
 WORDS = st.text(alphabet="abc \n", min_size=1, max_size=60)

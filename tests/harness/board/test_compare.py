@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import MixrouteError
 from harness.board.compare import compare_routers
+from mixroute import MixrouteError
 from tests.command import mixroute
 from tests.harness.board.builders import Play, Run, write_run
 

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness.board import build_board, print_board, write_board
-from harness.board.render import json_schema
+from harness.board import write_board
+from harness.board.render import json_schema, print_board
+from harness.board.table import build_board
 from harness.errors import MixrouteError
 from harness.text import clean, latex, markdown, spreadsheet
 from tests.harness.board.builders import PROTOCOL, Play, Run, write_run

@@ -6,8 +6,9 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from harness.board import Row, build_board
+from harness.board.rows import Row
 from harness.board.significance import Against
+from harness.board.table import build_board
 from tests.harness.board.builders import Play, Run, write_run
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import MixrouteError
 from harness.board.switches import count_switches
 from harness.records import CallRecord, Episode
 from harness.speed.card import save_speed_card
 from harness.speed.rates import Rates
 from harness.traces.store import EPISODES, find_runs, read_episodes
+from mixroute import MixrouteError
 from tests.command import mixroute
 from tests.harness.board.builders import CARDS, Play, Run, write_run
 from tests.harness.speed.cards import speed_card

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from harness import Completion, Observation, Request, Step, StepRouter, join
 from harness.engine.supervision import RouterStopped
+from mixroute import Completion, Observation, Request, Step, StepRouter, join
 from tests.harness.playing import Alternate, play, session
 from tests.scripted import Corridor, ScriptedModel, Walk
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness import Completion, Instance, Observation, Request, Step, StepRouter
 from harness.engine.supervision import RouterStopped
+from mixroute import Completion, Instance, Observation, Request, Step, StepRouter
 from tests.harness.playing import Alternate, play
 from tests.scripted import Corridor, ScriptedModel, Walk
 

@@ -17,11 +17,11 @@ from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 from rich.console import Console
 
-from harness import MixrouteError
 from harness.engine.runner import SuiteRunner
 from harness.integrations.lm_eval import MixrouteLM
 from harness.pool import load_pool, save_pool
 from harness.suite import Suite
+from mixroute import MixrouteError
 from tests.command import ROOT
 from tests.tasks.reasoning.local import write_data, write_task
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from harness import MixrouteError
 from harness.plan.plan import Plan, plan_suite, settle
 from harness.plan.usage import Price, Prices, Usage, load_prices
 from harness.suite import load_suite
+from mixroute import MixrouteError
 from tests.command import mixroute
 
 SUITE: dict[str, Any] = {

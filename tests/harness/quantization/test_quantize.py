@@ -13,10 +13,10 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from harness import MixrouteError
 from harness.backends.loading import TransformersOptions, load_model, model_card
 from harness.pool import ModelSpec, load_pool
 from harness.weights.schemes import SCHEMES, get_scheme
+from mixroute import MixrouteError
 from tests.command import mixroute
 
 RECIPE = """

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from harness import MixrouteError
 from harness.records import CallRecord
 from harness.speed.card import save_speed_card
 from harness.speed.rates import Rates
+from mixroute import MixrouteError
 from tests.command import mixroute
 from tests.harness.board.builders import CARDS, Play, Run, write_run
 from tests.harness.speed.cards import speed_card

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from harness import MixrouteError
 from harness.records import Episode, EpisodeTiming, RunMeta, StepRecord
 from harness.traces.contamination import write_seen
 from harness.traces.pack import pack_run
 from harness.traces.store import TraceWriter, read_episodes, read_meta, read_timings
+from mixroute import MixrouteError
 
 TEXT = st.text(max_size=20)
 

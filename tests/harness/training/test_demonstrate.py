@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from harness import Task
 from harness.backends.encoding import Encoder
 from harness.contracts import Teachable
 from harness.records import Episode
@@ -15,6 +14,7 @@ from harness.traces.store import find_runs, read_episodes
 from harness.training.demonstrate import Demonstration, demonstrations, open_lesson
 from harness.training.examples import IGNORED, batched, collate, encode
 from harness.training.recipe import Lesson
+from mixroute import Task
 from tests.command import mixroute
 
 

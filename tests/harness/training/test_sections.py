@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness import MixrouteError
 from harness.training.recipe import RouterRecipe
 from harness.training.sections import open_sections
+from mixroute import MixrouteError
 
 
 def recipe(*, train: int, dev: int, first: int) -> RouterRecipe:

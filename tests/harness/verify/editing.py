@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.engine.identity import run_hash, run_id
 from harness.suite import RunConfig
-from harness.verify import verify_entry
+from harness.verify.entry import verify_entry
 
 Entry = dict[str, Any]
 """``run`` (the content of run.json), ``episodes`` and ``timings`` (their lines)."""

@@ -12,7 +12,8 @@ import yaml
 
 from harness.traces.contamination import instance_key, write_seen
 from harness.traces.store import find_runs, read_meta
-from harness.verify import verify_entries, verify_entry
+from harness.verify.entries import verify_entries
+from harness.verify.entry import verify_entry
 from tests.command import mixroute
 from tests.harness.verify.cheats import CHEATS, MODELS, other_threshold, reward
 from tests.harness.verify.editing import Entry, failed, named_anew, read, write

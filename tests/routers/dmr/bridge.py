@@ -7,9 +7,9 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness import Completion, Instance, Message, ModelCard, Observation, Prompt, Request, Token, Turn
 from harness.engine.runner import OpenTask
 from harness.suite import TaskEntry
+from mixroute import Completion, Instance, Message, ModelCard, Observation, Prompt, Request, Token, Turn
 
 PLANKS = 6
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import open_task
 from harness.data import Observation, Turn
+from mixroute import open_task
 from routers.dmr.drafts import LENGTHS, Draft, action_facts, draft_facts, facts_of, place_facts, word_facts
 
 STEPS = st.lists(

@@ -12,10 +12,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import MixrouteError, Observation, Turn, open_router
 from harness.traces.contamination import instance_key
 from harness.traces.store import find_runs, read_episodes, read_meta
-from harness.verify import verify_entry
+from harness.verify.entry import verify_entry
+from mixroute import MixrouteError, Observation, Turn, open_router
 from routers.dmr.checkpoint import RouterCard, load_checkpoint, save_checkpoint
 from routers.dmr.features import FACTS, views
 from routers.dmr.network import NetworkConfig, Reads, RouterNetwork, Trajectory

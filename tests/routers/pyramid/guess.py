@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness import Instance, Message, Observation, Prompt, Turn
+from mixroute import Instance, Message, Observation, Prompt, Turn
 from tasks.reasoning.question import Question, Verdict
 
 

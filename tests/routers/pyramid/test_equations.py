@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import open_task
+from mixroute import open_task
 from routers.pyramid.equations import false_equations
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import Completion, Token, open_task
 from harness.traces.cost import record_call
+from mixroute import Completion, Token, open_task
 from routers.pyramid.answers import final_answer, votes
 from routers.pyramid.features import CHECKED, FEATURES, Draft, draft_of, features, majority
 

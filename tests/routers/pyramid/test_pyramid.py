@@ -11,7 +11,6 @@ import pytest
 import yaml
 from rich.console import Console
 
-from harness import MixrouteError, open_router
 from harness.board.render import to_markdown
 from harness.board.table import build_board
 from harness.config import shipped_names
@@ -19,7 +18,8 @@ from harness.engine.runner import SuiteRunner
 from harness.suite import Suite
 from harness.traces.contamination import read_seen
 from harness.traces.store import find_runs, read_episodes, read_meta
-from harness.verify import verify_entry
+from harness.verify.entry import verify_entry
+from mixroute import MixrouteError, open_router
 from routers.pyramid.checkpoint import load_checkpoint
 from routers.pyramid.features import FEATURES, draft_of, features, majority
 from routers.pyramid.recipe import SHIPPED, load_recipe

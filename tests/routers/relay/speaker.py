@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness import Completion, ModelCard, Request, Router, Token
 from harness.engine.runner import OpenTask
 from harness.records import Episode
 from harness.suite import TaskEntry
 from harness.training.play import play_episodes
+from mixroute import Completion, ModelCard, Request, Router, Token
 from tests.routers.pyramid.guess import Guess
 
 Speak = Callable[[str], str]

@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import MixrouteError, open_router
 from harness.board.table import build_board
 from harness.traces.store import find_runs, read_episodes, read_meta
-from harness.verify import verify_entry
+from harness.verify.entry import verify_entry
+from mixroute import MixrouteError, open_router
 from routers.relay.baselines import LowByLine, StepEntropy, TokenEntropy, TokenRandom
 from tests.command import mixroute
 from tests.routers.relay.speaker import Speaker, answered

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import Completion, EpisodeError, Step, Token, join
 from harness.engine.step import check_answer
 from harness.records import StepRecord
+from mixroute import Completion, EpisodeError, Step, Token, join
 from routers.relay.command import CLOSE, OPEN, asked_for, command
 from routers.relay.router import Relay
 from tests.routers.relay.speaker import Speaker, answered

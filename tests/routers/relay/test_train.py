@@ -16,7 +16,6 @@ from rich.console import Console
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from harness import MixrouteError, register_task
 from harness.board.table import build_board
 from harness.config import shipped_names
 from harness.engine.runner import SuiteRunner
@@ -29,7 +28,8 @@ from harness.training.agent import tokenizer_of
 from harness.training.examples import IGNORED
 from harness.training.sections import open_sections
 from harness.training.state import save_state
-from harness.verify import verify_entry
+from harness.verify.entry import verify_entry
+from mixroute import MixrouteError, register_task
 from routers.relay.material import learned_in_warm_up
 from routers.relay.recipe import SHIPPED, load_recipe
 from routers.relay.train import train_relay

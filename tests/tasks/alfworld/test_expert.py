@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from harness import MixrouteError, Observation, Task, Turn, open_task
 from harness.contracts import Expert, Teachable
+from mixroute import MixrouteError, Observation, Task, Turn, open_task
 from tasks.alfworld.expert import stored
 from tasks.alfworld.expert.count import count
 from tasks.alfworld.expert.policy import Errand, errand

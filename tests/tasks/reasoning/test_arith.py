@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import MixrouteError, open_task
 from harness.contracts import Task, Teachable
 from harness.data import Turn
+from mixroute import MixrouteError, open_task
 from tasks.reasoning.arith import Problem, problem
 from tasks.reasoning.arith.problem import KINDS, problems_of
 from tests.command import mixroute

@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip("lm_eval", reason="the extra 'reasoning' is not installed")
 
-from harness import MixrouteError, open_task
 from harness.contracts import Task, Teachable
 from harness.data import Turn
+from mixroute import MixrouteError, open_task
 from tasks.reasoning.grading import math_verified
 from tests.shared_data import shared
 from tests.tasks.reasoning.local import write_data, write_task
@@ -182,7 +182,7 @@ def test_a_question_without_its_examples_file_is_refused(tmp_path: Path) -> None
 def test_everything_else_works_without_lm_eval() -> None:
     code = (
         "import sys; sys.modules['lm_eval'] = None\n"
-        "from harness import open_task, MixrouteError\n"
+        "from mixroute import MixrouteError, open_task\n"
         "assert open_task('arith-gen', split='dev').instances()\n"
         "try: open_task('reasoning', benchmark='gsm8k')\n"
         "except MixrouteError as error: print(error)\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness import Instance, Message, Observation, Prompt, Step, StepRouter, Turn
+from mixroute import Instance, Message, Observation, Prompt, Step, StepRouter, Turn
 
 
 class LastK(StepRouter):

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from harness import EpisodeError, Message, MixrouteError, Prompt, Request
 from harness.backends.served.openai import OpenAIBackend
 from harness.errors import RunStopped
 from harness.pool import ModelSpec
+from mixroute import EpisodeError, Message, MixrouteError, Prompt, Request
 
 Reply = tuple[int, dict[str, Any]]
 

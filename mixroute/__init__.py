@@ -1,0 +1,140 @@
+"""mixroute: benchmark harness and leaderboard for LLM routing on long-horizon agent tasks.
+
+Everything that users and authors of plug-ins need is a name of this package; each is imported when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from mixroute._shadowing import check_shadowing
+
+check_shadowing()
+
+if TYPE_CHECKING:
+    from harness.board.compare import Comparison
+    from harness.board.table import Board
+    from harness.contracts import (
+        Backend,
+        Calibrated,
+        CompletionStore,
+        Environment,
+        Expert,
+        Granularity,
+        Router,
+        Step,
+        StepRouter,
+        SupportsCompletionCache,
+        Task,
+        Teachable,
+        Trained,
+    )
+    from harness.data import (
+        Completion,
+        Instance,
+        Message,
+        ModelCard,
+        Observation,
+        Prompt,
+        Request,
+        Timing,
+        Token,
+        Turn,
+        join,
+    )
+    from harness.errors import EpisodeError, MixrouteError
+    from harness.plugins import open_router, open_task
+    from harness.pool import ModelSpec, Pool, load_pool
+    from harness.records import Episode
+    from harness.registry import register_backend, register_router, register_task
+    from harness.suite import RouterEntry, Suite, TaskEntry, load_suite
+    from harness.traces.contamination import instance_key
+    from mixroute.results import Results, board, load_results
+    from mixroute.runs import open_pool, run
+
+    __version__: str
+else:
+    _NAMES_OF = {
+        "harness.board.compare": "Comparison",
+        "harness.board.table": "Board",
+        "harness.contracts": "Backend Calibrated CompletionStore Environment Expert Granularity Router Step StepRouter "
+        "SupportsCompletionCache Task Teachable Trained",
+        "harness.data": "Completion Instance Message ModelCard Observation Prompt Request Timing Token Turn join",
+        "harness.errors": "EpisodeError MixrouteError",
+        "harness.plugins": "open_router open_task",
+        "harness.pool": "ModelSpec Pool load_pool",
+        "harness.records": "Episode",
+        "harness.registry": "register_backend register_router register_task",
+        "harness.suite": "RouterEntry Suite TaskEntry load_suite",
+        "harness.traces.contamination": "instance_key",
+        "mixroute.results": "Results board load_results",
+        "mixroute.runs": "open_pool run",
+    }
+    _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names.split()}
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            value: object = version("mixroute")
+        elif name in _MODULE_OF:
+            from importlib import import_module
+
+            value = getattr(import_module(_MODULE_OF[name]), name)
+        else:
+            raise AttributeError(f"module 'mixroute' has no attribute '{name}'")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
+__all__ = [
+    "Backend",
+    "Board",
+    "Calibrated",
+    "Comparison",
+    "Completion",
+    "CompletionStore",
+    "Environment",
+    "Episode",
+    "EpisodeError",
+    "Expert",
+    "Granularity",
+    "Instance",
+    "Message",
+    "MixrouteError",
+    "ModelCard",
+    "ModelSpec",
+    "Observation",
+    "Pool",
+    "Prompt",
+    "Request",
+    "Results",
+    "Router",
+    "RouterEntry",
+    "Step",
+    "StepRouter",
+    "Suite",
+    "SupportsCompletionCache",
+    "Task",
+    "TaskEntry",
+    "Teachable",
+    "Timing",
+    "Token",
+    "Trained",
+    "Turn",
+    "__version__",
+    "board",
+    "instance_key",
+    "join",
+    "load_pool",
+    "load_results",
+    "load_suite",
+    "open_pool",
+    "open_router",
+    "open_task",
+    "register_backend",
+    "register_router",
+    "register_task",
+    "run",
+]
