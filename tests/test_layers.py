@@ -16,7 +16,7 @@ from tests.command import ROOT
 
 def check(folder: Path) -> tuple[int, str]:
     """Exit code and output of the check of the packages below ``folder``, by the table of its pyproject.toml."""
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     environment = {**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "160"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
