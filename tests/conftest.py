@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from harness.pool import load_pool, open_backend
 from mixroute import Backend
@@ -21,8 +21,11 @@ from tests.tiny_model import save_tiny_model
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so shells start jobs in the background, and children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("mixroute", deadline=None)  # how long an example takes depends on what else runs
-settings.load_profile("mixroute")
+# No limit of time: how long an example takes depends on what else runs.
+timeless = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", timeless, derandomize=True)  # the same examples in every run
+settings.register_profile("random", timeless, max_examples=2000, print_blob=True)  # make fuzz
+settings.load_profile("ci")  # pytest's --hypothesis-profile is applied after this
 
 
 @pytest.fixture(scope="session")

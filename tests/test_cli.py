@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from harness.pool import load_pool
 from harness.traces.store import find_runs, read_episodes, read_meta, read_timings
-from tests.command import ROOT, mixroute, start
+from tests.command import PATIENCE, ROOT, mixroute, start, wait_until
 from tests.small_suite import write_suite
 
 
@@ -102,15 +101,14 @@ def test_a_stopped_run_goes_on_where_it_was(
 ) -> None:
     write_suite(tmp_path, tiny_pool, concurrency=1)
     process = start("run", "suite.yaml", "--out", "runs", "--no-reuse", cwd=tmp_path)
-    deadline = time.monotonic() + 120
-    while sum(content.count(b"\n") for content in traces(tmp_path / "runs").values()) < 3:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+
+    def kept() -> int:
+        return sum(content.count(b"\n") for content in traces(tmp_path / "runs").values())
+
+    wait_until(lambda: kept() >= 3, process)
     process.send_signal(how)
-    _, err = process.communicate(timeout=60)
-    kept = traces(tmp_path / "runs")
-    assert sum(content.count(b"\n") for content in kept.values()) >= 3
+    _, err = process.communicate(timeout=PATIENCE)
+    assert kept() >= 3
     if how is signal.SIGINT:
         assert process.returncode == 130
         assert err.strip().endswith("interrupted: finished episodes are kept; the same command goes on from here")
@@ -149,16 +147,14 @@ def test_a_router_of_one_task_plays_that_one(tmp_path: Path, tiny_pool: Path) ->
 def test_a_second_process_on_the_same_folder_is_refused(tmp_path: Path, tiny_pool: Path) -> None:
     write_suite(tmp_path, tiny_pool)
     first = start("run", "suite.yaml", "--out", "runs", cwd=tmp_path)
-    while not list((tmp_path / "runs").glob("*/run.json")):  # it surely holds the lock then
-        assert first.poll() is None, first.communicate()
-        time.sleep(0.005)
+    wait_until(lambda: list((tmp_path / "runs").glob("*/run.json")), first)  # it surely holds the lock then
     os.kill(first.pid, signal.SIGSTOP)
     try:
         second = mixroute("run", "suite.yaml", "--out", "runs", cwd=tmp_path, code=2)
     finally:
         os.kill(first.pid, signal.SIGCONT)
     assert second.stderr.endswith("error: runs is in use by another mixroute process: wait, or use another --out\n")
-    first.communicate(timeout=120)
+    first.communicate(timeout=PATIENCE)
     assert first.returncode == 0
 
 

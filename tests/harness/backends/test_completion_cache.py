@@ -103,18 +103,21 @@ def test_who_waits_for_another_does_not_end_with_it(tmp_path: Path, end: str) ->
 def test_who_waits_can_be_cancelled(tmp_path: Path) -> None:
     store = CompletionCache(tmp_path / "a.sqlite")
 
-    async def slow() -> Completion:
-        await asyncio.sleep(0.2)
-        return completion()
-
     async def together() -> Completion:
+        over = asyncio.Event()
+
+        async def slow() -> Completion:
+            await over.wait()
+            return completion()
+
         first = asyncio.create_task(store.get_or_compute(key(1), slow))
         await asyncio.sleep(0)
         second = asyncio.create_task(store.get_or_compute(key(1), slow))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second
+        over.set()
         return await first
 
     assert asyncio.run(together()) == completion()

@@ -25,6 +25,7 @@ from harness.data import Turn
 from harness.pool import ModelSpec, load_pool, open_backend
 from harness.weights.adapters import weights_folder
 from mixroute import Backend, Completion, EpisodeError, Message, Prompt, Request, Task, open_task
+from tests.command import PATIENCE
 from tests.harness.backends.gguf_file import tuned_gguf
 
 pytestmark = pytest.mark.model
@@ -81,17 +82,19 @@ def served(command: list[str]) -> Iterator[str]:
         port = probe.getsockname()[1]
     process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(600):
+        deadline = time.monotonic() + PATIENCE
+        while True:
             try:
-                urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=1).close()
+                urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=10).close()
                 break
             except (URLError, OSError):
                 assert process.poll() is None, f"{command[:3]} ended with {process.returncode}"
+                assert time.monotonic() < deadline, f"{command[:3]} does not answer"
                 time.sleep(0.5)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 def ask(backend: Backend, *requests: Request) -> list[Completion]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -21,6 +21,7 @@ from harness.backends.encoding import BLOCK
 from harness.backends.transformers import TransformersBackend
 from harness.traces.cost import call_cost, record_call
 from mixroute import Completion, Message, Prompt, Request
+from tests.examples import examples
 from tests.harness.backends.asking import ask, open_model, plain
 
 WORDS = st.text(alphabet="abc \n", min_size=1, max_size=60)
@@ -54,7 +55,7 @@ def test_greedy_equals_plain_generation(tiny_weights: Path) -> None:
     backend.close()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(0.15)
 @given(texts=st.lists(WORDS, min_size=2, max_size=24, unique=True), temperature=st.sampled_from([0.0, 0.8]))
 def test_an_answer_does_not_depend_on_its_batch(
     backend: TransformersBackend, texts: list[str], temperature: float
@@ -88,7 +89,7 @@ def conversation(*turns: str) -> tuple[Message, ...]:
 TURNS = st.lists(WORDS, min_size=1, max_size=7).filter(lambda turns: len(turns) % 2)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(0.25)
 @given(turns=TURNS, asked=st.sets(st.integers(0, 3)), draft=st.sampled_from(["", "ab"]))
 def test_an_answer_is_a_function_of_its_prompt(
     backend: TransformersBackend, turns: list[str], asked: set[int], draft: str
@@ -110,7 +111,7 @@ def test_an_answer_is_a_function_of_its_prompt(
     assert (warm.cached_tokens > 0) == bool(earlier and (len(prompts) > 1 or draft))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(0.15)
 @given(lengths=st.sets(st.integers(1, 69), max_size=5))
 def test_part_of_an_answer_is_read_once_but_for_a_block(backend: TransformersBackend, lengths: set[int]) -> None:
     """However often models took turns before it."""

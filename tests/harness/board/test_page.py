@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness.board import write_board
-from harness.board.page import _ASSETS as ASSETS
+from tests.command import PATIENCE
 from tests.harness.board.builders import Play, Run, write_run
 
 HOSTILE = '</script><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>${window.hacked=1}'
@@ -59,7 +59,7 @@ def browser() -> Iterator[Any]:
     quiet = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking")
     options = [f"--{name}" for name in (*quiet, "disable-component-update", "disable-sync")]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+        browser = playwright.chromium.launch(executable_path=chromium, args=options, timeout=1000 * PATIENCE)
         yield browser
         browser.close()
 
@@ -67,6 +67,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any, site: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
+    page.set_default_timeout(1000 * PATIENCE)
     troubles: list[str] = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda message: troubles.extend([message.text] if message.type == "error" else []))
@@ -238,8 +239,8 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_every_colour_of_text_can_be_read_on_every_ground() -> None:
-    style = (ASSETS / "style.css").read_text()
+def test_every_colour_of_text_can_be_read_on_every_ground(site: Path) -> None:
+    style = (site / "index.html").read_text().partition("<style>")[2].partition("</style>")[0]
     themes = [
         dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root[^{]*\{[^}]*\}", style)
     ]

@@ -5,14 +5,14 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.metrics import Estimate, clustered_mean, partition, wilson
+from tests.examples import examples
 
 finite = st.floats(-1e6, 1e6)
 labelled = st.lists(st.tuples(finite, st.sampled_from("abcdefgh")), min_size=1, max_size=30)
-quick = settings(max_examples=30, deadline=None)
 
 
 def mean_of(pairs: list[tuple[float, str]]) -> Estimate:
@@ -26,14 +26,14 @@ def test_partition_sorts_keys_and_counts() -> None:
     assert parts.sizes.tolist() == [1, 2, 1]
 
 
-@quick
+@examples(0.3)
 @given(labelled, st.randoms(use_true_random=False))
 def test_order_of_the_values_does_not_matter(pairs: list[tuple[float, str]], rng: random.Random) -> None:
     shuffled = rng.sample(pairs, len(pairs))
     assert mean_of(shuffled) == mean_of(pairs)
 
 
-@quick
+@examples(0.3)
 @given(labelled)
 def test_interval_holds_the_mean_and_stays_within_the_cluster_means(pairs: list[tuple[float, str]]) -> None:
     estimate = mean_of(pairs)
@@ -48,7 +48,7 @@ def test_interval_holds_the_mean_and_stays_within_the_cluster_means(pairs: list[
         assert estimate.high <= max(means) + slack
 
 
-@quick
+@examples(0.3)
 @given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(2, 5))
 def test_more_seeds_with_the_same_outcome_add_no_certainty(values: list[bool], seeds: int) -> None:
     labels = [str(index) for index in range(len(values))]
@@ -56,7 +56,7 @@ def test_more_seeds_with_the_same_outcome_add_no_certainty(values: list[bool], s
     assert (often.mean, often.low, often.high) == pytest.approx((once.mean, once.low, once.high))
 
 
-@quick
+@examples(0.3)
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_a_proportion_always_has_an_interval_with_width(values: list[bool]) -> None:
     estimate = clustered_mean(values, [str(index // 2) for index in range(len(values))])

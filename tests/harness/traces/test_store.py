@@ -6,7 +6,7 @@ import lzma
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -15,6 +15,7 @@ from harness.traces.contamination import write_seen
 from harness.traces.pack import pack_run
 from harness.traces.store import TraceWriter, read_episodes, read_meta, read_timings
 from mixroute import MixrouteError
+from tests.examples import examples
 
 TEXT = st.text(max_size=20)
 
@@ -46,7 +47,7 @@ def write(folder: Path, *episodes: Episode) -> None:
 
 
 @given(observations=st.lists(TEXT, min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
+@examples(0.3)
 def test_whatever_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, observations: list[str]) -> None:
     folder = tmp_path_factory.mktemp("run")
     episodes = [episode(str(i), text) for i, text in enumerate(observations)]
@@ -56,7 +57,7 @@ def test_whatever_is_written_is_read_again(tmp_path_factory: pytest.TempPathFact
 
 
 @given(cut=st.integers(min_value=1, max_value=200), which=st.sampled_from(["episodes.jsonl", "timings.jsonl"]))
-@settings(max_examples=40, deadline=None)
+@examples(0.4)
 def test_a_torn_line_is_cut_and_its_episode_played_again(
     tmp_path_factory: pytest.TempPathFactory, cut: int, which: str
 ) -> None:

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.traces.contamination import instance_key
@@ -21,6 +21,7 @@ from routers.dmr.features import FACTS, views
 from routers.dmr.network import NetworkConfig, Reads, RouterNetwork, Trajectory
 from routers.dmr.router import Decider
 from tests.command import mixroute
+from tests.examples import examples
 
 WORDS = st.text(alphabet="abc 12.", min_size=0, max_size=12)
 STEPS = st.lists(st.tuples(WORDS, WORDS, st.booleans()), max_size=40)
@@ -45,7 +46,7 @@ def checkpoint(folder: Path, seen: list[str], seed: int = 0, reads: Reads = "tex
     return folder
 
 
-@settings(max_examples=25, deadline=None)
+@examples(0.25)
 @given(st.lists(STEPS, min_size=1, max_size=40))
 def test_a_choice_does_not_depend_on_what_is_decided_beside_it(several: list[list[tuple[str, str, bool]]]) -> None:
     trajectories = [trajectory(steps) for steps in several]
@@ -60,7 +61,7 @@ def test_a_choice_does_not_depend_on_what_is_decided_beside_it(several: list[lis
     assert asyncio.run(together()) == [asyncio.run(alone(one)) for one in trajectories]  # to the last bit
 
 
-@settings(max_examples=30, deadline=None)
+@examples(0.3)
 @given(STEPS, WORDS, WORDS)
 def test_a_step_is_decided_by_what_came_before_it(steps: list[tuple[str, str, bool]], shown: str, later: str) -> None:
     now = trajectory(steps, shown)

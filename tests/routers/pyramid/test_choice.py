@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routers.pyramid.checkpoint import Escalation
@@ -12,11 +12,12 @@ from routers.pyramid.choice import cascade, escalate
 from routers.pyramid.features import Draft
 from routers.pyramid.router import value_of_computation
 from routers.pyramid.train import figures
+from tests.examples import examples
 
 QUERY = st.tuples(st.sampled_from([0.1, 0.3, 0.5, 0.9]), st.booleans(), st.booleans(), st.integers(1, 9))
 
 
-@settings(max_examples=40)
+@examples(0.4)
 @given(st.lists(QUERY, min_size=1, max_size=12), st.floats(0.5, 1))
 def test_no_cheaper_threshold_keeps_the_floor(queries: list[tuple[float, bool, bool, int]], keep: float) -> None:
     scores, right, oracle, extra = zip(*queries, strict=True)

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from sklearn.ensemble import GradientBoostingClassifier
 
 from routers.pyramid.trees import CalibratedTrees, TreesRecipe, grow
+from tests.examples import examples
 
 NAMES = ["a", "b", "c"]
 
@@ -22,7 +23,7 @@ def data(seed: int, count: int = 160) -> tuple[np.ndarray[Any, Any], list[bool]]
     return rows, list(rng.random(count) < 1 / (1 + np.exp(-3 * rows[:, 0] * np.sign(rows[:, 1]))))
 
 
-@settings(max_examples=4)
+@examples(0.04)
 @given(st.integers(0, 1000), st.integers(1, 4))
 def test_it_evaluates_as_scikit_learn_does(seed: int, depth: int) -> None:
     rows, labels = data(seed)

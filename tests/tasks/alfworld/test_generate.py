@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import MixrouteError
@@ -18,6 +18,7 @@ from tasks.alfworld.data import TASK_TYPES
 from tasks.alfworld.dialect import translate
 from tasks.alfworld.generate import GeneratedGame
 from tasks.alfworld.generate.export import write_games
+from tests.examples import examples
 
 PINNED = {
     "dev": "3066dfc7e84185a7312722779c8910aeec52f549590b423eaa51d2c0db1489ea",
@@ -57,7 +58,7 @@ def test_walkthroughs_win_with_their_last_command(split: str, dialect: str) -> N
         assert len(plan) <= task.step_cap
 
 
-@settings(max_examples=60, deadline=None)
+@examples(0.6)
 @given(st.integers(0, 10**7 - 1))
 def test_any_train_number_is_a_winnable_game(number: int) -> None:
     game = GeneratedGame("train", number)
