@@ -22,7 +22,7 @@ from harness.config import shipped_names
 from harness.doctor.commands import doctor
 from harness.errors import MixrouteError
 from harness.files import cache_folder, write_atomically
-from harness.quantization.commands import quantize, twins
+from harness.quantization.commands import quantize, variants
 from harness.speed.commands import calibrate
 from harness.speed.rates import open_rates
 from harness.traces.store import find_runs
@@ -249,8 +249,9 @@ def data(
     out.print(str(source.prepare_data(to or cache_folder(task))), highlight=False, markup=False)
 
 
-for command in (switches, calibrate, doctor, quantize, twins):
+for command in (switches, calibrate, doctor, quantize, variants):
     app.command()(command)
+app.command("twins", hidden=True)(variants)  # its name before 0.2
 
 
 def _print_names(title: str, rows: list[tuple[str, str]]) -> None:

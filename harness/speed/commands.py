@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from harness.pool import load_pool
+from harness.pool import load_pool, with_random_weights
 from harness.speed.card import Cell
 
 
@@ -28,7 +28,7 @@ def calibrate(
     ] = False,
 ) -> None:
     """Time prefill and decode of each model of a pool. The same command again goes on where it was stopped."""
-    from harness.speed.measure import Plan, calibrate, with_random_weights
+    from harness.speed.measure import Plan, calibrate
 
     pool = load_pool(pool_name)
     plan = Plan(

@@ -13,9 +13,9 @@ import torch
 import yaml
 
 from harness import MixrouteError, Observation, Turn, open_task
+from harness.backends.loading import open_for_comparison
 from harness.contracts import Teachable
 from harness.pool import load_pool
-from harness.quantization.compare import open_for_comparison
 from harness.traces.store import find_runs, read_episodes
 from routers.dmr.checkpoint import load_checkpoint
 from routers.dmr.data import Labelled
