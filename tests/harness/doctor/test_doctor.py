@@ -134,7 +134,7 @@ def test_a_plug_in_is_asked_what_it_needs(tmp_path: Path) -> None:
 
 def test_a_backend_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.pool.find_spec", lambda package: None)
-    (problem,) = judge_pool(load_pool("qwen3-1.7b"), Machine(64, [80])).problems
+    problem, *_ = judge_pool(load_pool("qwen3-1.7b"), Machine(64, [80])).problems
     assert "backend 'vllm' is not installed (no package vllm): make vllm-env" in problem
     assert not judge_pool(load_pool("smollm2"), Machine(64, [])).problems
     with pytest.raises(MixrouteError, match=r"pip install 'mixroute\[openai\]'"):
