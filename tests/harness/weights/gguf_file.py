@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoTokenizer
 
@@ -45,7 +46,7 @@ def write_gguf(weights: Path, out: Path) -> None:
     writer.close()
 
 
-def rotated(values: np.ndarray, heads: int | None) -> np.ndarray:
+def rotated(values: NDArray[np.float32], heads: int | None) -> NDArray[np.float32]:
     """A projection to ``heads`` heads in the order of llama.cpp, which rotates neighbours where transformers rotates
     halves; with None the weights as they are.
     """
