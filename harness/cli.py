@@ -16,7 +16,8 @@ from rich.console import Console
 from harness.board.commands import At, Card, switches
 from harness.doctor.commands import doctor
 from harness.errors import MixrouteError
-from harness.quantization.commands import quantize, twins
+from harness.files import cache_folder, write_atomically
+from harness.quantization.commands import quantize, variants
 from harness.registry import plugin_entry_points
 from harness.shell_completion import complete_pool, complete_router, complete_suite, complete_task
 from harness.speed.commands import calibrate
@@ -222,7 +223,6 @@ def verify(
     """Check entries without any model: replay their actions and decisions, recount their tokens."""
     import msgspec
 
-    from harness.files import write_atomically
     from harness.traces.store import find_runs
     from harness.verify.entries import verify_entries
     from harness.verify.report import print_verdicts
@@ -259,7 +259,6 @@ def data(
 ) -> None:
     """Fetch or write a task's data."""
     from harness import registry
-    from harness.files import cache_folder
 
     source = registry.tasks.get(task)
     if not isinstance(source, DataSource):
@@ -269,8 +268,9 @@ def data(
 
 train.command("agent")(train_agent)
 train.command("average")(train_average)
-for command in (switches, calibrate, doctor, quantize, twins):
+for command in (switches, calibrate, doctor, quantize, variants):
     app.command()(command)
+app.command("twins", hidden=True)(variants)  # its name before 0.2
 
 
 def _print_names(title: str, rows: list[tuple[str, str]]) -> None:

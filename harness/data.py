@@ -180,3 +180,30 @@ class ModelCard:
     bits: float
     fingerprint: str
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Memory that a model will take, in GiB, estimated before it is loaded. The defaults are those of a model that
+    runs on another machine.
+    """
+
+    weights: float = 0.0
+    cache: float = 0.0
+    """Keys and values: the memory that the pool file reserves for them, else that of one prompt of the longest
+    length."""
+    workspace: float = 0.0
+    """Activations, captured graphs and the like."""
+    memory_share: float = 1.0
+    """Share of one GPU's memory that the model may take; 1 where models share a GPU freely."""
+    gpus: int = 1
+
+    @property
+    def total(self) -> float:
+        """Weights, cache and workspace."""
+        return self.weights + self.cache + self.workspace
+
+    @property
+    def smallest_gpu(self) -> float:
+        """GiB that each GPU must have."""
+        return self.total / self.memory_share / self.gpus

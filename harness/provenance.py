@@ -1,4 +1,4 @@
-"""What a result was made with: versions, git state, hardware, command. None of it enters a run's hash."""
+"""Provenance of a result: versions, git state, hardware, command. None of it enters a run's hash."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _program() -> str:
 
 @cache
 def computed_by() -> dict[str, Any]:
-    """The part of it that a model's answer may depend on."""
+    """The part of the provenance that a model's completions may depend on."""
     return {"packages": _versions(), "hardware": {key: _hardware()[key] for key in ("cpu", "threads", "gpus")}}
 
 

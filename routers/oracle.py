@@ -64,8 +64,8 @@ class KlOracle:
 
 
 def _load(name: str) -> tuple[Reader, Reader, Encoder]:
+    from harness.backends.loading import open_for_comparison
     from harness.pool import load_pool
-    from harness.quantization.compare import open_for_comparison
     from harness.quantization.divergence import Reader
 
     models = load_pool(name).models

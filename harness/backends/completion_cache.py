@@ -1,8 +1,9 @@
-"""Greedy answers on disk, so that what was computed once is not computed again: by the next router, run or process.
+"""Greedy completions on disk, so that none is computed twice: by the next router, run or process.
 
-An answer is found by everything that it depends on: the weights and how they are run, the hardware, the versions and
-the backends' code, the prompt's tokens, the stop strings and the length. The ledger charges one that was found as if it
-had been computed, with the time that it took; the trace's timings say so.
+The key of a completion covers everything that it depends on: the weights and how they are run, the hardware, the
+versions and the backend's code, the prompt's tokens, the stop strings and the length. The ledger charges a reused
+completion as if it had been computed, with the time of the first computation; the trace's timings state which ones
+were reused.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from harness.backends.source_hash import source_hash
 from harness.data import Completion
 from harness.files import cache_folder
 from harness.provenance import computed_by
@@ -32,68 +32,61 @@ MAX_BYTES = 1 << 30
 _HOUR = 3600
 
 
-def answer_key(fingerprint: str, question: object) -> bytes:
-    """Names an answer.
+def completion_key(backend: type[object], fingerprint: str, question: object) -> bytes:
+    """The key of a completion. It is another one after any change of the code that computes the completion.
 
     Args:
+        backend: Class that computes it, of this package or of a plug-in.
         fingerprint: Of the model, as in its card.
-        question: JSON-ready; whatever else the answer depends on.
+        question: JSON-ready; everything else that the completion depends on.
     """
-    whole = json.dumps([_computed_by(), fingerprint, question], separators=(",", ":"))
+    computation = {**computed_by(), "code": source_hash(backend)}
+    whole = json.dumps([computation, fingerprint, question], separators=(",", ":"))
     return hashlib.sha256(whole.encode()).digest()
 
 
-@cache
-def _computed_by() -> dict[str, Any]:
-    """Everything but the model: an answer is another one's after any change of the code that computes it."""
-    package = Path(__file__).parents[1]
-    sources = sorted(path for folder in ("backends", "weights") for path in (package / folder).rglob("*.py"))
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    return {**computed_by(), "code": code}
-
-
 class CompletionCache:
-    """Answers in an SQLite file that processes share; a kill loses nothing that was kept.
+    """Completions in an SQLite file that processes share; a kill loses none that was stored.
 
     Args:
-        path: The file; default ``answers.sqlite`` in the cache folder.
-        max_bytes: Above this size the answers that were used least recently are deleted.
+        path: The file; default ``completions.sqlite`` in the cache folder.
+        max_bytes: Above this size the completions that were used least recently are deleted.
     """
 
     def __init__(self, path: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
-        self._path = path or cache_folder("answers.sqlite")
+        self._path = path or cache_folder("completions.sqlite")
         self._max_bytes = max_bytes
-        self._coming: dict[bytes, asyncio.Future[Completion]] = {}
+        self._pending: dict[bytes, asyncio.Future[Completion]] = {}
         self._database: sqlite3.Connection | None = None
         self._open()
 
     async def get_or_compute(self, key: bytes, compute: Callable[[], Awaitable[Completion]]) -> Completion:
-        """The answer kept under ``key``, marked as reused, or a new one from ``compute``, which is kept.
+        """The completion stored under ``key``, marked as reused, or a new one from ``compute``, which is stored.
 
-        Of several that ask for the same at once, one computes and the others wait for it.
+        Of several callers that ask for one key at once, one computes and the others wait for it.
         """
-        while (coming := self._coming.get(key)) is not None:
+        while (pending := self._pending.get(key)) is not None:
             with suppress(Exception, asyncio.CancelledError):
-                return replace(await asyncio.shield(coming), reused=True)
+                return replace(await asyncio.shield(pending), reused=True)
             if (waiting := asyncio.current_task()) is not None and waiting.cancelling():
                 raise asyncio.CancelledError
         known = self._get(key)
         if known is not None:
-            await asyncio.sleep(0)  # others may go on, as while a model computes
+            await asyncio.sleep(0)  # lets other tasks go on, as they do while a model computes
             return replace(known, reused=True)
-        ours = self._coming[key] = asyncio.get_running_loop().create_future()
+        ours = self._pending[key] = asyncio.get_running_loop().create_future()
         ours.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be waiting
         try:
-            answer = await compute()
+            completion = await compute()
         except BaseException:
             ours.cancel()
             raise
         else:
-            self._put(key, answer)
-            ours.set_result(answer)
-            return answer
+            self._put(key, completion)
+            ours.set_result(completion)
+            return completion
         finally:
-            del self._coming[key]
+            del self._pending[key]
 
     def close(self) -> None:
         """Close the file."""
@@ -104,6 +97,9 @@ class CompletionCache:
     def _open(self) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._path.exists() and self._path == cache_folder("completions.sqlite"):
+                for suffix in ("", "-wal", "-shm"):  # of versions before 0.2, whose keys nobody asks for any more
+                    cache_folder(f"answers.sqlite{suffix}").unlink(missing_ok=True)
             # In a notebook the run's loop has a thread of its own; only one thread at a time comes here.
             database = self._database = sqlite3.connect(
                 self._path, timeout=30, isolation_level=None, check_same_thread=False
@@ -112,9 +108,10 @@ class CompletionCache:
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute(
-                "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, used INTEGER, answer BLOB) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS completions "
+                "(key BLOB PRIMARY KEY, used INTEGER, completion BLOB) WITHOUT ROWID"
             )
-            database.execute("CREATE INDEX IF NOT EXISTS answers_used ON answers (used)")
+            database.execute("CREATE INDEX IF NOT EXISTS completions_used ON completions (used)")
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
 
@@ -123,24 +120,24 @@ class CompletionCache:
             return None
         now = int(time.time())
         try:
-            row = self._database.execute("SELECT answer, used FROM answers WHERE key = ?", (key,)).fetchone()
+            row = self._database.execute("SELECT completion, used FROM completions WHERE key = ?", (key,)).fetchone()
             if row is None:
                 return None
-            answer = msgspec.msgpack.decode(row[0], type=Completion)
+            completion = msgspec.msgpack.decode(row[0], type=Completion)
             if now - row[1] > _HOUR:
-                self._database.execute("UPDATE answers SET used = ? WHERE key = ?", (now, key))
+                self._database.execute("UPDATE completions SET used = ? WHERE key = ?", (now, key))
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             self._give_up(error)
             return None
-        return answer
+        return completion
 
-    def _put(self, key: bytes, answer: Completion) -> None:
+    def _put(self, key: bytes, completion: Completion) -> None:
         if self._database is None:
             return
         try:
             self._database.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
-                (key, int(time.time()), msgspec.msgpack.encode(answer)),
+                "INSERT OR REPLACE INTO completions VALUES (?, ?, ?)",
+                (key, int(time.time()), msgspec.msgpack.encode(completion)),
             )
             if self._bytes() > self._max_bytes:
                 self._shrink()
@@ -148,7 +145,7 @@ class CompletionCache:
             self._give_up(error)
 
     def _bytes(self) -> int:
-        assert self._database is not None  # noqa: S101 - asked by the caller
+        assert self._database is not None  # noqa: S101 - checked by the caller
         pages, free, size = (
             self._database.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("page_count", "freelist_count", "page_size")
@@ -156,18 +153,18 @@ class CompletionCache:
         return int((pages - free) * size)
 
     def _shrink(self) -> None:
-        """Delete the tenth of the answers that was used least recently, until there is room."""
-        assert self._database is not None  # noqa: S101 - asked by the caller
+        """Delete the tenth of the completions that was used least recently, until there is room."""
+        assert self._database is not None  # noqa: S101 - checked by the caller
         while self._bytes() > 0.9 * self._max_bytes:
             deleted = self._database.execute(
-                "DELETE FROM answers WHERE key IN (SELECT key FROM answers ORDER BY used LIMIT "
-                "(SELECT 1 + count(*) / 10 FROM answers))"
+                "DELETE FROM completions WHERE key IN (SELECT key FROM completions ORDER BY used LIMIT "
+                "(SELECT 1 + count(*) / 10 FROM completions))"
             )
             if not deleted.rowcount:
                 break
         self._database.execute("PRAGMA incremental_vacuum")
 
     def _give_up(self, error: Exception) -> None:
-        """Going on without is always right; only slower."""
-        log.warning("answers are not kept: %s: %s; delete the file if it is damaged", self._path, error)
+        """Go on without the file: results are the same, only slower."""
+        log.warning("completions are not cached: %s: %s; delete the file if it is damaged", self._path, error)
         self.close()

@@ -1,4 +1,4 @@
-"""From logits to tokens, and from tokens to text that ends where it should."""
+"""Decoding: from logits to tokens, and from tokens to text up to a stop string."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> str | None:
 
 
 def content_length(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> int:
-    """How many leading tokens it takes to spell ``text``."""
+    """Number of leading tokens whose text begins with ``text``."""
     if not text:
         return 0
     for count in range(1, len(ids) + 1):
-        # A character may take several tokens, and its first bytes alone decode to a replacement mark.
+        # A character may take several tokens, and its first bytes alone decode to a replacement character.
         if decode(tokenizer, ids[:count]).startswith(text):
             return count
     return len(ids)

@@ -1,8 +1,8 @@
-"""Linear layers in oneDNN's own layout, for models that compute on the CPU.
+"""Linear layers with weights prepacked for oneDNN, for models that compute on the CPU.
 
 PyTorch gives a float32 product on the CPU to MKL, which on processors of AMD runs at under half of what a core can do,
-and lays bfloat16 weights out anew at each call. Laid out once, both go through oneDNN at the speed of the core
-(tests/benchmarks/test_linear.py; docs/backends.md has figures). The rounding is as good, but not the same bit for bit.
+and packs bfloat16 weights for oneDNN at each call. Prepacked once, both go through oneDNN at the speed of the core
+(tests/benchmarks/test_linear.py; docs/backends.md has figures). The rounding is as good, but not bit for bit the same.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 
-class LaidOutLinear(nn.Module):
-    """A linear layer whose weight is held in oneDNN's layout, and nowhere else."""
+class PrepackedLinear(nn.Module):
+    """A linear layer whose weight is held in oneDNN's blocked layout only."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
@@ -22,20 +22,25 @@ class LaidOutLinear(nn.Module):
         self._bias = None if layer.bias is None else layer.bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        """As ``nn.Linear``: (..., in features) to (..., out features)."""
+        """Apply the layer: shape (..., in features) to (..., out features), like ``nn.Linear``."""
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
         return y
 
 
-@torch.inference_mode()
-def lay_out(model: nn.Module) -> None:
-    """Lay out the plain linear layers of a model on the CPU; what is on other devices or of other types stays."""
+def prepacked_types() -> list[torch.dtype]:
+    """Types whose products oneDNN computes on this processor; none where PyTorch is built without it."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return
-    types = [torch.float32]
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():  # else it refuses them
-        types.append(torch.bfloat16)
+        return []
+    return [torch.float32, *([torch.bfloat16] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else [])]
+
+
+@torch.inference_mode()
+def prepack_linear_layers(model: nn.Module) -> None:
+    """Prepack the plain linear layers of a model, in place. Layers on other devices than the CPU stay as they are, and
+    so do types that oneDNN does not compute in on this processor (bfloat16 on one without the instructions for it).
+    """
+    types = prepacked_types()
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype in types:
-                setattr(parent, name, LaidOutLinear(layer))
+                setattr(parent, name, PrepackedLinear(layer))

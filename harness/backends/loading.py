@@ -1,4 +1,4 @@
-"""Loading causal language models with transformers, and what the ledger needs to know of them."""
+"""Loading causal language models with transformers, and the card of a loaded model."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+from harness.backends.encoding import Encoder
 from harness.backends.packed import ATTENTION
-from harness.config import Strict
+from harness.config import Strict, check
 from harness.data import ModelCard
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
@@ -31,7 +32,7 @@ from harness.weights.adapters import weights_folder
 from harness.weights.rounding import rounded_folder
 from harness.weights.schemes import SCHEMES
 
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports an optional kernel, to be fetched from a hub
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional kernel, which a hub has
 disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
@@ -41,16 +42,16 @@ class TransformersOptions(Strict):
     device: str = "auto"
     """``auto`` takes CUDA where there is one, else the CPU."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What is computed in. The nominal bytes come from the checkpoint's own type, not from this."""
+    """Type of the computation. The nominal bytes follow from the checkpoint's own type, not from this."""
     quantization: Literal["none", "nf4", "int8", "rtn-w4", "rtn-w4-channel", "rtn-w3", "rtn-w2"] = "none"
-    """Done by bitsandbytes at load: NF4 in blocks of 64 weights, or LLM.int8. Or round to nearest with 4, 3 or 2 bits,
-    a scale for each group of weights or for each output (``channel``), packed once in the cache."""
+    """Quantization at load: by bitsandbytes to NF4 in blocks of 64 weights or to LLM.int8; or round to nearest with 4,
+    3 or 2 bits, a scale for each group of weights or for each output (``channel``), packed once in the cache."""
     max_batch: int = Field(default=32, ge=1)
     """Most sequences in one pass."""
     max_rows: int = Field(default=1024, ge=1)
     """Most tokens in one pass (a single longer prompt still runs whole)."""
     kv_cache_mb: int = Field(default=1024, ge=1)
-    """Memory for key-value caches; see ``ContinuousBatching``."""
+    """Memory for key-value caches; see ``SessionCaches``."""
 
 
 def load_model(
@@ -72,7 +73,7 @@ def load_model(
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         extra = _quantization(folder, options, device)
-        with redirect_stderr(StringIO()):  # where compressed-tensors draws its progress
+        with redirect_stderr(StringIO()):  # for the progress bar of compressed-tensors
             model, loading = load(
                 folder,
                 dtype=getattr(torch, options.dtype),
@@ -84,14 +85,27 @@ def load_model(
         reason = " ".join(str(error).split())[:300]
         raise MixrouteError(f"weights of model '{name}' ({folder}) cannot be read: {reason}") from error
     absent = sorted({*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])})
-    if absent:  # they would be drawn at random
+    if absent:  # transformers would initialise them at random
         raise MixrouteError(f"weights of model '{name}' ({folder}) cannot be read: no tensor for {absent[0]}")
     model.train(False).requires_grad_(False)
     return (model if "device_map" in extra else torch.nn.Module.to(model, device)), tokenizer
 
 
+def open_for_comparison(name: str, spec: ModelSpec) -> tuple[PreTrainedModel, Encoder]:
+    """A model of a pool and its encoder, to be read outside a backend.
+
+    Raises:
+        MixrouteError: it is not of backend ``transformers``, or cannot be read.
+    """
+    if spec.backend != "transformers":
+        raise MixrouteError(f"model '{name}' has backend '{spec.backend}': only transformers can be compared")
+    options = check(spec.options, TransformersOptions, f"options of model '{name}'")
+    model, tokenizer = load_model(name, spec, options, attention="sdpa")
+    return model, Encoder(tokenizer)
+
+
 def _quantization(folder: str | Path, options: TransformersOptions, device: str) -> dict[str, Any]:
-    """Arguments for weights that are quantized at load, or that come quantized."""
+    """Arguments for weights that are quantized at load, or whose checkpoint is quantized."""
     if _is_compressed(AutoConfig.from_pretrained(folder)):
         if options.quantization in ("nf4", "int8"):
             raise MixrouteError(f"{folder} is quantized already: leave out 'quantization: {options.quantization}'")
@@ -112,7 +126,7 @@ def _is_compressed(config: Any) -> bool:  # noqa: ANN401 - transformers' configu
 
 
 _PARTS = ("weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx")
-"""What an unpacked checkpoint leaves beside its weights."""
+"""Ends of the names of tensors that an unpacked checkpoint has beside its weights."""
 
 
 def model_card(name: str, model: PreTrainedModel, spec: ModelSpec, options: TransformersOptions) -> ModelCard:
@@ -148,7 +162,7 @@ def model_card(name: str, model: PreTrainedModel, spec: ModelSpec, options: Tran
 
 
 def _checkpoint_bytes(model: PreTrainedModel) -> int:
-    """Bytes a weight takes in the checkpoint, whatever it is computed in."""
+    """Bytes of a weight in the checkpoint, whatever the type of the computation."""
     stored = getattr(AutoConfig.from_pretrained(str(model.name_or_path)), "dtype", None)
     return (stored if isinstance(stored, torch.dtype) else torch.float32).itemsize
 

@@ -8,8 +8,8 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what is freed. It would return every large tensor to the kernel, and have its pages
-    cleared and mapped again for the next: half of the time of a training step, where we measured it.
+    """Have the C library keep freed memory. By default it returns every large tensor to the kernel, which clears and
+    maps the pages for the next tensor: half of the time of a training step where we measured it.
 
     Does nothing where the C library is not glibc.
     """
@@ -21,7 +21,7 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Have the C library return what is freed and kept, for models that come after one that is closed.
+    """Have the C library return the freed memory that it keeps, for models that are loaded after one that is closed.
 
     Does nothing where the C library is not glibc.
     """

@@ -1,13 +1,13 @@
 """Many sequences through one forward pass without padding, each with a key-value cache of its own.
 
-The new tokens of all sequences lie one after another in a single row; linear layers see one matrix, and only attention
-looks at sequences apart. A prefill of 300 tokens and 15 single decode tokens share a pass, and nothing is computed
+The new tokens of all sequences are concatenated in a single row; linear layers see one matrix, and only attention
+treats sequences separately. A prefill of 300 tokens and 15 single decode tokens share a pass, and nothing is computed
 twice. Works with every transformers model whose attention goes through ``AttentionInterface``.
 
 Batch invariance. A matrix product may round differently for another number of rows (libraries switch kernels), which is
 why the same prompt can get another answer in another batch. In deterministic mode a pass is padded to at least
-``MIN_ROWS`` rows, where this was measured not to happen, and ``row_invariant`` checks it on this machine, with the
-loaded weights, before anything is run; where the check fails, sequences run one at a time.
+``MIN_ROWS`` rows, from which on no such difference was measured, and ``row_invariant`` checks this on the machine,
+with the loaded weights, before anything is run; where the check fails, sequences run one at a time.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
-from harness.backends.linear import LaidOutLinear, lay_out
+from harness.backends.linear import PrepackedLinear, prepack_linear_layers
 
 MIN_ROWS = 16
 _GROWTH = 128  # tokens; capacity grows in such blocks
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """What a model holds at the end of a sequence: logits of the next token and the last hidden state, float32."""
+class LastPosition:
+    """Logits of the next token and last hidden state at the last position of a sequence, in float32."""
 
     logits: Tensor
     """Shape (vocabulary,)."""
@@ -44,16 +44,16 @@ class KVCache:
     store: Tensor | None = None
     """Shape (layers, 2, key-value heads, capacity, head size)."""
     ids: list[int] = field(default_factory=list)
-    borders: tuple[int, ...] = ()
+    boundaries: tuple[int, ...] = ()
     """Ends of the turns that the ids were read in."""
-    end: End | None = None
-    """Where the ids end, if somebody wanted to know; the next token then needs no pass."""
+    last_position: LastPosition | None = None
+    """What the model computed at the last id, where a call asked for it; the next token then needs no pass."""
 
     def crop(self, length: int) -> None:
         """Forget all but the first ``length`` tokens."""
         if length < len(self.ids):
             del self.ids[length:]
-            self.end = None
+            self.last_position = None
 
     @property
     def bytes(self) -> int:
@@ -79,7 +79,7 @@ class PackedModel:
         self._head_size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
         self._layers = int(config.num_hidden_layers)
         self.model = model
-        lay_out(model)
+        prepack_linear_layers(model)
         head: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         head.register_forward_pre_hook(self._keep_states)
         self._states = torch.empty(0)
@@ -89,8 +89,8 @@ class PackedModel:
         """Whether passes must hold one sequence only, because the row check failed on this machine."""
 
     @torch.inference_mode()
-    def forward(self, chunks: Sequence[Chunk]) -> list[End]:
-        """Run the chunks, extend their caches, and return what stands after each.
+    def forward(self, chunks: Sequence[Chunk]) -> list[LastPosition]:
+        """Run the chunks, extend their caches, and return the last position of each.
 
         If this raises (out of memory), no cache has changed.
         """
@@ -115,13 +115,13 @@ class PackedModel:
         )
         for chunk in chunks:
             chunk.cache.ids.extend(chunk.ids)
-            chunk.cache.end = None
-        # To the CPU at once: this waits for the device, so that its time is seen.
+            chunk.cache.last_position = None
+        # To the CPU at once: this waits for the device, so that its time is measured.
         logits, states = (found[0, : len(chunks)].float().cpu() for found in (output.logits, self._states))
-        return [End(*both) for both in zip(logits, states, strict=True)]
+        return [LastPosition(*both) for both in zip(logits, states, strict=True)]
 
     def _keep_states(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """The head reads the last hidden states of the rows that are kept."""
+        """Hook before the head: its input are the last hidden states at the last positions."""
         self._states = inputs[0]
 
     def _reserve(self, cache: KVCache, length: int) -> None:
@@ -151,8 +151,8 @@ def _packed_attention(
     **_ignored: Any,  # noqa: ANN401 - models pass further keywords that only other implementations read
 ) -> tuple[Tensor, None]:
     """Attention of each chunk to its own cache. ``query`` is (1, heads, rows, head size); rows after the last chunk are
-    padding and come out as zeros. Query heads that share a key head are folded into rows, so keys are never repeated.
-    ``packed_masks`` starts empty and lasts for the pass, so that layers share masks.
+    padding, and their output is zero. Query heads that share a key head are folded into rows, so keys are never
+    repeated. ``packed_masks`` is empty at the start of a pass; the layers share the masks in it.
     """
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     _, heads, rows, size = query.shape
@@ -178,7 +178,7 @@ def _packed_attention(
 
 
 def _causal_mask(held: int, count: int, groups: int, window: int | None, like: Tensor) -> Tensor | None:
-    """What is added to the scores of each folded query row for ``held + count`` keys; None where it may see all."""
+    """Additive mask of the folded query rows over ``held + count`` keys; None where every row attends to all keys."""
     if count == 1 and (window is None or held < window):
         return None
     keys = torch.arange(held + count, device=like.device)
@@ -196,14 +196,14 @@ AttentionInterface.register(ATTENTION, _packed_attention)
 
 @torch.inference_mode()
 def row_invariant(model: PreTrainedModel) -> bool:
-    """Whether a row of every linear layer's output is the same, bit for bit, among 16 rows and among more.
+    """Whether every linear layer computes a row the same, bit for bit, in a batch of 16 rows and in larger ones.
 
     One layer of each shape is tried with 16, 17, 40, 129 and 300 rows, and with the rows in another order.
     """
     generator = torch.Generator().manual_seed(0)
     tried: set[tuple[int, int, type[nn.Module]]] = set()
     for layer in model.modules():
-        if not isinstance(layer, nn.Linear | LaidOutLinear):
+        if not isinstance(layer, nn.Linear | PrepackedLinear):
             continue
         if (shape := (layer.in_features, layer.out_features, type(layer))) in tried:
             continue

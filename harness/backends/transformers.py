@@ -5,36 +5,55 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from harness.backends.completion_cache import answer_key
-from harness.backends.continuous import Call, ContinuousBatching
+import torch
+
+from harness.backends.call import Call
+from harness.backends.completion_cache import completion_key
+from harness.backends.continuous import ContinuousBatching
 from harness.backends.encoding import NOTHING, Encoded, Encoder
 from harness.backends.loading import TransformersOptions, load_model, model_card
 from harness.backends.memory import keep_freed_memory, return_freed_memory
 from harness.backends.packed import PackedModel
-from harness.backends.worker import DeviceWorker, aside
+from harness.backends.worker import DeviceWorker, run_in_short_lived_thread
 from harness.config import check
-from harness.contracts import CompletionStore
-from harness.data import Completion, ModelCard, Request
+from harness.contracts import BackendTraits, CompletionStore
+from harness.data import Completion, MemoryEstimate, ModelCard, Request
 from harness.errors import EpisodeError
 from harness.pool import ModelSpec
+from harness.weights.size import GIB, packing_of, size_of
 
 
-class TransformersBackend:
+class TransformersBackend(BackendTraits):
     """One model, batched across episodes, with a key-value cache per episode.
 
     Raises:
         MixrouteError: wrong options, or weights that cannot be read.
     """
 
+    supports_random_weights = True
+
+    @classmethod
+    def estimate_memory(cls, shape: str | None, options: Mapping[str, Any]) -> MemoryEstimate | None:
+        """Weights in the type of the computation, and ``kv_cache_mb``; see ``BackendTraits``."""
+        if shape is None:
+            return None
+        checked = check(dict(options), TransformersOptions, "options")
+        # Packed checkpoints are unpacked at load; only those of bitsandbytes stay packed.
+        packing = packing_of(shape, checked.quantization) if checked.quantization in ("nf4", "int8") else None
+        weights = size_of(shape).weight_bytes(packing, getattr(torch, checked.dtype).itemsize)
+        return MemoryEstimate(weights / GIB, checked.kv_cache_mb / 1024)
+
     def __init__(self, name: str, spec: ModelSpec, *, deterministic: bool) -> None:
         options = check(spec.options, TransformersOptions, f"options of model '{name}'")
-        self._answers: CompletionStore | None = None
+        self._completions: CompletionStore | None = None
         self._read: dict[str, tuple[Encoded, bool]] = {}
-        """What each session has read last, and whether it stopped there."""
+        """The last prompt of each session, and whether its call only read it."""
         keep_freed_memory()
-        aside(lambda: self._load(name, spec, options, deterministic))
+        run_in_short_lived_thread(lambda: self._load(name, spec, options, deterministic))
         self._worker = DeviceWorker.attach(self._card.details["device"], self._engine)
 
     def _load(self, name: str, spec: ModelSpec, options: TransformersOptions, deterministic: bool) -> None:
@@ -58,15 +77,16 @@ class TransformersBackend:
             raise EpisodeError("the prompt is empty")
         if len(prompt.ids) + request.max_tokens > self._context:
             raise EpisodeError(f"a prompt of {len(prompt.ids)} tokens leaves no room in a context of {self._context}")
-        before, at_its_end = self._read.get(request.session, (NOTHING, False))
-        cached = len(prompt.ids) if at_its_end and before.ids == prompt.ids else prompt.read_before(before)
+        previous, only_read = self._read.get(request.session, (NOTHING, False))
+        all_cached = only_read and previous.ids == prompt.ids
+        cached = len(prompt.ids) if all_cached else prompt.cached_prefix_length(previous)
         self._read[request.session] = (prompt, request.max_tokens == 0)
-        if self._answers is None or request.temperature > 0:
+        if self._completions is None or request.temperature > 0:
             return await self._compute(request, prompt, cached)
-        question = [self._engine.by_turn, prompt.ids, prompt.borders, request.stop, request.max_tokens]
-        key = answer_key(self._card.fingerprint, question)
-        answer = await self._answers.get_or_compute(key, lambda: self._compute(request, prompt, cached))
-        return replace(answer, model=self._card.model, cached_tokens=cached)
+        question = [self._engine.by_turn, prompt.ids, prompt.boundaries, request.stop, request.max_tokens]
+        key = completion_key(type(self), self._card.fingerprint, question)
+        completion = await self._completions.get_or_compute(key, lambda: self._compute(request, prompt, cached))
+        return replace(completion, model=self._card.model, cached_tokens=cached)
 
     async def _compute(self, request: Request, prompt: Encoded, cached: int) -> Completion:
         loop = asyncio.get_running_loop()
@@ -80,8 +100,8 @@ class TransformersBackend:
             raise
 
     def use_cache(self, store: CompletionStore) -> None:
-        """Keep greedy answers; see ``harness.contracts.SupportsCompletionCache``."""
-        self._answers = store
+        """Reuse greedy completions; see ``harness.contracts.SupportsCompletionCache``."""
+        self._completions = store
 
     def release(self, session: str) -> None:
         """Free the session's cache."""

@@ -10,32 +10,32 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, Protocol
 
 
-def aside(work: Callable[[], None]) -> None:
-    """Do ``work`` on a thread that ends with it, for what computes before the worker does.
+def run_in_short_lived_thread(work: Callable[[], None]) -> None:
+    """Run ``work``, which computes before the worker does, on a thread that ends with it.
 
-    A thread that has computed keeps a pool of OpenMP threads until it ends. While there are several pools, every
-    parallel loop of the process waits the slow way.
+    A thread that has computed keeps a pool of OpenMP threads until it ends. While there are several pools, all parallel
+    loops of the process synchronise slowly.
     """
-    with ThreadPoolExecutor(1, "mixroute-aside") as executor:
+    with ThreadPoolExecutor(1, "mixroute-short-lived") as executor:
         executor.submit(work).result()
 
 
 class Engine(Protocol):
-    """What the worker drives: a model with calls waiting or running."""
+    """A model with calls waiting or running, whose passes the worker runs."""
 
     def busy(self) -> bool:
         """Whether a pass would do something."""
         ...
 
     def run_pass(self) -> None:
-        """One forward pass over whatever is ready. Must not raise."""
+        """Run one forward pass over all calls that are ready. Must not raise."""
         ...
 
 
 class DeviceWorker:
     """Runs the passes of all engines of one device, round robin, in one thread.
 
-    A device computes one thing at a time; two threads would only fight over its cores. Work handed in through ``do``
+    A device computes one thing at a time, and two threads would compete for its cores. Work that is given to ``do``
     runs on the same thread between passes, so engines need no locks.
     """
 
@@ -47,15 +47,15 @@ class DeviceWorker:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._engines: list[Engine] = []
         self._members = 0
-        self._over = False
+        self._stopped = False
         self._thread = threading.Thread(target=self._loop, name=f"mixroute-{device}", daemon=True)
         self._thread.start()
-        # A thread that is inside torch when the interpreter goes down aborts the process.
+        # A thread that is inside torch when the interpreter exits aborts the process.
         atexit.register(self.stop)
 
     @classmethod
     def attach(cls, device: str, engine: Engine) -> DeviceWorker:
-        """Let ``engine`` take part in the device's worker, which the first engine starts."""
+        """Add ``engine`` to the device's worker, which the first engine starts."""
         with cls._guard:
             worker = cls._workers.get(device) or cls(device)
             cls._workers[device] = worker
@@ -68,16 +68,16 @@ class DeviceWorker:
         self._inbox.put(work)
 
     def detach(self, engine: Engine) -> None:
-        """Leave the engine out from now on; waits until no pass of it runs. The last one out ends the thread (``aside``
-        says why).
+        """Remove the engine; waits until no pass of it runs. The last engine ends the thread, for the reason given in
+        ``run_in_short_lived_thread``.
         """
         done = threading.Event()
 
-        def take_out() -> None:
+        def remove() -> None:
             self._engines.remove(engine)
             done.set()
 
-        self.do(take_out)
+        self.do(remove)
         done.wait()
         with self._guard:
             self._members -= 1
@@ -89,23 +89,23 @@ class DeviceWorker:
             atexit.unregister(self.stop)
 
     def stop(self) -> None:
-        """End the thread after the pass that it is in."""
+        """End the thread after its current pass."""
 
         def end() -> None:
-            self._over = True
+            self._stopped = True
 
         self.do(end)
         self._thread.join()
 
     def _loop(self) -> None:
-        while not self._over:
+        while not self._stopped:
             busy = [engine for engine in self._engines if engine.busy()]
-            self._take_in(wait=not busy)
+            self._drain_inbox(wait=not busy)
             for engine in busy:
                 engine.run_pass()
-                self._take_in(wait=False)
+                self._drain_inbox(wait=False)
 
-    def _take_in(self, *, wait: bool) -> None:
+    def _drain_inbox(self, *, wait: bool) -> None:
         while True:
             try:
                 work = self._inbox.get(block=wait)

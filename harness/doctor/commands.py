@@ -17,13 +17,13 @@ def doctor(
     pools: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Pools that must fit; if not given all shipped are judged, smollm2 must.",
+            help="Pools that must fit; by default all shipped are checked, smollm2 must.",
             autocompletion=complete_pool,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what fits this machine and why the rest does not; exit code 1 if what must fit does not."""
+    """Check which pools fit this machine and why the others do not; exit code 1 if a pool that must fit does not."""
     import msgspec
 
     from harness.doctor.judge import diagnose
@@ -46,7 +46,7 @@ def _print(diagnosis: Diagnosis, console: Console) -> None:
 
     def lines(findings: list[Finding]) -> None:
         for one in findings:
-            line(one.ok, f"{one.what}: {one.said}")
+            line(one.ok, f"{one.subject}: {one.message}")
 
     title("machine")
     lines(diagnosis.machine)
@@ -54,10 +54,10 @@ def _print(diagnosis: Diagnosis, console: Console) -> None:
     lines(diagnosis.backends)
     title("pools")
     for one in diagnosis.pools:
-        parts = [f"{need.model} {need.total:.1f} GiB ({need.weights:.1f} weights)" for need in one.needs if need.total]
+        parts = [f"{name} {m.total:.1f} GiB ({m.weights:.1f} weights)" for name, m in one.memory.items() if m.total]
         line(one.ok, f"{one.pool}: " + ", ".join(parts))
-        for why in one.why_not:
-            console.print(f"        {why}", style="dim", highlight=False, markup=False, soft_wrap=True)
+        for problem in one.problems:
+            console.print(f"        {problem}", style="dim", highlight=False, markup=False, soft_wrap=True)
     title("data of the shipped suites")
     lines(diagnosis.data)
     title("cache")

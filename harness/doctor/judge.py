@@ -1,40 +1,34 @@
-"""Judging the machine: what is there, what fits, and what to do about the rest."""
+"""Checks of the machine: what is installed, which pools fit, and how to fix the rest."""
 
 from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Sequence
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import registry
 from harness.config import shipped_names
-from harness.doctor.memory import GIB, Need, need_of
+from harness.data import MemoryEstimate
 from harness.errors import MixrouteError
 from harness.files import Record, cache_folder
 from harness.plugins import open_task
-from harness.pool import RANDOM, SHIPPED, ModelSpec, Pool, load_pool
+from harness.pool import SHIPPED, ModelSpec, Pool, check_installed, estimate_memory, load_pool
 from harness.provenance import provenance
 from harness.suite import SHIPPED as SUITES
 from harness.suite import load_suite
+from harness.weights.size import GIB
 
 _PYTHONS = ((3, 11), (3, 12))
-_MENDS = {
-    "vllm": ("vllm", "make vllm-env, or the official vllm where there is CUDA (docs/backends.md)"),
-    "openai": ("openai", "pip install 'mixroute[openai]'"),
-    "transformers": ("transformers", "make setup"),
-}
-"""By backend: the package that it needs, and how to come by it."""
 
 
 class Finding(Record, frozen=True):
-    """One thing that was looked at."""
+    """Result of one check."""
 
-    what: str
+    subject: str
     ok: bool
-    said: str
+    message: str
 
 
 class PoolFinding(Record, frozen=True):
@@ -42,16 +36,17 @@ class PoolFinding(Record, frozen=True):
 
     pool: str
     ok: bool
-    needs: list[Need]
-    why_not: list[str]
-    """Empty if it can; each with its mend."""
+    memory: dict[str, MemoryEstimate]
+    """By model, where it can be estimated."""
+    problems: list[str]
+    """Why it cannot be run, each with its fix."""
 
 
 class Diagnosis(Record, frozen=True):
-    """All of it."""
+    """Results of all checks."""
 
     ok: bool
-    """Whether Python will do and all pools that were asked about can be run."""
+    """Whether the version of Python is right and all pools that were asked about can be run."""
     machine: list[Finding]
     backends: list[Finding]
     pools: list[PoolFinding]
@@ -63,17 +58,17 @@ class Machine(Record, frozen=True):
     """Memory in GiB."""
 
     free: float
-    """Of the CPU."""
+    """Free memory of the CPU."""
     gpus: list[float]
-    """Of each GPU, what is free of it now."""
+    """Free memory of each GPU."""
 
 
 def diagnose(pools: Sequence[str] = (), machine: Machine | None = None) -> Diagnosis:
-    """Look at the machine.
+    """Check the machine.
 
     Args:
-        pools: Names or files of the pools that must fit; else all shipped ones are judged, and ``smollm2`` must.
-        machine: Judge the pools for this one instead.
+        pools: Names or files of the pools that must fit; by default all shipped ones are checked, and ``smollm2`` must.
+        machine: The machine to check the pools for; by default this one.
 
     Raises:
         MixrouteError: unknown pool, or a wrong file.
@@ -97,7 +92,7 @@ def diagnose(pools: Sequence[str] = (), machine: Machine | None = None) -> Diagn
 
 
 def this_machine() -> Machine:
-    """What is free on it now."""
+    """The machine that this runs on, with the memory that is free now."""
     import psutil
     import torch
 
@@ -107,108 +102,101 @@ def this_machine() -> Machine:
 
 
 def judge_pool(pool: Pool, machine: Machine) -> PoolFinding:
-    """Whether its backends are there, and its models fit beside one another."""
-    why_not = []
-    for backend in sorted({spec.backend for spec in pool.models.values()}):
-        found = _backend(backend)
-        if not found.ok:
-            why_not.append(found.said)
-    needs = []
+    """Check that a pool's backends are installed, and that its models fit side by side."""
+    checked = (_backend(name) for name in sorted({spec.backend for spec in pool.models.values()}))
+    problems = [found.message for found in checked if not found.ok]
+    memory = {}
     for name, spec in pool.models.items():
-        need = need_of(name, spec)
-        if need is None:
-            why_not.append(f"model '{name}' has no 'shape': its memory cannot be told")
+        try:
+            estimate = estimate_memory(spec)
+        except MixrouteError as error:
+            problems.append(f"model '{name}': {error}")
             continue
-        needs.append(need)
-        missing = _missing_weights(name, spec)
-        if missing:
-            why_not.append(missing)
-    why_not += _too_large_for_gpus(needs, machine) if machine.gpus else _too_large(needs, machine.free)
-    return PoolFinding(pool.name, not why_not, needs, why_not)
+        if estimate is None:
+            problems.append(
+                f"model '{name}' has no 'shape', so its memory cannot be estimated: name one in the pool file"
+            )
+            continue
+        memory[name] = estimate
+        if estimate.weights and (missing := _missing_weights(name, spec)):
+            problems.append(missing)
+    problems += _too_large_for_gpus(memory, machine) if machine.gpus else _too_large(memory, machine.free)
+    return PoolFinding(pool.name, not problems, memory, problems)
 
 
-def _too_large(needs: Sequence[Need], free: float) -> list[str]:
-    total = sum(need.total for need in needs)
+def _too_large(memory: Mapping[str, MemoryEstimate], free: float) -> list[str]:
+    total = sum(one.total for one in memory.values())
     if total <= free:
         return []
-    return [f"its models take {total:.1f} GiB together, and {free:.1f} GiB are free: free some, or take a GPU"]
+    return [f"its models take {total:.1f} GiB together, and {free:.1f} GiB are free: free some, or use a GPU"]
 
 
-def _too_large_for_gpus(needs: Sequence[Need], machine: Machine) -> list[str]:
+def _too_large_for_gpus(memory: Mapping[str, MemoryEstimate], machine: Machine) -> list[str]:
     found = []
-    for need in needs:
-        if need.gpus > len(machine.gpus):
+    first = machine.gpus[0]
+    for name, one in memory.items():
+        if one.gpus > len(machine.gpus):
+            found.append(f"model '{name}' needs {one.gpus} GPUs, of {len(machine.gpus)}: lower 'tensor_parallel'")
+        elif one.smallest_gpu > min(machine.gpus[: one.gpus]):
             found.append(
-                f"model '{need.model}' wants {need.gpus} GPUs, of {len(machine.gpus)}: lower 'tensor_parallel'"
+                f"model '{name}' takes {one.total:.1f} GiB, and {one.memory_share:g} of a GPU with {first:.1f} GiB "
+                f"free are {one.memory_share * first:.1f}: raise 'memory_share', lower 'max_model_len', or use a GPU "
+                f"of {one.smallest_gpu:.0f} GiB"
             )
-        elif need.smallest_gpu > min(machine.gpus[: need.gpus]):
-            found.append(
-                f"model '{need.model}' takes {need.total:.1f} GiB, and {need.share:g} of a GPU with "
-                f"{machine.gpus[0]:.1f} GiB free are {need.share * machine.gpus[0]:.1f}: raise 'memory_share', lower "
-                f"'max_model_len', or take a GPU of {need.smallest_gpu:.0f} GiB"
-            )
-    shared = [need.total for need in needs if need.share == 1.0]
-    if shared and sum(shared) > machine.gpus[0]:
-        found.append(
-            f"models that share the first GPU take {sum(shared):.1f} GiB, of {machine.gpus[0]:.1f} that are free"
-        )
+    shared = sum(one.total for one in memory.values() if one.memory_share == 1.0)
+    if shared > first:
+        found.append(f"models that share the first GPU take {shared:.1f} GiB, of {first:.1f} that are free")
     return found
 
 
 def _missing_weights(name: str, spec: ModelSpec) -> str:
-    """Why weights cannot be had; empty if they can, as far as that can be told without a network."""
-    if not isinstance(spec.weights, str) or spec.weights == RANDOM or spec.backend == "openai":
-        return ""
-    if Path(spec.weights).is_dir():
+    """Why weights cannot be loaded; empty if they can, as far as that is known without a network."""
+    if not isinstance(spec.weights, str) or spec.has_random_weights or Path(spec.weights).is_dir():
         return ""
     from huggingface_hub import constants, try_to_load_from_cache
 
     cached = try_to_load_from_cache(spec.weights, "config.json")
     if isinstance(cached, str) or not constants.HF_HUB_OFFLINE:
         return ""
-    return f"weights of model '{name}', {spec.weights}, are not in the cache, and HF_HUB_OFFLINE forbids to fetch them"
+    return f"weights of model '{name}', {spec.weights}, are not in the cache, and HF_HUB_OFFLINE forbids fetching them"
 
 
 def _backend(name: str) -> Finding:
-    package, mend = _MENDS.get(name, (None, ""))
-    if package is not None:
-        there = find_spec(package) is not None
-        return Finding(name, there, "installed" if there else f"backend '{name}' is not installed: {mend}")
     try:
-        registry.backends.get(name)
+        check_installed(name)
     except MixrouteError as error:
-        return Finding(name, ok=False, said=str(error))
-    return Finding(name, ok=True, said="installed")
+        return Finding(name, ok=False, message=str(error))
+    return Finding(name, ok=True, message="installed")
 
 
 def _hardware(machine: Machine) -> list[Finding]:
-    told: dict[str, Any] = provenance()
-    hardware, packages = told["hardware"], told["packages"]
+    record: dict[str, Any] = provenance()
+    hardware, packages = record["hardware"], record["packages"]
     memory = f"{hardware['cpu']}, {hardware['cores']} cores; {machine.free:.1f} of {hardware['memory_gib']} GiB free"
     gpus = ", ".join(
         f"{name} ({free:.1f} GiB free)" for name, free in zip(hardware["gpus"], machine.gpus, strict=False)
     )
     return [
-        Finding("cpu", ok=True, said=memory),
-        Finding("torch", ok=True, said=f"{packages.get('torch')}, transformers {packages.get('transformers')}"),
-        Finding("gpus", ok=bool(machine.gpus), said=gpus or "none that torch can use: models run on the CPU"),
+        Finding("cpu", ok=True, message=memory),
+        Finding("torch", ok=True, message=f"{packages.get('torch')}, transformers {packages.get('transformers')}"),
+        Finding("gpus", ok=bool(machine.gpus), message=gpus or "none that torch can use: models run on the CPU"),
     ]
 
 
 def _data() -> list[Finding]:
-    """The tasks of all shipped suites, opened once each."""
+    """Data of the tasks of all shipped suites; each task is opened once."""
     found = {}
     for suite in shipped_names(SUITES):
         for entry in load_suite(suite).tasks:
-            what = f"{entry.task} {entry.split}"
-            if what in found:
+            subject = f"{entry.task} {entry.split}"
+            if subject in found:
                 continue
             try:
                 count = len(open_task(entry.task, split=entry.split, **entry.args).instances())
-                found[what] = Finding(what, count > 0, f"{count:,} instances")
+                found[subject] = Finding(subject, count > 0, f"{count:,} instances")
             except MixrouteError as error:
-                found[what] = Finding(what, ok=False, said=str(error))
-    return [found[what] for what in sorted(found)]
+                found[subject] = Finding(subject, ok=False, message=str(error))
+    return [found[subject] for subject in sorted(found)]
 
 
 def _cache() -> Finding:
@@ -218,5 +206,5 @@ def _cache() -> Finding:
     size = sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file()) if folder.exists() else 0
     place = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(place).free / GIB
-    said = f"{folder}: {size / GIB:.2f} GiB, {free:.1f} GiB free on its disk; $MIXROUTE_CACHE puts it elsewhere"
-    return Finding("cache", free > 1, said)
+    message = f"{folder}: {size / GIB:.2f} GiB, {free:.1f} GiB free on its disk; $MIXROUTE_CACHE names another folder"
+    return Finding("cache", free > 1, message)

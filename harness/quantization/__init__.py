@@ -1,1 +1,1 @@
-"""Quantized twins of a model: making them, and measuring how far they fall behind."""
+"""Quantized variants of a model: making them, and measuring how far they fall behind."""

@@ -1,4 +1,4 @@
-"""The commands ``mixroute quantize`` and ``mixroute twins``."""
+"""The commands ``mixroute quantize`` and ``mixroute variants``."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from harness.shell_completion import PoolName
 def quantize(
     pool_name: PoolName,
     recipe: Annotated[str, typer.Option(help="Recipe whose lessons are the calibration prompts.")],
-    to: Annotated[Path, typer.Option("--out", help="Folder of the twins and of their pool file.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder of the variants and of their pool file.")],
     model: Annotated[str, typer.Option(help="Model to quantize.")] = "high",
     scheme: Annotated[list[str] | None, typer.Option(help="May be repeated; all if not given.")] = None,
     place: Annotated[
-        str | None, typer.Option("--as", help="Write the pool itself, with the one twin as this model of it.")
+        str | None, typer.Option("--as", help="Write the pool itself, with the one variant as this model of it.")
     ] = None,
 ) -> None:
-    """Make quantized twins of a model: AWQ, GPTQ and round-to-nearest, in the compressed-tensors format."""
+    """Make quantized variants of a model: AWQ, GPTQ and round-to-nearest, in the compressed-tensors format."""
     from harness.quantization.quantize import quantize
     from harness.training.recipe import load_recipe
     from harness.weights.schemes import SCHEMES
 
     made = quantize(pool_name, model, scheme or list(SCHEMES), load_recipe(recipe), to, place)
-    done = f"pool: {made}" if place else f"next: mixroute twins {made} --recipe {recipe} --out {to}"
+    done = f"pool: {made}" if place else f"next: mixroute variants {made} --recipe {recipe} --out {to}"
     Console().print(done, highlight=False, markup=False)
 
 
-def twins(
+def variants(
     pool_name: PoolName,
     recipe: Annotated[str, typer.Option(help="Recipe whose dev games are played.")],
     to: Annotated[Path, typer.Option("--out", help="Folder of the table.")],

@@ -1,7 +1,7 @@
-"""``mixroute twins``: how far the models of a pool fall behind its ``high``, measured on development games.
+"""``mixroute variants``: how far the models of a pool fall behind its ``high``, measured on development games.
 
-The reference is what ``high`` itself does: its greedy episodes. Along them every twin reads the same tokens, so that
-their distributions are compared at the same states; then every twin plays by itself.
+The reference is the greedy episodes of ``high``. Every quantized variant reads the tokens of these, so that
+distributions are compared at the same states; then every variant plays by itself.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from harness.backends.encoding import Encoder
-from harness.backends.loading import TransformersOptions, load_model, model_card
+from harness.backends.loading import TransformersOptions, model_card, open_for_comparison
 from harness.config import check
 from harness.data import ModelCard
 from harness.engine.runner import open_instances
 from harness.errors import MixrouteError
 from harness.files import write_atomically
 from harness.metrics.statistics import Estimate, clustered_mean
-from harness.pool import ModelSpec, load_pool
+from harness.pool import load_pool
 from harness.quantization.divergence import divergences
 from harness.records import Episode
 from harness.suite import TaskEntry
@@ -37,8 +36,8 @@ REFERENCE = "high"
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
-    """One row: a model against ``high``. KL in nats, shares in [0, 1]."""
+class QuantizedVariant:
+    """One row of the table: a model compared with ``high``. KL in nats, shares in [0, 1]."""
 
     model: str
     fingerprint: str
@@ -46,9 +45,9 @@ class Twin:
     """Stored bits a parameter, scales and unquantized layers included."""
     weight_bytes: int
     kl: float
-    """Mean over action tokens of KL(high || twin)."""
+    """Mean over action tokens of KL(high || variant)."""
     flips: float
-    """Share of actions of which the twin would write some token otherwise."""
+    """Share of actions with a token that the variant would choose otherwise."""
     success: Estimate
     steps: float
     """Mean steps of an episode."""
@@ -56,16 +55,16 @@ class Twin:
     """Share of actions that the game refused."""
 
 
-def compare(pool: str, tasks: Sequence[TaskEntry], folder: Path, seed: int = 0) -> list[Twin]:
-    """Measure every model of ``pool`` and write ``folder/twins.json`` and ``folder/twins.md``, anew after each model.
+def compare(pool: str, tasks: Sequence[TaskEntry], folder: Path, seed: int = 0) -> list[QuantizedVariant]:
+    """Measure every model of ``pool``; writes ``folder/variants.json`` and ``folder/variants.md`` after each model.
 
-    The same call again measures only models that are missing, or whose weights are others now.
+    Another call measures only models that are missing, or whose weights have changed.
 
     Args:
         pool: A pool with a model ``high``, all of backend ``transformers`` and with one tokenizer.
         tasks: The development games.
-        folder: Where the table goes.
-        seed: Root seed of the play; it is greedy.
+        folder: For the table.
+        seed: Root seed of the play, which is greedy.
 
     Raises:
         MixrouteError: the pool has no ``high``, or a model cannot be read.
@@ -93,54 +92,41 @@ def compare(pool: str, tasks: Sequence[TaskEntry], folder: Path, seed: int = 0) 
             if not episode.error
         ]
 
-    rows: list[Twin] = []
+    rows: list[QuantizedVariant] = []
     for name in order:
-        twin = reference if name == REFERENCE else open_for_comparison(name, models[name])[0]
-        card = model_card(name, twin, models[name], check(models[name].options, TransformersOptions, name))
+        variant = reference if name == REFERENCE else open_for_comparison(name, models[name])[0]
+        card = model_card(name, variant, models[name], check(models[name].options, TransformersOptions, name))
         if name in known and known[name].fingerprint == card.fingerprint:
             rows.append(known[name])
             continue
         log.info("reading %d episodes with '%s'", len(examples()), name)
-        kl, flips = _distance(reference, twin, examples())
+        kl, flips = _distance(reference, variant, examples())
         rows.append(_row(card, kl, flips, [e for episodes in played(name) for e in episodes]))
         _write(folder, rows, pool, tasks)
     return rows
 
 
-def _known(folder: Path, tasks: Sequence[TaskEntry]) -> dict[str, Twin]:
-    """The rows of an earlier call on the same tasks."""
-    try:
-        content = json.loads((folder / "twins.json").read_bytes())
-    except FileNotFoundError:
+def _known(folder: Path, tasks: Sequence[TaskEntry]) -> dict[str, QuantizedVariant]:
+    """The rows of an earlier call on the same tasks, which versions before 0.2 wrote to ``twins.json``."""
+    written = next((file for file in (folder / "variants.json", folder / "twins.json") if file.exists()), None)
+    if written is None:
         return {}
+    content = json.loads(written.read_bytes())
     if content["tasks"] != [task.model_dump() for task in tasks]:
         return {}
-    return {row["model"]: Twin(**{**row, "success": Estimate(**row["success"])}) for row in content["rows"]}
+    return {row["model"]: QuantizedVariant(**{**row, "success": Estimate(**row["success"])}) for row in content["rows"]}
 
 
-def open_for_comparison(name: str, spec: ModelSpec) -> tuple[PreTrainedModel, Encoder]:
-    """A model of a pool to be read from outside a backend.
-
-    Raises:
-        MixrouteError: it is not of backend ``transformers``, or cannot be read.
-    """
-    if spec.backend != "transformers":
-        raise MixrouteError(f"model '{name}' has backend '{spec.backend}': only transformers can be compared")
-    options = check(spec.options, TransformersOptions, f"options of model '{name}'")
-    model, tokenizer = load_model(name, spec, options, attention="sdpa")
-    return model, Encoder(tokenizer)
-
-
-def _distance(high: PreTrainedModel, twin: PreTrainedModel, examples: Sequence[Example]) -> tuple[float, float]:
-    """Mean KL(high || twin) over action tokens, and the share of actions with another greedy token."""
-    actions = [action for example in examples for action in divergences(high, twin, example)]
+def _distance(high: PreTrainedModel, variant: PreTrainedModel, examples: Sequence[Example]) -> tuple[float, float]:
+    """Mean KL(high || variant) over action tokens, and the share of actions with another greedy token."""
+    actions = [action for example in examples for action in divergences(high, variant, example)]
     tokens = [kl for action in actions for kl in action.kl]
     return sum(tokens) / max(1, len(tokens)), sum(action.flip for action in actions) / max(1, len(actions))
 
 
-def _row(card: ModelCard, kl: float, flips: float, episodes: Sequence[Episode]) -> Twin:
+def _row(card: ModelCard, kl: float, flips: float, episodes: Sequence[Episode]) -> QuantizedVariant:
     steps = [step for episode in episodes for step in episode.steps]
-    return Twin(
+    return QuantizedVariant(
         model=card.model,
         fingerprint=card.fingerprint,
         bits=card.bits,
@@ -153,23 +139,23 @@ def _row(card: ModelCard, kl: float, flips: float, episodes: Sequence[Episode]) 
     )
 
 
-def _write(folder: Path, rows: Sequence[Twin], pool: str, tasks: Sequence[TaskEntry]) -> None:
+def _write(folder: Path, rows: Sequence[QuantizedVariant], pool: str, tasks: Sequence[TaskEntry]) -> None:
     content = {
         "schema": 1,
         "pool": pool,
         "tasks": [task.model_dump() for task in tasks],
         "rows": [{**asdict(row), "success": _plain(row.success)} for row in rows],
     }
-    write_atomically(folder / "twins.json", json.dumps(content, indent=1).encode() + b"\n")
-    write_atomically(folder / "twins.md", markdown(rows).encode())
+    write_atomically(folder / "variants.json", json.dumps(content, indent=1).encode() + b"\n")
+    write_atomically(folder / "variants.md", markdown(rows).encode())
 
 
 def _plain(estimate: Estimate) -> dict[str, float | None]:
     return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}
 
 
-def markdown(rows: Sequence[Twin]) -> str:
-    """The table for people."""
+def markdown(rows: Sequence[QuantizedVariant]) -> str:
+    """The table in Markdown."""
     lines = ["| model | bits | MB | KL to high | flips % | success % | steps | invalid % |", "| --- " * 8 + "|"]
     for row in rows:
         share = row.success

@@ -1,4 +1,4 @@
-"""How far two models of one vocabulary are apart on given actions, teacher-forced: every token is read as it stands."""
+"""Divergence of two models of one vocabulary on given actions, with teacher forcing."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from harness.training.examples import IGNORED, Example, collate
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """One action of an example, the token that ends it included."""
+    """Divergence on one action of an example, the token that ends it included."""
 
     kl: tuple[float, ...]
     """KL(high || low) of each token's distribution, in nats."""
     flip: bool
-    """Whether some token would be another one if the low model chose it greedily."""
+    """Whether the low model would choose another token greedily at some position."""
 
 
 @torch.inference_mode()
 def divergences(high: PreTrainedModel, low: PreTrainedModel, example: Example) -> list[Divergence]:
-    """Compare the models at the learned tokens of ``example``; one entry an action, in order.
+    """Compare the models at the learned tokens of ``example``; one entry for each action, in order.
 
     Actions are runs of neighbouring learned tokens.
     """
@@ -39,13 +39,13 @@ def divergences(high: PreTrainedModel, low: PreTrainedModel, example: Example) -
 def answer_divergences(
     high: PreTrainedModel, low: PreTrainedModel, ids: Sequence[int], answers: Sequence[tuple[int, Sequence[int]]]
 ) -> list[Divergence]:
-    """Compare the models on answers that branch off a text; the text is read once.
+    """Compare the models on answers that branch off a text, which is read once.
 
     Args:
-        high: The model whose distribution leads.
+        high: The reference, whose distribution weights the divergence.
         low: The other.
         ids: The text.
-        answers: For each the number of ``ids`` that it follows, at least one, and its tokens.
+        answers: For each answer the number of ``ids`` that it follows, at least one, and its tokens.
     """
     # The branches lie behind the text; their tokens see the part of it that they follow, and their own branch.
     tokens, positions = list(ids), list(range(len(ids)))
@@ -73,7 +73,7 @@ def answer_divergences(
 
 
 def _compared(ours: Tensor, theirs: Tensor, runs: Sequence[Sequence[int]]) -> list[Divergence]:
-    """Of log-probabilities, shape (positions, vocabulary), those of each run of positions."""
+    """Divergences of each run of positions, from log-probabilities of shape (positions, vocabulary)."""
     kl = _token_divergences(ours, theirs).tolist()
     other = (ours.argmax(-1) != theirs.argmax(-1)).tolist()
     return [Divergence(tuple(kl[place] for place in run), any(other[place] for place in run)) for run in runs]
@@ -84,28 +84,30 @@ def _token_divergences(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def next_token_logprobs(model: PreTrainedModel, ids: Tensor, keep: Tensor, **placed: Tensor) -> Tensor:
-    """Of the token after each position in ``keep``: shape (positions, vocabulary), float32, on the CPU.
+    """Log-probabilities of the token after each position in ``keep``: shape (positions, vocabulary), float32, on the
+    CPU.
 
     Args:
         model: A causal language model.
         ids: Shape (1, tokens).
         keep: Positions in ``ids``, shape (positions,).
-        placed: ``position_ids`` and an additive ``attention_mask``, where they are not those of a plain text.
+        placed: ``position_ids`` and an additive ``attention_mask``, where they differ from those of a plain text.
     """
     more = {
         name: one.to(model.device, model.dtype if one.is_floating_point() else None) for name, one in placed.items()
     }
-    kept = keep.to(model.device)
-    logits = model(input_ids=ids.to(model.device), logits_to_keep=kept, use_cache=False, **more).logits
+    positions = keep.to(model.device)
+    logits = model(input_ids=ids.to(model.device), logits_to_keep=positions, use_cache=False, **more).logits
     return log_softmax(logits[0].float().cpu(), dim=-1)
 
 
-_KEPT_TOKENS = 50_000
-"""Of prompts whose key-value caches are kept; the oldest make way. 2.3 GB in float32 and SmolLM2-135M's shape."""
+_CACHED_TOKENS = 50_000
+"""Most tokens in key-value caches; the oldest prompts are dropped first. 2.3 GB in float32 for SmolLM2-135M."""
 
 
 class Reader:
-    """Reads prompts that grow, of several episodes, and of each only what it had not read before.
+    """Reads the growing prompts of several episodes with a key-value cache for each, so that only new tokens are
+    computed.
 
     Args:
         model: A causal language model.
@@ -117,7 +119,9 @@ class Reader:
 
     @torch.inference_mode()
     def logprobs(self, prompt: Sequence[int], answer: Sequence[int]) -> Tensor:
-        """Of each token of ``answer``, which follows ``prompt``: shape (tokens, vocabulary), float32, on the CPU."""
+        """Log-probabilities at each token of ``answer``, which follows ``prompt``: shape (tokens, vocabulary),
+        float32, on the CPU.
+        """
         ids = tuple(prompt)
         known = max((read for read in self._read if read == ids[: len(read)] and read != ids), key=len, default=())
         cache = self._read.pop(known, None) or DynamicCache()
@@ -126,7 +130,7 @@ class Reader:
         if len(answer) > 1:
             cache.crop(1 - len(answer))  # the next prompt may go on with another answer
         self._read[ids] = cache
-        while len(self._read) > 1 and sum(map(len, self._read)) > _KEPT_TOKENS:
+        while len(self._read) > 1 and sum(map(len, self._read)) > _CACHED_TOKENS:
             del self._read[next(iter(self._read))]
         return log_softmax(read.logits[0].float().cpu(), dim=-1)
 
@@ -136,7 +140,7 @@ def mean_divergence(ours: Tensor, theirs: Tensor) -> float:
 
     Args:
         ours: High's log-probabilities, shape (tokens, vocabulary).
-        theirs: Low's, alike.
+        theirs: Low's log-probabilities, of the same shape.
     """
     return float(_token_divergences(ours, theirs).mean())
 
@@ -145,13 +149,15 @@ def mean_divergence(ours: Tensor, theirs: Tensor) -> float:
 def choice_divergence(
     high: PreTrainedModel, low: PreTrainedModel, prompt: Sequence[int], choices: Sequence[Sequence[int]]
 ) -> float:
-    """KL(high || low) in nats over a list of choices, each as likely as its tokens after ``prompt``, together one."""
+    """KL(high || low) in nats over a list of choices, whose likelihoods after ``prompt`` are normalised to sum to
+    one.
+    """
     ours, theirs = (log_softmax(_log_likelihoods(model, prompt, choices), dim=0) for model in (high, low))
     return float((ours.exp() * (ours - theirs)).sum())
 
 
 def _log_likelihoods(model: PreTrainedModel, prompt: Sequence[int], choices: Sequence[Sequence[int]]) -> Tensor:
-    """Of each choice after the prompt, which is read once. Shape (choices,), float64."""
+    """Log-likelihood of each choice after the prompt, which is read once. Shape (choices,), float64."""
     start = torch.tensor([list(prompt)], device=model.device)
     read = model(input_ids=start, use_cache=True, logits_to_keep=1)
     first = log_softmax(read.logits[0, -1].float(), dim=-1).cpu()
@@ -171,7 +177,7 @@ def _log_likelihoods(model: PreTrainedModel, prompt: Sequence[int], choices: Seq
 
 
 def _runs(places: Sequence[int]) -> list[list[int]]:
-    """Numbers of neighbouring places, grouped."""
+    """Indices of ``places``, grouped into runs of consecutive places."""
     runs: list[list[int]] = []
     for number, place in enumerate(places):
         if number and place == places[number - 1] + 1:

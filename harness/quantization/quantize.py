@@ -1,7 +1,7 @@
 """``mixroute quantize``: checkpoints in the compressed-tensors format, which transformers and vLLM read.
 
-AWQ and GPTQ are llm-compressor's (the extra ``quantize``). Calibration reads the agent's own prompts: episodes of the
-recipe's lessons, in the very tokens of play.
+AWQ and GPTQ are done by llm-compressor (the extra ``quantize``). Calibration reads the agent's own prompts: episodes
+of the recipe's lessons, in the tokens of play.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def quantize(
 ) -> Path:
     """Write ``folder/SCHEME`` for each scheme, and ``folder/pool.yaml``.
 
-    A scheme whose folder exists is not made again. The pool file has the model, as ``high``, and all twins in the
-    folder, to be compared with it; or, if there is a ``place``, what ``pool`` has with the one twin as model ``place``.
+    A scheme whose folder exists is left as it is. The pool file has the model, as ``high``, and all quantized variants
+    in the folder, to be compared with it; with ``place``, it has the models of ``pool``, with the one variant as model
+    ``place``.
 
     Raises:
         MixrouteError: unknown scheme or model, several schemes for one place, weights that cannot be read, or
@@ -50,7 +51,7 @@ def quantize(
     """
     chosen = {name: get_scheme(name) for name in schemes}
     if place and len(chosen) != 1:
-        raise MixrouteError(f"one twin can be model '{place}', not {len(chosen)}: name one scheme with --scheme")
+        raise MixrouteError(f"one variant can be model '{place}', not {len(chosen)}: name one scheme with --scheme")
     known = load_pool(pool)
     spec = _spec(known, model)
     base = Path(weights_folder(spec))
@@ -72,17 +73,17 @@ def quantize(
             made.replace(folder / name)
     if place:
         (name,) = chosen
-        note = f"Pool {pool}, and as {place} the twin of its {model} that 'mixroute quantize' made."
-        models = known.models | {place: _twin(spec, folder / name)}
+        note = f"Pool {pool}, and as {place} the variant of its {model} that 'mixroute quantize' made."
+        models = known.models | {place: _variant(spec, folder / name)}
         return save_pool(folder / "pool.yaml", f"{known.name}-{name}", note, models)
-    twins = sorted(path.parent for path in folder.glob("*/config.json"))
-    models = {"high": spec} | {twin.name: _twin(spec, twin) for twin in twins}
-    note = f"Twins of {pool}, made by 'mixroute quantize'."
-    return save_pool(folder / "pool.yaml", f"{known.name}-twins", note, models)
+    variants = sorted(path.parent for path in folder.glob("*/config.json"))
+    models = {"high": spec} | {variant.name: _variant(spec, variant) for variant in variants}
+    note = f"Quantized variants of {pool}, made by 'mixroute quantize'."
+    return save_pool(folder / "pool.yaml", f"{known.name}-variants", note, models)
 
 
-def _twin(spec: ModelSpec, folder: Path) -> ModelSpec:
-    """Run as its base is, but packed as its own checkpoint says."""
+def _variant(spec: ModelSpec, folder: Path) -> ModelSpec:
+    """The model in ``folder``, with the options of its base, except that its checkpoint states how it is packed."""
     options = {key: value for key, value in spec.options.items() if key != "quantization"}
     return ModelSpec(backend=spec.backend, weights=str(folder), options=options)
 
@@ -138,7 +139,9 @@ def _quantize(base: Path, scheme: Scheme, examples: Sequence[Example], target: P
 
 @contextmanager
 def _without_pinning() -> Iterator[None]:
-    """llm-compressor's AWQ pins memory for a device that a CPU machine does not have."""
+    """Turn off pinning of memory, which llm-compressor's AWQ does even on a machine without the device that it is
+    for.
+    """
     if torch.cuda.is_available():
         yield
         return

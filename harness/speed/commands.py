@@ -31,8 +31,8 @@ def calibrate(
     ] = False,
 ) -> None:
     """Time prefill and decode of each model of a pool. The same command again goes on where it was stopped."""
-    from harness.pool import load_pool
-    from harness.speed.measure import Plan, calibrate, with_random_weights
+    from harness.pool import load_pool, with_random_weights
+    from harness.speed.measure import Plan, calibrate
 
     pool = load_pool(pool_name)
     plan = Plan(

@@ -17,7 +17,7 @@ import msgspec
 from harness.contracts import Backend
 from harness.data import Completion, Message, Prompt, Request
 from harness.errors import EpisodeError, MixrouteError
-from harness.pool import RANDOM, ModelSpec, Pool, open_backend
+from harness.pool import ModelSpec, Pool, open_backend
 from harness.provenance import provenance
 from harness.seeding import seed_for
 from harness.speed.card import SCHEMA, Cell, Sample, SpeedCard, read_speed_card, save_speed_card
@@ -51,19 +51,6 @@ class Burst:
     joules: float | None
     prompt_tokens: int
     decoded_tokens: int
-
-
-def with_random_weights(pool: Pool) -> Pool:
-    """The pool with weights drawn for each model's shape.
-
-    Raises:
-        MixrouteError: a model has no shape.
-    """
-    for name, spec in pool.models.items():
-        if spec.shape is None:
-            raise MixrouteError(f"pool '{pool.name}': model '{name}' has no 'shape' to draw weights for: name one")
-    drawn = {name: spec.model_copy(update={"weights": RANDOM, "adapter": None}) for name, spec in pool.models.items()}
-    return pool.model_copy(update={"models": drawn})
 
 
 def calibrate(pool: Pool, plan: Plan, path: Path, shown: Callable[[Cell], None]) -> SpeedCard:
@@ -117,7 +104,7 @@ def _facts(backend: Backend, spec: ModelSpec) -> dict[str, Any]:
         **asdict(backend.card()),
         "backend": spec.backend,
         "options": spec.options,
-        "random": spec.weights == RANDOM,
+        "random": spec.has_random_weights,
     }
     return dict(msgspec.json.decode(msgspec.json.encode(facts)))  # as it will be read again
 

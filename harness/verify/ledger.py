@@ -87,7 +87,7 @@ class LedgerCheck:
         elif call.prompt_tokens == len(encoded.ids):  # more: it went on from part of an answer, see RoutingCheck
             last, at_its_end = read.get(call.model, (NOTHING, False))
             again = at_its_end and last.ids == encoded.ids
-            cached = len(encoded.ids) if again else encoded.read_before(last)
+            cached = len(encoded.ids) if again else encoded.cached_prefix_length(last)
             self.tokens.expect(where, f"cached tokens of '{call.model}'", call.cached_tokens, cached)
         read[call.model] = (encoded, call.decoded_tokens == 0)
         fewest = self._fewest[call.model](call.text)
@@ -108,7 +108,7 @@ def _made_of(text: str, parts: Sequence[str]) -> bool:
 @cache
 def _fewest_tokens(encoder: Encoder) -> Callable[[str], int]:
     """A function that tells in how few tokens of the vocabulary a text can be spelled."""
-    spellings = encoder.spellings()
+    spellings = encoder.token_bytes()
     longest = max(map(len, spellings), default=1)
 
     @lru_cache(maxsize=1 << 16)

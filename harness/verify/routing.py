@@ -160,7 +160,7 @@ class _Calls:
         if encoder is None or not begun:  # then the ledger's check counts
             return
         encoded = encoder.encode(self._prompt, begun)
-        cached = encoded.read_before(encoder.encode(*last) if last else NOTHING)
+        cached = encoded.cached_prefix_length(encoder.encode(*last) if last else NOTHING)
         told, ours = (record.prompt_tokens, record.cached_tokens), (len(encoded.ids), cached)
         if told != ours:
             raise _Other(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from harness.errors import MixrouteError
 from harness.files import made_once
-from harness.pool import RANDOM, ModelSpec, PackageWeights
+from harness.pool import ModelSpec, PackageWeights
 from harness.weights.packages import package_weights
-from harness.weights.random import drawn_checkpoint
+from harness.weights.random import random_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -18,13 +18,13 @@ FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def weights_folder(spec: ModelSpec) -> str | Path:
-    """What ``from_pretrained`` reads for a model of a pool: its weights, its adapter merged in.
+    """Folder or hub id that ``from_pretrained`` reads for a model of a pool: its weights with its adapter merged.
 
     Raises:
         MixrouteError: weights or adapter that cannot be read.
     """
-    if spec.weights == RANDOM:
-        return drawn_checkpoint(str(spec.shape))
+    if spec.has_random_weights:
+        return random_checkpoint(str(spec.shape))
     base = package_weights(spec.weights) if isinstance(spec.weights, PackageWeights) else spec.weights
     if spec.adapter is None:
         return base
@@ -68,7 +68,9 @@ def _identity(base: str | Path, adapter: Path) -> str:
 
 
 def identity(weights: str | Path) -> str:
-    """Names weights by where they lie and, if that is a folder, by their files' names, sizes and times."""
+    """Hash that names weights: by their place and, if that is a folder, by the names, sizes and times of their
+    files.
+    """
     digest = hashlib.sha256(str(weights).encode())
     for file in sorted(Path(weights).glob("*.safetensors")) if Path(weights).is_dir() else ():
         state = file.stat()

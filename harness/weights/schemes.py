@@ -9,7 +9,7 @@ from typing import Any, Literal
 from harness.errors import MixrouteError, did_you_mean
 
 GROUPS = (128, 64, 32)
-"""Weights that share a scale; the first that divides the width of every layer is taken."""
+"""Numbers of weights that may share a scale; the first that divides the width of every layer is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,11 @@ class Scheme:
 
     @property
     def calibrated(self) -> bool:
-        """Whether it looks at activations, and so at prompts."""
+        """Whether it uses activations, and so needs prompts."""
         return self.method != "rtn"
 
     def group(self, widths: Iterable[int]) -> int:
-        """Weights a scale, for layers of these input widths.
+        """Number of weights that share a scale, for layers of these input widths.
 
         Raises:
             MixrouteError: no supported group divides them all.
@@ -40,7 +40,7 @@ class Scheme:
         raise MixrouteError(f"no group of {', '.join(map(str, GROUPS))} weights divides layers of width {different}")
 
     def config_groups(self, group: int) -> dict[str, Any]:
-        """The scheme in the words of compressed-tensors."""
+        """The scheme as ``config_groups`` of compressed-tensors."""
         sharing = {"strategy": "channel"} if self.per_channel else {"strategy": "group", "group_size": group}
         weights = {"num_bits": self.bits, "type": "int", "symmetric": self.symmetric, **sharing}
         return {"group_0": {"targets": ["Linear"], "weights": weights}}

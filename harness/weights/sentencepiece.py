@@ -1,7 +1,7 @@
 """The tokenizer of a GGUF file that holds SentencePiece pieces with scores, as Gemma's do.
 
-transformers 5.17 makes a Unigram model of them, which these scores are not: they are negated ranks of byte-pair merges.
-Nearly every letter would stand alone.
+transformers 5.17 builds a Unigram model from them, but the scores are negated ranks of byte-pair merges: nearly every
+letter would become a token of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SPACE = "▁"
 
 
 def sentencepiece_tokenizer(gguf: Path) -> Tokenizer:
-    """Byte-pair encoding by the file's scores, with bytes for what has no piece and the mark of the beginning.
+    """Byte-pair encoding by the file's scores, with byte tokens for text that has no piece, and the BOS token.
 
     Args:
         gguf: The file.
@@ -30,7 +30,7 @@ def sentencepiece_tokenizer(gguf: Path) -> Tokenizer:
 
     reader = GGUFReader(gguf)
 
-    def field(name: str) -> Any:  # noqa: ANN401 - the field says what it holds
+    def field(name: str) -> Any:  # noqa: ANN401 - the file states the type
         found = reader.get_field(f"tokenizer.ggml.{name}")
         return None if found is None else found.contents()
 
@@ -58,7 +58,7 @@ def sentencepiece_tokenizer(gguf: Path) -> Tokenizer:
 
 
 def _merges(tokens: list[str], scores: list[float], types: list[int], ids: dict[str, int]) -> list[tuple[str, str]]:
-    """Every way to make a piece of two others, the best pieces first."""
+    """All merges of two pieces into a third, the pieces of best score first."""
     ranked = []
     for token, score, kind in zip(tokens, scores, types, strict=True):
         if kind == _NORMAL:

@@ -1,4 +1,4 @@
-"""How large a model is, from its configuration alone."""
+"""Sizes of models, computed from their configurations alone."""
 
 from __future__ import annotations
 
@@ -10,51 +10,53 @@ from typing import Any
 from harness.errors import MixrouteError
 from harness.weights.schemes import SCHEMES
 
+GIB = float(1 << 30)
+
 _WIDE = 2
 """Bytes of a weight, scale or cached value in bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How linear layers are packed."""
+    """Format of packed linear layers."""
 
     bits: int
     group: int
-    """Weights that share a scale; 0 where all of an output do, whose scales are left out here."""
+    """Weights that share a scale; 0 where all weights of an output do, whose scales are not counted."""
     zeros: bool
     """Whether a group has a zero point too, of as many bits as a weight."""
 
     @property
     def bytes_each(self) -> float:
-        """Bytes a weight, its part of scale and zero point included."""
+        """Bytes of a weight, with its part of the scale and the zero point."""
         shared = _WIDE + (self.bits / 8 if self.zeros else 0)
         return self.bits / 8 + (shared / self.group if self.group else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of one model, as stored."""
+    """Size of one model, as stored."""
 
     parameters: int
     packed: int
     """Parameters in linear layers, the head apart: those that a quantizer packs."""
     cached_values: int
-    """Of keys and values, a token: ``2 * layers * key-value heads * head width``."""
+    """Keys and values of a token: ``2 * layers * key-value heads * head width``."""
     context: int
     """Longest prompt with its answer, in tokens."""
 
     def weight_bytes(self, packing: Packing | None = None, wide: int = _WIDE) -> int:
-        """Bytes of the weights: ``wide`` each, but for linear layers that are packed."""
+        """Bytes of the weights: ``wide`` bytes a weight, except in linear layers that are packed."""
         each = wide if packing is None else packing.bytes_each
         return round((self.parameters - self.packed) * wide + self.packed * each)
 
     def cache_bytes(self, tokens: int) -> int:
-        """Bytes of the keys and values of so many tokens, in bfloat16."""
+        """Bytes of the keys and values of ``tokens`` tokens, in bfloat16."""
         return tokens * self.cached_values * _WIDE
 
 
 _AT_LOAD = {"nf4": Packing(4, 32, zeros=False), "int8": Packing(8, 0, zeros=False)}
-"""By bitsandbytes; NF4 has a float32 scale for 64 weights, the bytes of two of ours."""
+"""Packing by bitsandbytes; NF4 has a float32 scale for 64 weights, as many bytes as a bfloat16 scale for 32."""
 
 
 @cache
@@ -71,7 +73,7 @@ def size_of(shape: str) -> Size:
     from transformers import AutoModelForCausalLM
 
     config = read_config(shape)
-    config.quantization_config = None  # what is counted are the weights that packed ones stand for
+    config.quantization_config = None  # the weights are counted as they are before packing
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     head = model.get_output_embeddings()
@@ -86,7 +88,7 @@ def size_of(shape: str) -> Size:
 
 
 def packing_of(shape: str, quantization: str) -> Packing | None:
-    """How a model of this shape is packed: as the pool file's ``quantization`` says, else as its configuration does.
+    """Packing of a model of this shape: by the pool file's ``quantization``, else by its configuration.
 
     Raises:
         MixrouteError: the configuration cannot be read, or the scheme does not fit it.
@@ -97,12 +99,12 @@ def packing_of(shape: str, quantization: str) -> Packing | None:
         return Packing(scheme.bits, group, zeros=not scheme.symmetric)
     if quantization in _AT_LOAD:
         return _AT_LOAD[quantization]
-    told = getattr(read_config(shape), "quantization_config", None)
-    return None if told is None else Packing(told["bits"], told["group_size"], bool(told.get("zero_point")))
+    packed = getattr(read_config(shape), "quantization_config", None)
+    return None if packed is None else Packing(packed["bits"], packed["group_size"], bool(packed.get("zero_point")))
 
 
 def widths_of(shape: str) -> tuple[int, ...]:
-    """The input widths of a model's linear layers, the head apart."""
+    """Input widths of a model's linear layers, without the head."""
     text = read_config(shape).get_text_config()
     return text.hidden_size, text.intermediate_size, text.num_attention_heads * _head_width(text)
 

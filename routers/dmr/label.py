@@ -14,12 +14,12 @@ from rich.console import Console
 from transformers import PreTrainedModel
 
 from harness.backends.encoding import Encoder
+from harness.backends.loading import open_for_comparison
 from harness.contracts import Task, Teachable
 from harness.data import Observation, Turn
 from harness.engine.runner import SuiteRunner
 from harness.files import Record, read_lines, repair
 from harness.pool import save_pool
-from harness.quantization.compare import open_for_comparison
 from harness.quantization.divergence import Divergence, answer_divergences, choice_divergence
 from harness.records import Episode, StepRecord
 from harness.suite import RouterEntry, Suite

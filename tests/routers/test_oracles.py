@@ -10,8 +10,8 @@ from typing import cast
 import pytest
 import torch
 
+from harness.backends.loading import open_for_comparison
 from harness.pool import load_pool, open_backend
-from harness.quantization.compare import open_for_comparison
 from harness.records import StepRecord
 from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.verify.entry import verify_entry
@@ -59,7 +59,7 @@ def test_where_the_models_are_tau_apart_high_answers(played: dict[str, Path]) ->
 def test_the_divergence_is_the_mean_over_the_tokens_of_highs_answer_whatever_is_kept(
     tiny_pool: Path, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
-    monkeypatch.setattr("harness.quantization.divergence._KEPT_TOKENS", kept)
+    monkeypatch.setattr("harness.quantization.divergence._CACHED_TOKENS", kept)
     specs = load_pool(str(tiny_pool)).models
     backends = {name: open_backend(name, spec, deterministic=True) for name, spec in specs.items()}
     (high, encoder), (low, _) = (open_for_comparison(name, specs[name]) for name in ("high", "low"))

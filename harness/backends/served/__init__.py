@@ -1,1 +1,1 @@
-"""Backends that leave the computing to an engine of somebody else, in this process or behind HTTP."""
+"""Backends whose model an external engine runs, in this process or behind HTTP."""

@@ -1,4 +1,4 @@
-"""What a checkpoint's files say of a model, without loading it."""
+"""Checkpoints: fetching their files, and the card of a model from its files, without loading it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from safetensors import safe_open
 
 from harness.data import ModelCard
 from harness.errors import MixrouteError
-from harness.pool import RANDOM, ModelSpec
+from harness.pool import ModelSpec
 from harness.weights.adapters import weights_folder
-from harness.weights.random import drawn_config
+from harness.weights.random import random_config
 from harness.weights.rounding import rounded_folder
 from harness.weights.size import packing_of, size_of
 
@@ -22,41 +22,42 @@ _FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 
 
 def checkpoint_folder(spec: ModelSpec, quantization: str) -> Path:
-    """Where the files of a model lie: merged, rounded or fetched from the hub first, where that is needed.
+    """Folder with the files of a model, which are merged, rounded or fetched from the hub first where that is needed.
 
     Raises:
         MixrouteError: they cannot be read or fetched.
     """
-    if spec.weights == RANDOM:
-        return drawn_config(str(spec.shape), quantization)
+    if spec.has_random_weights:
+        return random_config(str(spec.shape), quantization)
     found = weights_folder(spec)
     if not Path(found).is_dir():
         try:
             found = snapshot_download(str(found), allow_patterns=_FILES)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
-            raise MixrouteError(f"weights '{found}' are no folder and cannot be had from the hub: {reason}") from error
+            raise MixrouteError(
+                f"weights '{found}' are no folder and cannot be fetched from the hub: {reason}"
+            ) from error
     return Path(found) if quantization == "none" else rounded_folder(found, quantization)
 
 
 def checkpoint_card(name: str, folder: Path, spec: ModelSpec, run_as: Mapping[str, Any]) -> ModelCard:
-    """The card of a model that an engine of somebody else runs from these files.
+    """The card of a model that an external engine runs from these files.
 
     Args:
         name: Of the model in its pool.
         folder: With ``config.json`` and ``*.safetensors``.
         spec: Of the model.
-        run_as: How it is run, as far as that changes answers.
+        run_as: The settings that change answers.
 
     Raises:
         MixrouteError: there are no such files.
     """
-    drawn = spec.weights == RANDOM
     files = sorted(folder.glob("*.safetensors"))
-    if not files and not drawn:
+    if not files and not spec.has_random_weights:
         raise MixrouteError(f"weights of model '{name}': {folder} has no .safetensors file: convert them first")
     digest = hashlib.sha256(repr(sorted(run_as.items())).encode())
-    if drawn:
+    if spec.has_random_weights:
         digest.update((folder / "config.json").read_bytes())
     stored = 0
     for file in files:
@@ -66,7 +67,7 @@ def checkpoint_card(name: str, folder: Path, spec: ModelSpec, run_as: Mapping[st
             for key in tensors.keys():  # noqa: SIM118 - not a mapping
                 stored += tensors.get_tensor(key).nbytes
     size = size_of(str(folder / "config.json"))
-    if drawn:
+    if spec.has_random_weights:
         stored = size.weight_bytes(packing_of(str(spec.shape), str(run_as.get("quantization", "none"))))
     parameters = size.parameters
     return ModelCard(

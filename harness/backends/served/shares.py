@@ -1,4 +1,4 @@
-"""What can be said of a call whose computing is not seen: its share of the device's time, its tokens' statistics."""
+"""Estimates for calls to an external engine: their shares of the device's time, and statistics of their tokens."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ class BusyClock:
     """Shares the time in which calls are in flight evenly among them: the shares of all calls add up to that time.
 
     Args:
-        now: Tells the seconds.
+        now: A clock, in seconds.
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
         self._last = 0.0
         self._each = 0.0
-        self._flying = 0
+        self._in_flight = 0
 
     def begin(self) -> float:
-        """A call takes off; its share is the difference of ``read`` to what this returns."""
+        """Start a call; its share is the difference between ``read`` at its end and the number returned."""
         found = self.read()
-        self._flying += 1
+        self._in_flight += 1
         return found
 
     def end(self) -> None:
-        """A call has landed."""
+        """End a call."""
         self.read()
-        self._flying -= 1
+        self._in_flight -= 1
 
     def read(self) -> float:
-        """Seconds that a call which has flown all along would have been given until now."""
+        """Share, in seconds, of a call that was in flight from the first until now."""
         now = self._now()
-        if self._flying:
-            self._each += (now - self._last) / self._flying
+        if self._in_flight:
+            self._each += (now - self._last) / self._in_flight
         self._last = now
         return self._each
 
@@ -45,10 +45,11 @@ class BusyClock:
 def token_from_top(number: int, logprob: float, top: Sequence[float]) -> Token:
     """A token's statistics from the log-probabilities of the likeliest tokens.
 
-    The entropy takes all others for one outcome, so it is a lower bound; exact where they are improbable.
+    The entropy counts all other tokens as one outcome, so it is a lower bound, near the truth where they are
+    improbable.
 
     Args:
-        number: Id of the token; -1 if it was not told.
+        number: Id of the token; -1 if it is unknown.
         logprob: Of the token, in nats.
         top: Of the likeliest tokens, in any order.
     """

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-import numpy as np
 from safetensors.torch import load_file
 from transformers import AutoConfig
 
 from harness.files import made_once
 from harness.pool import ModelSpec, PackageWeights
 from harness.weights.adapters import weights_folder
-from harness.weights.packages import _extract
+from harness.weights.packages import extract_file
+from tests.harness.weights.gguf_file import rotated
 
 
 def tuned_gguf(spec: ModelSpec) -> Path:
@@ -24,16 +24,16 @@ def tuned_gguf(spec: ModelSpec) -> Path:
 
     def make(target: Path) -> None:
         target.mkdir()
-        _write(_extract(source, target.parent), tuned, target / "model.gguf")
+        _write(extract_file(source, target.parent), tuned, target / "model.gguf")
 
     return made_once("gguf", tuned.name, make) / "model.gguf"
 
 
 def _write(package: Path, tuned: Path, out: Path) -> None:
     """Tokenizer and hyperparameters from the package's file, bfloat16 weights from the folder."""
-    told: Any = gguf.GGUFReader(package)
+    original: Any = gguf.GGUFReader(package)
     writer = gguf.GGUFWriter(out, "llama")
-    for field in told.fields.values():
+    for field in original.fields.values():
         if not field.name.startswith("GGUF.") and field.name not in ("general.architecture", "general.file_type"):
             inner = field.types[1] if len(field.types) > 1 else None
             writer.add_key_value(field.name, field.contents(), field.types[0], inner)
@@ -43,11 +43,7 @@ def _write(package: Path, tuned: Path, out: Path) -> None:
     for key, tensor in sorted(load_file(tuned / "model.safetensors").items()):
         name = names.get_name(key, try_suffixes=(".weight",))
         assert name is not None, key
-        values = tensor.float().numpy()
-        count = heads.get(key.split(".")[-2])
-        if count is not None:  # llama.cpp rotates neighbours, transformers one half against the other
-            split = values.reshape(count, 2, -1, values.shape[1])
-            values = np.ascontiguousarray(split.swapaxes(1, 2)).reshape(values.shape)
+        values = rotated(tensor.float().numpy(), heads.get(key.split(".")[-2]))
         if values.ndim == 1:
             writer.add_tensor(name, values)
         else:

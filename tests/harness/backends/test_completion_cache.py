@@ -1,9 +1,11 @@
-"""Kept answers: given again to the last bit, shared by processes, bounded, and never in the way."""
+"""The completion cache: exact, shared by processes, bounded, and harmless where its file is damaged."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.backends.completion_cache import CompletionCache, answer_key
+from harness import registry
+from harness.backends.completion_cache import CompletionCache, completion_key
+from harness.backends.transformers import TransformersBackend
 from harness.data import Completion, Timing, Token
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -23,7 +27,7 @@ def completion(text: str = "look", value: float = 0.1) -> Completion:
 
 
 def key(number: int) -> bytes:
-    return answer_key("weights", [number])
+    return completion_key(TransformersBackend, "weights", [number])
 
 
 def ask(store: CompletionCache, number: int, answer: Completion | None) -> Completion:
@@ -34,7 +38,7 @@ def ask(store: CompletionCache, number: int, answer: Completion | None) -> Compl
     return asyncio.run(store.get_or_compute(key(number), compute))
 
 
-def test_an_answer_is_computed_once_and_comes_back_with_its_time(tmp_path: Path) -> None:
+def test_a_completion_is_computed_once_and_comes_back_with_its_time(tmp_path: Path) -> None:
     for computed in (completion(), None):  # the second time the file is there
         store = CompletionCache(tmp_path / "a.sqlite")
         assert ask(store, 1, computed) == completion()
@@ -47,15 +51,80 @@ def test_an_answer_is_computed_once_and_comes_back_with_its_time(tmp_path: Path)
 def test_every_figure_comes_back_to_the_last_bit(
     tmp_path_factory: pytest.TempPathFactory, value: float, text: str
 ) -> None:
-    store = CompletionCache(tmp_path_factory.mktemp("answers") / "a.sqlite")
+    store = CompletionCache(tmp_path_factory.mktemp("completions") / "a.sqlite")
     ask(store, 1, completion(text, value))
     assert ask(store, 1, None) == completion(text, value)
     store.close()
 
 
-def test_a_key_tells_apart_all_that_an_answer_depends_on() -> None:
+def test_a_key_covers_all_that_a_completion_depends_on() -> None:
     questions = [("w", [1]), ("v", [1]), ("w", [2]), ("w", [1, 2]), ("w", [[1], "\n"]), ("w", [[1], "n"])]
-    assert len({answer_key(*question) for question in questions}) == len(questions)
+    assert len({completion_key(TransformersBackend, *question) for question in questions}) == len(questions)
+
+
+PLUG_IN = "class Backend:\n    answer = 'left'\n"
+DERIVED = """
+import importlib, os
+Base = importlib.import_module(os.environ["PLUGGED"]).Backend
+class Backend(Base): ...
+"""
+
+
+def plug_in(path: Path, source: str = PLUG_IN) -> type[object]:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(source)
+    return registry.backends.get(f"{path}:Backend")
+
+
+def test_a_key_covers_the_file_of_a_plug_in(tmp_path: Path) -> None:
+    first = completion_key(plug_in(tmp_path / "one" / "backend.py"), "w", 1)
+    same = completion_key(plug_in(tmp_path / "two" / "backend.py"), "w", 1)
+    edited = completion_key(plug_in(tmp_path / "three" / "backend.py", PLUG_IN.replace("left", "right")), "w", 1)
+    assert first == same
+    assert len({first, edited, completion_key(TransformersBackend, "w", 1)}) == 3
+
+
+def test_a_key_covers_the_package_and_the_base_class_of_a_plug_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    keys = []
+    for name, helper in (("plugged_a", "x = 1\n"), ("plugged_b", "x = 1\n"), ("plugged_c", "x = 2\n")):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        (tmp_path / name / "__init__.py").write_text("")
+        (tmp_path / name / "helper.py").write_text(helper)
+        (tmp_path / name / "inner" / "__init__.py").write_text(PLUG_IN)
+        backend = importlib.import_module(f"{name}.inner").Backend
+        monkeypatch.setenv("PLUGGED", f"{name}.inner")
+        derived = plug_in(tmp_path / f"derived_{name}" / "backend.py", DERIVED)
+        keys.append((completion_key(backend, "w", 1), completion_key(derived, "w", 1)))
+    first, same, edited = keys
+    assert first == same
+    assert first[0] != edited[0]
+    assert first[1] != edited[1]
+
+
+def test_a_plug_in_without_a_file_finds_nothing_of_another_process() -> None:
+    program = (
+        "from harness.backends.completion_cache import completion_key\nclass Backend: ...\n"
+        "print(*(completion_key(Backend, 'w', 1).hex() for _ in range(2)))"
+    )
+    command = [sys.executable, "-c", program]
+    outputs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    (one, same), (two, _) = (output.split() for output in outputs)
+    assert one == same != two
+
+
+def test_a_new_cache_replaces_the_file_of_older_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIXROUTE_CACHE", str(tmp_path))
+    old = [tmp_path / f"answers.sqlite{suffix}" for suffix in ("", "-wal", "-shm")]
+    for path in old:
+        path.write_bytes(b"old")
+    CompletionCache(tmp_path / "elsewhere.sqlite").close()
+    assert all(path.exists() for path in old)
+    CompletionCache().close()
+    assert not any(path.exists() for path in old)
+    assert (tmp_path / "completions.sqlite").exists()
 
 
 def test_of_several_that_ask_at_once_one_computes(tmp_path: Path) -> None:
@@ -163,7 +232,7 @@ def test_processes_share_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["no database", "half a database", "no folder", "a value of another version"])
-def test_a_damaged_file_is_said_and_gone_without(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_file_is_reported_and_not_used(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "a.sqlite"
     store = CompletionCache(path)
     for number in range(100):
@@ -177,10 +246,10 @@ def test_a_damaged_file_is_said_and_gone_without(tmp_path: Path, damage: str, ca
         path = path / "below-a-file.sqlite"
     else:
         with sqlite3.connect(path) as database:
-            database.execute("UPDATE answers SET answer = ?", (b"\x81\xa1a\x01",))
+            database.execute("UPDATE completions SET completion = ?", (b"\x81\xa1a\x01",))
         database.close()
     broken = CompletionCache(path)
     answers = [ask(broken, number, completion("new")) for number in range(100)]
     assert any(answer.text == "new" for answer in answers)
-    assert "answers are not kept" in caplog.text
+    assert "completions are not cached" in caplog.text
     assert str(path) in caplog.text

@@ -1,4 +1,4 @@
-"""What every backend promises, asked of each that runs here, with the weights of pool smollm2.
+"""The contract of every backend, tested on each that runs here, with the weights of pool smollm2.
 
 ``make test-vllm`` runs this where vLLM is installed: its engine in this process, and its server behind backend openai.
 ``make test-llama`` asks the server of llama.cpp, whose Python ``LLAMA_PYTHON`` names.
@@ -59,7 +59,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
         command = [python, "-m", "llama_cpp.server", "--model", str(tuned_gguf(spec)), "--n_ctx", "8192"]
         # It gives log-probabilities only if it keeps all logits, and by default leaves one request for the next.
         command += ["--model_alias", "smollm2", "--logits_all", "true", "--interrupt_requests", "false"]
-        with served(command) as url:  # what it draws from is cut short unless told otherwise
+        with served(command) as url:  # by default it samples from the likeliest tokens only
             yield from opened(endpoint(url, top_k=0, top_p=1.0, min_p=0.0))
 
 
@@ -163,14 +163,14 @@ def test_it_goes_on_from_part_of_an_answer(backend: Backend, task: Task) -> None
     assert rest.prompt_tokens > whole.prompt_tokens
 
 
-def test_a_seed_repeats_what_it_drew(backend: Backend, task: Task) -> None:
-    def drawn(seed: int) -> str:
+def test_a_seed_repeats_its_sample(backend: Backend, task: Task) -> None:
+    def sampled(seed: int) -> str:
         (answer,) = ask(backend, first(task, 2, temperature=2.0, seed=seed, max_tokens=12))
         return answer.text
 
-    texts = [drawn(seed) for seed in range(4)]
+    texts = [sampled(seed) for seed in range(4)]
     assert len(set(texts)) > 1
-    assert drawn(3) == texts[3]
+    assert sampled(3) == texts[3]
 
 
 def test_many_ask_at_once(backend: Backend, task: Task) -> None:

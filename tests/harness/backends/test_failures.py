@@ -1,9 +1,10 @@
-"""What the transformers backend says and does where something fails."""
+"""Failures of the transformers backend: what ends with an error, and what it recovers from."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.backends.decoding import pick_token
+from harness.backends.packed import Chunk, LastPosition, PackedModel
 from mixroute import Completion, EpisodeError, MixrouteError, Token
 from tests.harness.backends.asking import ask, open_model, plain
 
@@ -22,14 +24,14 @@ def test_memory_running_out_halves_the_batch_and_changes_nothing(
     backend = open_model(tiny_weights)
     requests = [plain(f"text {i}", f"s{i}") for i in range(12)]
     expected = ask(backend, *requests)
-    forward = backend._engine._model.forward
+    forward = PackedModel.forward
 
-    def scarce(chunks: list[Any]) -> list[Any]:
+    def scarce(model: PackedModel, chunks: Sequence[Chunk]) -> list[LastPosition]:
         if len(chunks) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(chunks)
+        return forward(model, chunks)
 
-    monkeypatch.setattr(backend._engine._model, "forward", scarce)
+    monkeypatch.setattr(PackedModel, "forward", scarce)
     assert ask(backend, *requests) == expected
     assert len([r for r in caplog.records if "ran out of memory" in r.message]) == 1
     backend.close()

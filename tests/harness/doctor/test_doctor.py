@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
+from harness import MixrouteError
 from harness.config import shipped_names
 from harness.doctor.judge import Machine, judge_pool
-from harness.doctor.memory import need_of
-from harness.pool import SHAPES, SHIPPED, ModelSpec, load_pool
+from harness.pool import SHAPES, SHIPPED, ModelSpec, Pool, estimate_memory, load_pool, open_backend
 from harness.weights.rounding import rounded_folder
 from harness.weights.size import packing_of, size_of
 from tests.command import mixroute
@@ -35,12 +35,12 @@ PUBLISHED = {
 def test_every_shipped_pool_can_be_read_and_sized(name: str) -> None:
     pool = load_pool(name)
     assert {"high", "low"} <= pool.models.keys()
-    needs = {key: need_of(key, spec) for key, spec in pool.models.items()}
-    high, low = needs["high"], needs["low"]
+    high, low = (estimate_memory(pool.models[name]) for name in ("high", "low"))
     assert high is not None
     assert low is not None
     assert low.weights <= high.weights
-    assert high.share + low.share < 1 or high.share == low.share == 1
+    shares = high.memory_share, low.memory_share
+    assert sum(shares) < 1 or shares == (1, 1)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -60,8 +60,8 @@ def test_a_size_is_that_of_the_weights_on_disk(
     stored = (tiny_weights / "model.safetensors").stat().st_size
     assert size.weight_bytes(wide=4) == pytest.approx(stored, rel=0.02)
     packed = sum(file.stat().st_size for file in rounded_folder(tiny_weights, "rtn-w4").glob("*.safetensors"))
-    told = size.weight_bytes(packing_of(shape, "rtn-w4"), wide=4)  # scales of this float32 model are wider than told
-    assert told == pytest.approx(packed, rel=0.15)
+    # The scales of this float32 model are wider than those that are counted.
+    assert size.weight_bytes(packing_of(shape, "rtn-w4"), wide=4) == pytest.approx(packed, rel=0.15)
 
 
 @given(bits=st.sampled_from(["rtn-w4", "rtn-w3", "rtn-w2"]))
@@ -71,15 +71,15 @@ def test_fewer_bits_are_fewer_bytes(bits: str) -> None:
 
 
 def too_large(pool: str, machine: Machine) -> list[str]:
-    return [why for why in judge_pool(load_pool(pool), machine).why_not if "GiB" in why]
+    return [problem for problem in judge_pool(load_pool(pool), machine).problems if "GiB" in problem]
 
 
 def test_a_gpu_must_hold_each_models_share() -> None:
     assert not too_large("qwen3-1.7b", Machine(64, [15.7]))
-    (why, other) = too_large("qwen3-8b", Machine(64, [23.6]))
-    assert "'high' takes 17.4 GiB, and 0.6 of a GPU with 23.6 GiB free are 14.2" in why
-    assert "a GPU of 29 GiB" in why
-    assert "'low'" in other
+    high, low = too_large("qwen3-8b", Machine(64, [23.6]))
+    assert "'high' takes 17.4 GiB, and 0.6 of a GPU with 23.6 GiB free are 14.2" in high
+    assert "a GPU of 29 GiB" in high
+    assert "'low'" in low
     assert not too_large("qwen3-8b", Machine(64, [39.4]))
 
 
@@ -92,21 +92,74 @@ def test_gpus_that_are_not_there_are_missed() -> None:
     pool = load_pool("qwen3-8b")
     spec = pool.models["high"].model_copy(update={"options": {"tensor_parallel": 4}})
     found = judge_pool(pool.model_copy(update={"models": {"high": spec}}), Machine(64, [80, 80]))
-    assert any("wants 4 GPUs, of 2" in why for why in found.why_not)
+    assert any("needs 4 GPUs, of 2" in problem for problem in found.problems)
 
 
 def test_what_runs_elsewhere_takes_nothing_here() -> None:
-    need = need_of("high", ModelSpec(backend="openai", weights="served"))
-    assert need is not None
-    assert need.total == 0
+    estimate = estimate_memory(ModelSpec(backend="openai", weights="served"))
+    assert estimate is not None
+    assert estimate.total == 0
+
+
+PLUG_IN = """
+class Plain:
+    pass
+
+from harness.contracts import BackendTraits
+from harness.data import MemoryEstimate
+
+class Described(BackendTraits):
+    required_packages = ("json", "no_such_package")
+    install_hint = "pip install no-such-package"
+
+    @classmethod
+    def estimate_memory(cls, shape, options):
+        return MemoryEstimate(weights=options["gib"])
+"""
+
+
+def test_a_plug_in_is_asked_what_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "backend.py").write_text(PLUG_IN)
+    described = ModelSpec(backend=f"{tmp_path}/backend.py:Described", weights=str(tmp_path), options={"gib": 5})
+    plain = ModelSpec(backend=f"{tmp_path}/backend.py:Plain", weights="anything")
+    pool = Pool(schema=1, name="plugged", models={"high": described, "low": plain})
+    found = judge_pool(pool, Machine(4, []))
+    assert {name: estimate.total for name, estimate in found.memory.items()} == {"high": 5, "low": 0}
+    missing, large = found.problems
+    assert "is not installed (no package no_such_package): pip install no-such-package" in missing
+    assert "5.0 GiB together" in large
+    with pytest.raises(MixrouteError, match="pip install no-such-package"):
+        open_backend("high", described, deterministic=False)
+
+
+def test_a_backend_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.pool.find_spec", lambda package: None)
+    problem, *_ = judge_pool(load_pool("qwen3-1.7b"), Machine(64, [80])).problems
+    assert "backend 'vllm' is not installed (no package vllm): make vllm-env" in problem
+    assert not judge_pool(load_pool("smollm2"), Machine(64, [])).problems
+    with pytest.raises(MixrouteError, match=r"pip install 'mixroute\[openai\]'"):
+        open_backend("high", ModelSpec(backend="openai", weights="served"), deterministic=False)
+
+
+def test_random_weights_are_refused_where_the_backend_runs_none() -> None:
+    shape = str(SHAPES / "smollm2-135m.json")
+    with pytest.raises(MixrouteError, match="'high': backend 'openai' does not run random weights"):
+        open_backend("high", ModelSpec(backend="openai", weights="random", shape=shape), deterministic=False)
+
+
+def test_a_wrong_option_is_a_problem_of_the_pool() -> None:
+    pool = load_pool("qwen3-8b")
+    spec = pool.models["high"].model_copy(update={"options": {"memory_shair": 0.5}})
+    problems = judge_pool(pool.model_copy(update={"models": {"high": spec}}), Machine(64, [80])).problems
+    assert any("did you mean 'memory_share'" in problem for problem in problems)
 
 
 def test_the_command_judges_what_it_is_asked_about(tmp_path: Path) -> None:
     diagnosis = json.loads(mixroute("doctor", "smollm2", "--json", cwd=tmp_path).stdout)
     assert diagnosis["ok"]
     assert [one["pool"] for one in diagnosis["pools"]] == ["smollm2"]
-    assert {"transformers", "vllm", "openai"} <= {one["what"] for one in diagnosis["backends"]}
-    assert any(one["what"] == "alfworld-gen test" and one["ok"] for one in diagnosis["data"])
+    assert {"transformers", "vllm", "openai"} <= {one["subject"] for one in diagnosis["backends"]}
+    assert any(one["subject"] == "alfworld-gen test" and one["ok"] for one in diagnosis["data"])
     (tmp_path / "pool.yaml").write_text(
         "{schema: 1, name: large, models: {high: {weights: random, shape: qwen3-8b, options: {kv_cache_mb: 9000000}}}}"
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from harness.backends.loading import open_for_comparison
 from harness.pool import load_pool
-from harness.quantization.compare import open_for_comparison
 from harness.quantization.divergence import Reader
 
 ANSWER = [50, 51, 52]
@@ -16,13 +16,13 @@ KITCHEN, HALL = [60, 61, 62, 63, 64], [70, 71, 72, 73, 74]
 
 
 @pytest.mark.parametrize(
-    ("kept", "last"),
-    [(50_000, 2), (8, 7)],  # two prompts of five tokens are more than eight: the first is read anew
+    ("most", "last"),
+    [(50_000, 2), (8, 7)],  # two prompts of five tokens are more than eight: the first was dropped
 )
 def test_of_a_prompt_that_grew_only_what_is_new_is_read_while_it_is_kept(
-    tiny_pool: Path, monkeypatch: pytest.MonkeyPatch, kept: int, last: int
+    tiny_pool: Path, monkeypatch: pytest.MonkeyPatch, most: int, last: int
 ) -> None:
-    monkeypatch.setattr("harness.quantization.divergence._KEPT_TOKENS", kept)
+    monkeypatch.setattr("harness.quantization.divergence._CACHED_TOKENS", most)
     model, _ = open_for_comparison("high", load_pool(str(tiny_pool)).models["high"])
     read: list[int] = []
 

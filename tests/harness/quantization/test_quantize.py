@@ -1,4 +1,4 @@
-"""``mixroute quantize`` and ``mixroute twins`` on a tiny model."""
+"""``mixroute quantize`` and ``mixroute variants`` on a tiny model."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ dev: [{task: alfworld-gen, split: dev, limit: 3, args: {step_cap: 3}}]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, tiny_pool: Path) -> Path:
-    """A folder with all twins of the tiny model and the table of them."""
-    folder = tmp_path_factory.mktemp("twins")
+    """A folder with all quantized variants of the tiny model and the table of them."""
+    folder = tmp_path_factory.mktemp("variants")
     (folder / "recipe.yaml").write_text(RECIPE)
     mixroute("quantize", tiny_pool, "--recipe", "recipe.yaml", "--out", "made", cwd=folder)
-    mixroute("twins", "made/pool.yaml", "--recipe", "recipe.yaml", "--out", "made", cwd=folder)
+    mixroute("variants", "made/pool.yaml", "--recipe", "recipe.yaml", "--out", "made", cwd=folder)
     return folder / "made"
 
 
@@ -50,24 +50,24 @@ def test_every_scheme_becomes_a_model_of_a_pool(made: Path) -> None:
 
 
 def test_the_table_compares_with_high(made: Path) -> None:
-    rows = {row["model"]: row for row in json.loads((made / "twins.json").read_text())["rows"]}
+    rows = {row["model"]: row for row in json.loads((made / "variants.json").read_text())["rows"]}
     assert set(rows) == {"high", *SCHEMES}
     assert rows["high"]["kl"] == rows["high"]["flips"] == 0
     assert 0 < rows["rtn-w4"]["kl"] < rows["rtn-w3"]["kl"] < rows["rtn-w2"]["kl"]
     sizes = [rows[name]["weight_bytes"] for name in ("high", "rtn-w4", "rtn-w3", "rtn-w2")]
     assert sizes == sorted(sizes, reverse=True)
     assert all(row["success"]["mean"] == 0 for row in rows.values())  # random weights win nothing
-    table = (made / "twins.md").read_text()
+    table = (made / "variants.md").read_text()
     assert all(f"| {name} |" in table for name in rows)
 
 
 def test_bytes_are_those_of_the_file(made: Path) -> None:
-    row = next(r for r in json.loads((made / "twins.json").read_text())["rows"] if r["model"] == "rtn-w4")
+    row = next(r for r in json.loads((made / "variants.json").read_text())["rows"] if r["model"] == "rtn-w4")
     on_disk = (made / "rtn-w4" / "model.safetensors").stat().st_size
     assert 0.9 * on_disk < row["weight_bytes"] <= on_disk
 
 
-def test_a_twin_is_played_like_any_model(made: Path, tmp_path: Path) -> None:
+def test_a_variant_is_played_like_any_model(made: Path, tmp_path: Path) -> None:
     pool = {"schema": 1, "name": "pair", "models": {"low": {"weights": str(made / "gptq-w3")}}}
     (tmp_path / "pool.yaml").write_text(yaml.safe_dump(pool))
     (tmp_path / "suite.yaml").write_text(
@@ -86,7 +86,7 @@ def test_what_is_made_is_not_made_again(made: Path) -> None:
     assert (made / "rtn-w4" / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_a_twin_takes_a_place_in_the_pool(tmp_path: Path, tiny_pool: Path) -> None:
+def test_a_variant_takes_a_place_in_the_pool(tmp_path: Path, tiny_pool: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     arguments = ("quantize", tiny_pool, "--recipe", "recipe.yaml", "--out", "made", "--as", "low")
     assert "name one scheme with --scheme" in mixroute(*arguments, cwd=tmp_path, code=2).stderr
@@ -111,7 +111,7 @@ def test_round_to_nearest_equals_that_of_llm_compressor(made: Path, tiny_weights
     assert all(torch.equal(theirs[key], ours[key]) for key in ours)
 
 
-def test_rounding_at_load_is_that_twin(
+def test_rounding_at_load_is_that_variant(
     made: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIXROUTE_CACHE", str(tmp_path))
@@ -119,10 +119,10 @@ def test_rounding_at_load_is_that_twin(
     at_load = ModelSpec(weights=str(tiny_weights))
     for _ in range(2):  # made, then found in the cache
         model, _ = load_model("low", at_load, options)
-    twin, _ = load_model("low", ModelSpec(weights=str(made / "rtn-w3")), TransformersOptions())
-    state = twin.state_dict()
+    variant, _ = load_model("low", ModelSpec(weights=str(made / "rtn-w3")), TransformersOptions())
+    state = variant.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
-    cards = [model_card("low", one, at_load, options) for one in (model, twin)]
+    cards = [model_card("low", one, at_load, options) for one in (model, variant)]
     assert cards[0].weight_bytes == cards[1].weight_bytes
     assert cards[0].bits < 32 / 3  # the embedding keeps its 32
     with pytest.raises(MixrouteError, match="quantized already"):
@@ -146,14 +146,15 @@ def test_groups_divide_every_width() -> None:
 
 
 def test_only_models_that_are_missing_are_measured_again(made: Path) -> None:
-    told = json.loads((made / "twins.json").read_text())
-    told["rows"] = [row for row in told["rows"] if row["model"] != "rtn-w3"]
-    other = next(row for row in told["rows"] if row["model"] == "rtn-w4")
+    table = json.loads((made / "variants.json").read_text())
+    table["rows"] = [row for row in table["rows"] if row["model"] != "rtn-w3"]
+    other = next(row for row in table["rows"] if row["model"] == "rtn-w4")
     before, other["fingerprint"], other["kl"] = dict(other), "of other weights", 9.0
-    (made / "twins.json").write_text(json.dumps(told))
+    (made / "variants.json").unlink()
+    (made / "twins.json").write_text(json.dumps(table))  # where versions before 0.2 wrote it, with their command
     done = mixroute("twins", "made/pool.yaml", "--recipe", "recipe.yaml", "--out", "made", cwd=made.parent)
     played = re.findall(r"playing \d+ games with '([a-z0-9-]+)'", " ".join(done.stderr.split()))
     assert played == ["high", "rtn-w3", "rtn-w4"]
-    rows = {row["model"]: row for row in json.loads((made / "twins.json").read_text())["rows"]}
+    rows = {row["model"]: row for row in json.loads((made / "variants.json").read_text())["rows"]}
     assert "rtn-w3" in rows
     assert rows["rtn-w4"] == before

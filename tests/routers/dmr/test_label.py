@@ -12,9 +12,9 @@ import pytest
 import torch
 import yaml
 
+from harness.backends.loading import open_for_comparison
 from harness.contracts import Teachable
 from harness.pool import load_pool
-from harness.quantization.compare import open_for_comparison
 from harness.traces.store import find_runs, read_episodes
 from mixroute import MixrouteError, Observation, Turn, open_task
 from routers.dmr.checkpoint import load_checkpoint

@@ -101,8 +101,8 @@ def serving(reply: Callable[[int], Reply]) -> Iterator[tuple[Endpoint, str]]:
 
 
 def opened(url: str, **options: Any) -> OpenAIBackend:
-    told = {"base_url": url, "parameters": 1000, "weight_bytes": 2000, **options}
-    return OpenAIBackend("high", ModelSpec(backend="openai", weights="m", options=told), deterministic=False)
+    given = {"base_url": url, "parameters": 1000, "weight_bytes": 2000, **options}
+    return OpenAIBackend("high", ModelSpec(backend="openai", weights="m", options=given), deterministic=False)
 
 
 def plain(session: str = "s", **changes: Any) -> Request:
@@ -158,8 +158,8 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
     ],
 )
 def test_failures_end_what_they_must(status: int, error: type[Exception], message: str) -> None:
-    told = {"error": {"message": "too long for the context"}}
-    with serving(lambda _: (status, told)) as (endpoint, url), pytest.raises(error, match=message):
+    refusal = {"error": {"message": "too long for the context"}}
+    with serving(lambda _: (status, refusal)) as (endpoint, url), pytest.raises(error, match=message):
         asyncio.run(opened(url, retries=1).generate(plain()))
     assert len(endpoint.asked) == (2 if status == 500 else 1)
 

@@ -1,0 +1,77 @@
+"""A request on its way through continuous batching."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import torch
+
+from harness.backends.encoding import Encoded
+from harness.backends.packed import KVCache
+from harness.data import Completion, Request, Token
+from harness.errors import EpisodeError
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """A request, what was computed of it so far, and the seconds that this took."""
+
+    request: Request
+    prompt: Encoded
+    cached: int
+    """Leading tokens that the session's calls have read before. Where their cache was dropped, or their completions
+    came from the completion cache, they are read once more at no charge."""
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Completion]
+    submitted: float
+    cache: KVCache = field(default_factory=KVCache)
+    tokens: list[Token] = field(default_factory=list)
+    generator: torch.Generator | None = None
+    started: float = 0.0
+    prefill: float = 0.0
+    decode: float = 0.0
+
+    def pending(self, *, by_turn: bool) -> list[int]:
+        """Tokens that the next pass must run: the unread part of the prompt, then each new token.
+
+        Args:
+            by_turn: Whether a pass ends with the turn, instead of with the prompt.
+        """
+        if self.tokens:
+            return [self.tokens[-1].id]
+        held = len(self.cache.ids)
+        end = next(boundary for boundary in self.prompt.boundaries if boundary > held) if by_turn else None
+        return self.prompt.ids[held:end]
+
+    @property
+    def reading(self) -> bool:
+        """Whether some of the prompt is unread."""
+        return len(self.cache.ids) < len(self.prompt.ids)
+
+    def charge(self, seconds: float, start: int, end: int) -> None:
+        """Add the call's share of a pass over its tokens ``start`` to ``end``; tokens that were cached are free."""
+        if self.tokens:
+            self.decode += seconds
+        else:
+            self.prefill += seconds * max(0, end - max(start, self.cached)) / (end - start)
+
+    def restart(self) -> None:
+        """Forget the decoded tokens: they are decoded once more and come out the same."""
+        self.tokens.clear()
+        self.generator = None
+
+    def finish(self, outcome: Completion | EpisodeError) -> None:
+        """Settle the call's future on its own loop, if its caller still waits."""
+
+        def settle() -> None:
+            if self.future.done():
+                return
+            if isinstance(outcome, Completion):
+                self.future.set_result(outcome)
+            else:
+                self.future.set_exception(outcome)
+
+        with suppress(RuntimeError):  # the loop is closed: its run was interrupted
+            self.loop.call_soon_threadsafe(settle)

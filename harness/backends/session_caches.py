@@ -1,0 +1,54 @@
+"""Key-value caches of the sessions of one model, within a bound."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+
+from harness.backends.encoding import Encoded
+from harness.backends.packed import KVCache
+
+
+class SessionCaches:
+    """Key-value caches by session. Those of idle sessions are dropped, least recently used first, when all of them
+    together outgrow the bound.
+
+    Args:
+        max_bytes: The bound. The caches of running sessions are never dropped, so they may exceed it by what they grow.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._caches: OrderedDict[str, KVCache] = OrderedDict()
+        self.dropped = 0
+        """Caches that were dropped to make room."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all caches."""
+        return sum(cache.bytes for cache in self._caches.values())
+
+    def make_room(self, session: str, running: Collection[str]) -> bool:
+        """Whether ``session`` may have a cache now; drops caches of sessions that are not in ``running`` for it."""
+        if session in self._caches:
+            return True
+        held = self.bytes
+        for idle in [key for key in self._caches if key not in running]:
+            if held < self._max_bytes:
+                break
+            held -= self._caches.pop(idle).bytes
+            self.dropped += 1
+        return held < self._max_bytes or not running
+
+    def open(self, session: str, prompt: Encoded) -> KVCache:
+        """The session's cache, or a new one, cropped to the turns that it shares with ``prompt``."""
+        cache = self._caches.setdefault(session, KVCache())
+        if cache.last_position is None or cache.ids != prompt.ids:
+            cache.crop(prompt.cached_prefix_length(Encoded(cache.ids, cache.boundaries)))
+        cache.boundaries = prompt.boundaries
+        self._caches.move_to_end(session)
+        return cache
+
+    def release(self, session: str) -> None:
+        """Free the session's cache."""
+        self._caches.pop(session, None)
