@@ -20,7 +20,8 @@ from harness.backends.completion_cache import CompletionCache
 from harness.backends.decoding import content_length
 from harness.backends.encoding import BLOCK
 from harness.backends.transformers import TransformersBackend
-from harness.traces.cost import call_cost, record_call
+from harness.traces.cost import call_cost
+from harness.traces.recording import record_call
 from tests.harness.backends.asking import ask, open_model, plain
 
 WORDS = st.text(alphabet="abc \n", min_size=1, max_size=60)
