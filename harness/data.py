@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.numbers import round_significant
+from harness.token_statistics import TokenStatistics
+
 Role = Literal["system", "user", "assistant"]
 
 
@@ -29,7 +32,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model reads, as append-only turns: the prompt of a step begins with the whole prompt of the step before.
+    """Input of a model, as append-only turns: the prompt of a step begins with the whole prompt of the step before.
 
     ``format`` says how turns become text: ``chat`` through the model's own chat template, ``plain`` by joining the
     contents.
@@ -54,7 +57,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the agent sees. ``admissible`` is sorted; it is empty where the task has no such list."""
+    """Output of the environment to the agent. ``admissible`` is sorted; it is empty where the task has no such list."""
 
     text: str
     admissible: tuple[str, ...] = ()
@@ -73,13 +76,19 @@ class Turn:
 class Token:
     """One generated token. Statistics are of the model's own distribution at temperature 1, in nats.
 
-    ``margin`` is the probability of the most likely token minus that of the second.
+    ``margin`` is the probability of the most likely token minus that of the second. Statistics are rounded to 5
+    significant digits, so that routers, traces and verification see the same numbers, whatever backend gave them.
     """
 
     id: int
     logprob: float
     entropy: float
     margin: float
+
+    def __post_init__(self) -> None:
+        """Round the statistics."""
+        for name in ("logprob", "entropy", "margin"):
+            object.__setattr__(self, name, round_significant(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +105,8 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model answered. ``tokens`` holds all that was decoded; the first ``content_tokens`` of them make ``text``
-    (the rest is the stop string or end-of-turn token, which costs but says nothing).
+    """A model's answer. ``tokens`` holds all that was decoded; the first ``content_tokens`` of them make ``text`` (the
+    rest is the stop string or end-of-turn token, which is charged but is no part of the text).
     """
 
     model: str
@@ -114,40 +123,50 @@ class Completion:
     """Whether it comes from the completion cache. ``timing`` is then that of the first computation."""
     parts: tuple[Completion, ...] = ()
     """The completions that this one was joined from; see ``join``."""
-    until: str = ""
-    """The mark up to which the text of each part counts; see ``join``."""
+    delimiter: str = ""
+    """Text after it in a part is no part of the answer; see ``join``."""
 
     @property
     def content(self) -> tuple[Token, ...]:
         """The tokens that make ``text``."""
         return self.tokens[: self.content_tokens]
 
+    @property
+    def statistics(self) -> TokenStatistics:
+        """Statistics of all decoded tokens; ``.content`` and ``.content_and_end`` narrow them to the text."""
+        return TokenStatistics(
+            logprobs=tuple(token.logprob for token in self.tokens),
+            entropies=tuple(token.entropy for token in self.tokens),
+            margins=tuple(token.margin for token in self.tokens),
+            content_tokens=self.content_tokens,
+        )
 
-def join(parts: Sequence[Completion], until: str = "") -> Completion:
+
+def join(parts: Sequence[Completion], delimiter: str = "") -> Completion:
     """One completion whose text is that of ``parts`` in order, for routers that route inside a step.
 
     Args:
         parts: Completions of this step, each once.
-        until: A mark such as ``<call>``: from there to its end a part is said to the router, and is no part of the
-            answer. It takes from a text what the mark as a stop string would, and is recorded in the trace.
+        delimiter: A mark such as ``<call>``: from there to its end, a part speaks to the router and is no part of the
+            answer. It cuts a text where it would as a stop string, and is recorded in the trace.
     """
     models = {part.model for part in parts}
     return Completion(
         model=models.pop() if len(models) == 1 else "mixed",
-        text="".join(before(part.text, until) for part in parts),
+        text="".join(text_before(part.text, delimiter) for part in parts),
         tokens=tuple(token for part in parts for token in part.content),
         content_tokens=sum(part.content_tokens for part in parts),
         finish=parts[-1].finish,
         prompt_tokens=parts[0].prompt_tokens,
         cached_tokens=parts[0].cached_tokens,
         parts=tuple(parts),
-        until=until,
+        delimiter=delimiter,
     )
 
 
-def before(text: str, until: str) -> str:
-    """``text`` up to the mark ``until``; all of it without one."""
-    return text.partition(until)[0] if until else text
+def text_before(text: str, delimiter: str) -> str:
+    """``text`` up to the first ``delimiter``; all of it where that is empty or does not occur."""
+    return text.partition(delimiter)[0] if delimiter else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +187,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What the ledger needs to know of a loaded model.
+    """Facts of a loaded model that costs are computed from.
 
     ``weight_bytes`` are the bytes of the weights as stored (packed weights, scales and unquantized parts; tied tensors
     once); ``parameters`` the logical count; ``fingerprint`` a hash of the weights and the way they are run.

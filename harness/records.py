@@ -1,14 +1,14 @@
-"""What the lines of a trace hold, and ``run.json``; ``harness.traces.store`` writes and reads them."""
+"""Records: the lines of a trace, and ``run.json``; ``harness.traces.store`` writes and reads them."""
 
 from __future__ import annotations
 
-from statistics import fmean
 from typing import Any
 
 import msgspec
 
 from harness.data import HIGH, Observation, Turn
 from harness.files import Record
+from harness.token_statistics import TokenStatistics
 
 
 class CallRecord(Record, frozen=True):
@@ -29,9 +29,16 @@ class CallRecord(Record, frozen=True):
     margins: list[float]
 
     @property
+    def statistics(self) -> TokenStatistics:
+        """Statistics of all decoded tokens; ``.content`` and ``.content_and_end`` narrow them to the text."""
+        return TokenStatistics(
+            tuple(self.logprobs), tuple(self.entropies), tuple(self.margins), content_tokens=self.content_tokens
+        )
+
+    @property
     def mean_entropy(self) -> float | None:
-        """Over the tokens that make the text, in nats; None without any."""
-        return fmean(self.entropies[: self.content_tokens]) if self.content_tokens else None
+        """Mean entropy of the tokens that make the text, in nats; None without any."""
+        return self.statistics.content.mean_entropy if self.content_tokens else None
 
 
 class StepRecord(Record, frozen=True, omit_defaults=True):
@@ -50,9 +57,9 @@ class StepRecord(Record, frozen=True, omit_defaults=True):
     scores: dict[str, float] = msgspec.field(default_factory=dict)
     """What the router logged of its decision, by name."""
     parts: list[int] = msgspec.field(default_factory=list)
-    """The calls whose texts make ``text``, by number, where the router joined several (or one, cut at ``until``)."""
-    until: str = ""
-    """The mark up to which the text of each of them counts; see ``harness.data.join``."""
+    """Indices of the calls whose texts make ``text``, where the router joined several (or cut one at ``delimiter``)."""
+    delimiter: str = msgspec.field(default="", name="until")
+    """Text after it in one of these calls is no part of the answer; see ``harness.data.join``."""
 
     @property
     def made_of(self) -> list[CallRecord]:
@@ -61,7 +68,7 @@ class StepRecord(Record, frozen=True, omit_defaults=True):
 
     @property
     def high_share(self) -> float:
-        """What of the answer is the pool's high-precision model's; see ``share_of``."""
+        """The high-precision model's share of the answer; see ``share_of``."""
         return self.share_of(HIGH)
 
     def share_of(self, model: str) -> float:
@@ -99,14 +106,14 @@ class Episode(Record, frozen=True):
 
 
 class CallTiming(Record, frozen=True):
-    """Seconds of one call; see ``harness.data.Timing``."""
+    """Seconds of one call; see ``harness.data.Timing``. The engine rounds all seconds to 5 significant digits."""
 
     queue: float
     prefill: float
     decode: float
     latency: float
     reused: bool = False
-    """Whether the answer was kept from an earlier call; the seconds are then that call's."""
+    """Whether the completion comes from the completion cache; the seconds are then those of its first computation."""
 
 
 class StepTiming(Record, frozen=True):

@@ -1,34 +1,35 @@
 """Ask low first; where it is unsure of its own action, ask high (a two-step cascade, as in ReDAct, arXiv 2604.07036).
 
-Uncertainty is read off the action's tokens. Low is charged at every step, high where it is asked.
+Uncertainty is measured on the action's tokens. Low is charged at every step, high where it is asked.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import fmean
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from harness.token_statistics import TokenStatistics
 from mixroute import Completion, Granularity, MixrouteError, Step, register_router
 
 if TYPE_CHECKING:
+    from harness.records import CallRecord
     from mixroute import Episode
 
-# Each takes the log-probabilities, entropies and margins of the action's tokens; larger means less sure.
-Signal = Callable[[Sequence[float], Sequence[float], Sequence[float]], float]
+Signal = Callable[[TokenStatistics], float]
+"""From the statistics of the action's tokens to a number that is larger where the model is less sure."""
 
 SIGNALS: dict[str, Signal] = {
-    "mean-entropy": lambda logprobs, entropies, margins: fmean(entropies),
-    "perplexity": lambda logprobs, entropies, margins: math.exp(-fmean(logprobs)),
-    "first-token-entropy": lambda logprobs, entropies, margins: entropies[0],
-    "top2-margin": lambda logprobs, entropies, margins: 1 - min(margins),
+    "mean-entropy": lambda statistics: statistics.mean_entropy,
+    "perplexity": lambda statistics: statistics.perplexity,
+    "first-token-entropy": lambda statistics: statistics.first_entropy,
+    "top2-margin": lambda statistics: 1 - statistics.min_margin,
 }
 
 
 @register_router("uncertainty")
 class Uncertainty:
-    """A cascade on the low model's uncertainty about its own action.
+    """A cascade: high answers where the low model is uncertain of its own action.
 
     Args:
         signal: ``mean-entropy`` or ``first-token-entropy`` (nats), ``perplexity``, or ``top2-margin`` (one minus the
@@ -54,7 +55,7 @@ class Uncertainty:
         if self._threshold is not None:
             return {}
         values = sorted(
-            self._uncertainty(call.logprobs, call.entropies, call.margins, call.content_tokens)
+            self._uncertainty(call)
             for episode in episodes
             for step in episode.steps
             for call in step.calls
@@ -70,19 +71,10 @@ class Uncertainty:
         if self._threshold is None:
             raise MixrouteError("router 'uncertainty' has no threshold: give one, or a calibration in the suite")
         draft = await step.ask("low")
-        tokens = draft.tokens
-        doubt = self._uncertainty(
-            [token.logprob for token in tokens],
-            [token.entropy for token in tokens],
-            [token.margin for token in tokens],
-            draft.content_tokens,
-        )
+        doubt = self._uncertainty(draft)
         step.log(doubt=doubt, threshold=self._threshold)
         return await step.ask("high") if doubt > self._threshold else draft
 
-    def _uncertainty(
-        self, logprobs: Sequence[float], entropies: Sequence[float], margins: Sequence[float], content_tokens: int
-    ) -> float:
+    def _uncertainty(self, call: Completion | CallRecord) -> float:
         """The signal over the action's tokens; over the end token alone where the action is empty."""
-        count = max(1, content_tokens)
-        return self._signal(logprobs[:count], entropies[:count], margins[:count])
+        return self._signal(call.statistics.first(max(1, call.content_tokens)))

@@ -31,7 +31,7 @@ def test_every_published_entry_is_verified(tasks: tuple[str, ...], monkeypatch: 
     for verdict in verify_entries(folders):
         assert verdict.status != "failed", verdict
         # A router that reads hidden states, or whose source has changed since, cannot decide again from a trace.
-        unchecked = {finding.check for finding in verdict.findings if finding.status == "unchecked"}
+        unchecked = {result.check for result in verdict.results if result.status == "unchecked"}
         assert unchecked <= {"the router decides as the trace says"}, verdict
 
 

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Protocol
 
 from harness.contracts import Backend, Environment, Router, Task
-from harness.data import Completion, Instance, Observation, Request, Turn
-from harness.engine.step import CallDesk, LiveStep, check_answer, places
-from harness.engine.supervision import RouterStopped, Stuck, Supervised, Watchdog, measuring_tasks
-from harness.errors import EpisodeError, RunStopped
-from harness.records import CallTiming, Episode, EpisodeTiming, StepRecord, StepTiming
+from harness.data import Instance, Observation, Request, Turn
+from harness.engine.environment import (
+    call_environment,
+    checked_observation,
+    checked_reward,
+    checked_text,
+    printable,
+)
+from harness.engine.episode import LiveEpisode, StepResult
+from harness.engine.step import LiveStep, StepCalls, check_answer
+from harness.engine.supervision import RouterBlocked, RouterStopped, Supervised, Watchdog, measuring_tasks
+from harness.errors import RunStopped
+from harness.records import Episode, EpisodeTiming
 from harness.seeding import seed_for
-from harness.traces.cost import record_call
-from harness.traces.store import SCHEMA
-
-T = TypeVar("T")
-
-NO_MODEL = "none"
-"""Stands for the model of a step that ended in an error before its action was known."""
 
 
 class Observer(Protocol):
-    """Who is told about progress."""
+    """Receives an episode's progress."""
 
     def call_finished(self, tokens: int) -> None:
         """A step's calls decoded ``tokens`` tokens."""
@@ -41,7 +40,7 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """All that an episode needs and shares with the others of its run."""
+    """What all episodes of a run share."""
 
     run: str
     seed: int
@@ -52,26 +51,8 @@ class Play:
     router_timeout: float
 
     def session(self, instance: Instance) -> str:
-        """Names the episode's caches; says nothing of the instance, since routers can come by it."""
+        """Name of the episode's caches. It does not give the instance away, since routers may find it."""
         return f"{seed_for(self.run, instance.id):016x}"
-
-
-@dataclass(slots=True)
-class _Live:
-    """An episode on its way."""
-
-    steps: list[StepRecord] = field(default_factory=list)
-    timings: list[StepTiming] = field(default_factory=list)
-    turns: list[Turn] = field(default_factory=list)
-    last_call: str | None = None
-    observation: Observation = field(default=Observation(""))
-    reset: float = 0.0
-    done: bool = False
-
-    @property
-    def score(self) -> float:
-        """Sum of the rewards so far."""
-        return sum(step.reward for step in self.steps)
 
 
 async def play_all(play: Play, instances: Sequence[Instance], concurrency: int, observer: Observer) -> None:
@@ -96,8 +77,8 @@ async def play_all(play: Play, instances: Sequence[Instance], concurrency: int, 
                 group.create_task(worker())
     except* RunStopped as stopped:
         end = _first(stopped)
-    except* Stuck:
-        end = RouterStopped("the router kept the event loop busy: mend it, or raise router_timeout")
+    except* RouterBlocked:
+        end = RouterStopped("the router kept the event loop busy: fix it, or raise router_timeout")
     finally:
         watchdog.close()
     if end is not None:
@@ -112,48 +93,35 @@ def _first(group: BaseExceptionGroup[RunStopped]) -> RunStopped:
 async def _play_one(
     play: Play, instance: Instance, watchdog: Watchdog, observer: Observer
 ) -> tuple[Episode, EpisodeTiming]:
-    live = _Live()
+    live = LiveEpisode(instance)
     error: str | None = None
     environment: Environment | None = None
     try:
-        environment = await _call(play.task, lambda: play.task.open(instance))
+        environment = await call_environment(play.task, lambda: play.task.open(instance))
         began = time.perf_counter()
-        live.observation = _checked(await _call(play.task, environment.reset))
-        live.reset = time.perf_counter() - began
+        live.observation = checked_observation(await call_environment(play.task, environment.reset))
+        live.reset_seconds = time.perf_counter() - began
         while not live.done and len(live.steps) < play.task.step_cap:
-            await _step(play, instance, environment, live, watchdog, observer)
+            await _play_step(play, environment, live, watchdog, observer)
         success = play.task.is_success(live.score)
-        await _call(play.task, environment.close)
+        await call_environment(play.task, environment.close)
     except RunStopped:
         raise
     except Exception as failure:  # whatever a plug-in raises ends its episode, never the run
-        success, error = False, _printable(f"{type(failure).__name__}: {failure}")
+        success, error = False, printable(f"{type(failure).__name__}: {failure}")
         if environment is not None:
             with suppress(Exception):
-                await _call(play.task, environment.close)
+                await call_environment(play.task, environment.close)
     finally:
         for model in play.pool.values():
             model.release(play.session(instance))
-    episode = Episode(
-        schema=SCHEMA,
-        run=play.run,
-        instance=instance.id,
-        kind=instance.kind,
-        seed=play.seed,
-        score=live.score,
-        success=success,
-        end="error" if error else "done" if live.done else "step_cap",
-        error=error,
-        steps=live.steps,
-        final_observation=live.observation.text,
-    )
-    return episode, EpisodeTiming(instance.id, play.seed, live.reset, live.timings)
+    return live.finish(play.run, play.seed, success=success, error=error)
 
 
-async def _step(
-    play: Play, instance: Instance, environment: Environment, live: _Live, watchdog: Watchdog, observer: Observer
+async def _play_step(
+    play: Play, environment: Environment, live: LiveEpisode, watchdog: Watchdog, observer: Observer
 ) -> None:
-    task, seen = play.task, live.observation
+    task, instance, seen = play.task, live.instance, live.observation
     # What the trace will hold, and no more: an environment's list may answer ``in`` for actions it does not name.
     shown = Observation(seen.text, tuple(seen.admissible))
     index = len(live.steps)
@@ -165,120 +133,42 @@ async def _step(
         temperature=play.temperature,
         seed=seed_for(play.seed, instance.id, index, "sampling"),
     )
-    desk = CallDesk(play.pool, request)
-    step = LiveStep(
-        index=index,
-        prompt=request.prompt,
-        observation=shown,
+    step_calls = StepCalls(play.pool, request)
+    step = LiveStep.of_episode(
+        task=task,
+        instance=instance.id,
+        seed=play.seed,
         turns=tuple(live.turns),
-        models_used=tuple(record.model for record in live.steps),
+        observation=shown,
+        prompt=request.prompt,
+        models_used=live.models_used,
         models=tuple(play.pool),
-        stop=request.stop,
-        max_tokens=request.max_tokens,
-        rng=random.Random(seed_for(play.seed, instance.id, index, "router")),  # noqa: S311 - reproducible on purpose
-        _ask=lambda model, changes: desk.ask(model, changes),  # not the bound method, which would lead to the desk
+        ask=lambda model, changes: step_calls.ask(model, changes),  # the bound method would lead to the calls
     )
-    supervised = desk.supervised = Supervised(play.router.act(step))
-    text = action = ""
-    model, reward, seconds = NO_MODEL, 0.0, 0.0
-    parts: list[int] = []
-    until = ""
+    supervised = step_calls.supervised = Supervised(play.router.act(step))
+    result = StepResult()
     failure: Exception | None = None
     try:
         answer = await watchdog.run(supervised)
-        if desk.violation:
-            raise desk.violation
-        calls = await desk.calls()
-        answer = check_answer(answer, calls)
-        parts, until = places(answer, calls), answer.until
-        text, model, action = answer.text, answer.model, _text(task.parse_action(answer.text))
+        if step_calls.violation:
+            raise step_calls.violation
+        accepted = check_answer(answer, await step_calls.finished())
+        action = checked_text(task.parse_action(accepted.text))
+        result.answer, result.action = accepted, action
         began = time.perf_counter()
-        observation, earned, done = await _call(task, lambda: environment.step(action))
-        seconds = time.perf_counter() - began
-        live.observation, reward, live.done = _checked(observation), _finite(earned), done
-    except (RunStopped, asyncio.CancelledError, Stuck):
-        desk.close()
+        observation, reward, done = await call_environment(task, lambda: environment.step(action))
+        result.environment_seconds = time.perf_counter() - began
+        live.observation, result.reward, live.done = checked_observation(observation), checked_reward(reward), done
+    except (RunStopped, asyncio.CancelledError, RouterBlocked):
+        step_calls.close()
         raise
     except Exception as error:
         failure = error
     # A step that fails has cost what it asked for, and is recorded so.
-    calls = await desk.calls()
-    desk.close()
-    end = StepEnd(text, action, model, reward, step.scores, parts, until)
-    _record(live, seen, calls, end, seconds, supervised.own_seconds)
+    calls = await step_calls.finished()
+    step_calls.close()
+    live.record_step(seen, calls, result, step.scores, supervised.own_seconds)
     if failure is not None:
         raise failure
-    live.turns.append(Turn(shown, text, action))
+    live.turns.append(Turn(shown, live.steps[-1].text, live.steps[-1].action))
     observer.call_finished(sum(len(call.tokens) for call in calls))
-
-
-@dataclass(frozen=True, slots=True)
-class StepEnd:
-    """What came of a step."""
-
-    text: str
-    action: str
-    model: str
-    reward: float
-    scores: dict[str, float]
-    parts: list[int]
-    until: str
-
-
-def _record(
-    live: _Live,
-    seen: Observation,
-    calls: Sequence[Completion],
-    end: StepEnd,
-    environment_seconds: float,
-    router_seconds: float,
-) -> None:
-    records = []
-    for call in calls:
-        records.append(record_call(call, switch=live.last_call not in (None, call.model)))
-        live.last_call = call.model
-    live.steps.append(
-        StepRecord(
-            observation=seen.text,
-            admissible=list(seen.admissible),
-            calls=records,
-            text=end.text,
-            action=end.action,
-            valid=end.action in seen.admissible if seen.admissible else None,
-            reward=end.reward,
-            model=end.model,
-            scores=end.scores,
-            parts=end.parts,
-            until=end.until,
-        )
-    )
-    measured = [CallTiming(**asdict(call.timing), reused=call.reused) for call in calls]
-    live.timings.append(StepTiming(environment_seconds, router_seconds, measured))
-
-
-def _text(text: str) -> str:
-    """``text`` if it can be written as UTF-8."""
-    if _printable(text) != text:
-        raise EpisodeError(f"text that is not Unicode: {text!r}")
-    return text
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _checked(observation: Observation) -> Observation:
-    for text in (observation.text, *observation.admissible):
-        _text(text)
-    return observation
-
-
-def _finite(reward: float) -> float:
-    if not math.isfinite(reward):
-        raise EpisodeError(f"the environment gave the reward {reward}")
-    return float(reward)
-
-
-async def _call(task: Task, function: Callable[[], T]) -> T:
-    """Call into the environment, on a thread of its own where that may take long."""
-    return await asyncio.to_thread(function) if task.blocking else function()

@@ -1,24 +1,25 @@
-"""The step as a router sees it, and the desk behind it, which makes the calls and notes every one of them."""
+"""The step as a router sees it, and its calls to models, every one of which is kept for the trace."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.contracts import Backend
+from harness.contracts import Backend, Task
 from harness.data import Completion, Observation, Prompt, Request, Turn, join
 from harness.engine.supervision import RouterStopped, Supervised, unmeasured
 from harness.errors import EpisodeError
+from harness.numbers import round_significant
 from harness.seeding import seed_for
 
 
 @dataclass(slots=True)
-class CallDesk:
-    """Makes the calls of one step. The engine reads ``calls`` from here, whatever the router says of them."""
+class StepCalls:
+    """Makes the calls of one step. The engine takes the calls from here, whatever the router says of them."""
 
     pool: Mapping[str, Backend]
     request: Request
@@ -51,13 +52,13 @@ class CallDesk:
             call.add_done_callback(lambda _: supervised.model_answered())
         return await asyncio.shield(call)
 
-    async def calls(self) -> list[Completion]:
+    async def finished(self) -> list[Completion]:
         """All calls that were answered, in the order in which they were begun, once the last has ended."""
-        answers = await asyncio.gather(*self._begun, return_exceptions=True)
-        return [answer for answer in answers if isinstance(answer, Completion)]
+        outcomes = await asyncio.gather(*self._begun, return_exceptions=True)
+        return [outcome for outcome in outcomes if isinstance(outcome, Completion)]
 
     def close(self) -> None:
-        """Take no more calls and cancel what still runs."""
+        """Refuse further calls and cancel those that still run."""
         self.closed = True
         for call in self._begun:
             call.cancel()
@@ -79,6 +80,47 @@ class LiveStep:
     _ask: Callable[[str, Mapping[str, Any]], Awaitable[Completion]] = field(repr=False)
     scores: dict[str, float] = field(default_factory=dict)
     """What the router has logged."""
+
+    @classmethod
+    def of_episode(
+        cls,
+        *,
+        task: Task,
+        instance: str,
+        seed: int,
+        turns: tuple[Turn, ...],
+        observation: Observation,
+        prompt: Prompt,
+        models_used: tuple[str, ...],
+        models: tuple[str, ...],
+        ask: Callable[[str, Mapping[str, Any]], Awaitable[Completion]],
+    ) -> LiveStep:
+        """The step after ``turns``; play and verification both build it here, so that a router sees the same in both.
+
+        Args:
+            task: What is played; gives the defaults of a call.
+            instance: Id of the instance.
+            seed: The run's root seed.
+            turns: The finished steps.
+            observation: What the environment shows now.
+            prompt: What a model will read.
+            models_used: Per finished step, the model whose completion became the action.
+            models: Names of the pool's models.
+            ask: Makes a call, from the model's name and what differs from the defaults.
+        """
+        index = len(turns)
+        return cls(
+            index=index,
+            prompt=prompt,
+            observation=observation,
+            turns=turns,
+            models_used=models_used,
+            models=models,
+            stop=task.stop,
+            max_tokens=task.max_tokens,
+            rng=random.Random(seed_for(seed, instance, index, "router")),  # noqa: S311 - reproducible on purpose
+            _ask=ask,
+        )
 
     async def ask(
         self,
@@ -102,17 +144,21 @@ class LiveStep:
         for name, value in scores.items():
             if not math.isfinite(value):
                 raise EpisodeError(f"the router logs {name} = {value}: log finite numbers")
-            self.scores[name] = float(f"{value:.6g}")
+            self.scores[name] = round_significant(value, 6)
 
 
 def check_answer(answer: object, calls: list[Completion]) -> Completion:
-    """The router's answer, if it is made of completions that this step's models gave, each once and in order.
+    """The router's answer, rebuilt from the calls themselves, so that the router cannot name another model.
 
-    Of each the text counts up to the mark that the answer names (``until`` of ``harness.data.join``), if it names one.
-    What is returned is built from the calls themselves, so that the router cannot name another model.
+    It must consist of completions that this step's models gave, each once and in order; where it names a delimiter,
+    the text of each counts up to there (``harness.data.join``).
+
+    Args:
+        answer: What the router returned.
+        calls: The step's calls, in the order in which they were begun.
 
     Raises:
-        EpisodeError: it is not.
+        EpisodeError: it consists of anything else.
     """
     if not isinstance(answer, Completion):
         raise EpisodeError(f"the router returned {type(answer).__name__}, not a Completion of step.ask")
@@ -120,13 +166,7 @@ def check_answer(answer: object, calls: list[Completion]) -> Completion:
     found = [next((call for call in rest if call == part), None) for part in answer.parts or (answer,)]
     parts = [part for part in found if part is not None]
     if len(parts) == len(found):
-        made = join(parts, answer.until) if answer.parts else parts[0]
-        if made.text == answer.text:
-            return made
+        rebuilt = join(parts, answer.delimiter) if answer.parts else parts[0]
+        if rebuilt.text == answer.text:
+            return rebuilt
     raise EpisodeError("the router returned text that no model of this step wrote")
-
-
-def places(answer: Completion, calls: Sequence[Completion]) -> list[int]:
-    """Which of the calls ``answer`` was joined from; none for an answer of a single call."""
-    rest = iter(enumerate(calls))
-    return [next(number for number, call in rest if call is part) for part in answer.parts]

@@ -1,4 +1,4 @@
-"""Running a router's code under a clock: how long it took by itself, and an end to one that never returns."""
+"""Supervision of a router's code: the time that it took by itself, and a stop for one that never returns."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class RouterStopped(RunStopped):
     """A router broke its contract."""
 
 
-class Stuck(BaseException):
-    """Raised inside a router that does not give the event loop back. Not an ``Exception``: it must not be caught."""
+class RouterBlocked(BaseException):
+    """Raised inside a router that blocks the event loop. Not an ``Exception``: the router must not catch it."""
 
 
 _current: ContextVar[Supervised | None] = ContextVar("supervised", default=None)
@@ -44,7 +44,7 @@ class Supervised:
         self.timed_out = False
 
     def model_answered(self) -> None:
-        """A call has ended: the router's clock starts anew."""
+        """Note that a call has ended: the router's time limit starts anew."""
         self.waits_for_model -= 1
         self._leave()
 
@@ -100,7 +100,7 @@ def measuring_tasks(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: 
 
 
 def unmeasured(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """A task whose time is not the router's."""
+    """Start a task whose time is not the router's."""
     context = copy_context()
     context.run(_current.set, None)
     return asyncio.get_running_loop().create_task(coroutine, context=context)
@@ -132,8 +132,8 @@ class Watchdog:
         async def wait() -> Any:  # noqa: ANN401
             try:
                 return await supervised
-            except Stuck:
-                raise self._verdict("kept the event loop busy") from None
+            except RouterBlocked:
+                raise self._stopped("kept the event loop busy") from None
 
         task = asyncio.ensure_future(wait())
         self._watched[supervised] = task
@@ -141,7 +141,7 @@ class Watchdog:
             return await task
         except asyncio.CancelledError:
             if supervised.timed_out:
-                raise self._verdict("neither returned nor called a model") from None
+                raise self._stopped("neither returned nor called a model") from None
             task.cancel()
             raise
         finally:
@@ -152,8 +152,8 @@ class Watchdog:
         self._over.set()
         self._thread.join()
 
-    def _verdict(self, what: str) -> RouterStopped:
-        return RouterStopped(f"the router {what} for {self._limit:g} s: mend it, or raise router_timeout in the suite")
+    def _stopped(self, what: str) -> RouterStopped:
+        return RouterStopped(f"the router {what} for {self._limit:g} s: fix it, or raise router_timeout in the suite")
 
     def _watch(self) -> None:
         period = min(1.0, self._limit / 4)
@@ -176,8 +176,8 @@ class Watchdog:
             # The heartbeat also sees a router that blocks in a task of its own. Several that take their turns do not.
             moved = max([last_tick, *(each.entered or each.left for each in list(self._watched))])
             if self._watched and now - moved > self._limit:
-                stuck = ctypes.py_object(Stuck)
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._loop_thread), stuck)
+                blocked = ctypes.py_object(RouterBlocked)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._loop_thread), blocked)
                 last_tick = now
             if ticked:
                 ticked = False

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.data import Completion, ModelCard
+from harness.data import ModelCard
 from harness.records import CallRecord, CallTiming, Episode, EpisodeTiming
 from harness.speed.rates import Rates
 
@@ -31,23 +31,6 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         seconds = None if self.seconds is None or other.seconds is None else self.seconds + other.seconds
         return Cost(self.weight_bytes + other.weight_bytes, self.flops + other.flops, seconds)
-
-
-def record_call(completion: Completion, switch: bool) -> CallRecord:
-    """The trace record of a finished call."""
-    return CallRecord(
-        model=completion.model,
-        prompt_tokens=completion.prompt_tokens,
-        cached_tokens=completion.cached_tokens,
-        decoded_tokens=len(completion.tokens),
-        content_tokens=completion.content_tokens,
-        finish=completion.finish,
-        switch=switch,
-        text=completion.text,
-        logprobs=[token.logprob for token in completion.tokens],
-        entropies=[token.entropy for token in completion.tokens],
-        margins=[token.margin for token in completion.tokens],
-    )
 
 
 def call_cost(call: CallRecord, card: ModelCard, timing: CallTiming | None = None, rates: Rates | None = None) -> Cost:

@@ -1,1 +1,1 @@
-"""``mixroute verify``: an entry is believed as far as it can be checked without any model."""
+"""``mixroute verify``: checks of published entries that need no model."""

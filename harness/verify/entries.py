@@ -1,4 +1,4 @@
-"""Several entries: each by itself, in several processes where that is worth it, and all against one another."""
+"""Verification of several entries: each alone, in several processes where that pays, and all against one another."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import msgspec
 
 from harness.errors import MixrouteError
 from harness.traces.store import EPISODES, read_meta, read_timings
-from harness.verify.entry import opened, verify_entry
-from harness.verify.report import Check, Verdict
+from harness.verify.entry import open_from_json, verify_entry
+from harness.verify.report import Check, EntryVerdict
 
 WORTH_PROCESSES = 1 << 20
 """Bytes of traces from which on it is faster to check entries in several processes, each of which loads torch."""
 
 
-def verify_entries(folders: Sequence[Path], *, load_models: bool = False) -> list[Verdict]:
+def verify_entries(folders: Sequence[Path], *, load_models: bool = False) -> list[EntryVerdict]:
     """Verify each entry, and that none is a copy of another; ``load_models`` as in ``verify_entry``."""
     processes = min(len(folders), os.cpu_count() or 1)
     if processes > 1 and not load_models and sum(map(_size, folders)) > WORTH_PROCESSES:
@@ -34,14 +34,14 @@ def verify_entries(folders: Sequence[Path], *, load_models: bool = False) -> lis
     verdicts = {folder: verdict for share in found for folder, verdict in share.items()}
     copies = _copies(folders)
     return [
-        msgspec.structs.replace(verdicts[folder], findings=[*verdicts[folder].findings, copies[folder].finding()])
+        msgspec.structs.replace(verdicts[folder], results=[*verdicts[folder].results, copies[folder].result()])
         for folder in folders
     ]
 
 
 def _prepare() -> None:
-    """As many processes as cores leave none for threads of torch, which then only wait for one another. And looking for
-    reference cycles among all that is loaded takes a quarter of the time, though traces have none.
+    """Keep torch to one thread, since every core has a process, and look for reference cycles rarely: that takes a
+    quarter of the time, and traces have none.
     """
     import torch
 
@@ -51,7 +51,7 @@ def _prepare() -> None:
 
 
 def _shares(folders: Sequence[Path], count: int) -> list[list[Path]]:
-    """The folders in parts of about equal size; those of one task lie together, since what was opened is kept."""
+    """The folders in parts of about equal size; those of one task stay together, since a process opens a task once."""
     shares: list[list[Path]] = [[] for _ in range(count)]
     ordered = sorted(folders, key=lambda folder: folder.name)
     whole, reached = sum(map(_size, ordered)), 0
@@ -65,13 +65,13 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob(f"{EPISODES}*"))
 
 
-def _verify_in_turn(folders: Sequence[Path], *, load_models: bool = False) -> dict[Path, Verdict]:
-    opener = cache(opened)
+def _verify_in_turn(folders: Sequence[Path], *, load_models: bool = False) -> dict[Path, EntryVerdict]:
+    opener = cache(open_from_json)
     return {folder: verify_entry(folder, opener, load_models=load_models) for folder in folders}
 
 
 def _copies(folders: Sequence[Path]) -> dict[Path, Check]:
-    """Whether two entries hold the same measured times, or the same run: chance does not repeat nanoseconds."""
+    """The check of each folder that its run and its measured times, which never repeat by chance, are no other's."""
     checks = {folder: Check("it is no copy of another entry") for folder in folders}
     first: dict[str, Path] = {}
     for folder in folders:

@@ -1,4 +1,4 @@
-"""The ledger of an entry against its own prompts and texts: no token less, no switch hidden."""
+"""Checks of an entry's calls against its prompts and texts: no token is missing and no switch is hidden."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 
 from harness.backends.encoding import NOTHING, Encoded, Encoder
-from harness.data import Prompt, before
+from harness.data import Prompt
+from harness.engine.episode import NO_MODEL
+from harness.errors import MixrouteError
 from harness.records import CallRecord, Episode, StepRecord
+from harness.traces.recording import recorded_answer
 from harness.verify.report import Check
 
 
@@ -16,8 +19,8 @@ class LedgerCheck:
 
     Args:
         models: Names of the models that have a card.
-        encoders: The tokenizer of each model, as far as it is at hand.
-        max_tokens: Of the protocol.
+        encoders: The tokenizers of the models, as far as they are installed.
+        max_tokens: Most tokens of a call that the protocol allows.
     """
 
     def __init__(self, models: Sequence[str], encoders: Mapping[str, Encoder], max_tokens: int) -> None:
@@ -43,24 +46,24 @@ class LedgerCheck:
 
     def _answer(self, where: str, step: StepRecord) -> None:
         """The action's text must come from the calls that are charged."""
-        if step.model == "none":
+        if step.model == NO_MODEL:
             return
         if step.parts:
             self._joined(where, step)
             return
         own = [call.text for call in step.calls if step.model in (call.model, "mixed")]
-        if not own or (step.text not in own and not _made_of(step.text, own)):
+        if not own or (step.text not in own and not _is_concatenation(step.text, own)):
             self.calls.problem(where, f"the text of '{step.model}' was written by no call")
 
     def _joined(self, where: str, step: StepRecord) -> None:
-        """The text must be that of the calls that the step names, up to the mark that it names."""
-        if step.parts != sorted(set(step.parts)) or not 0 <= step.parts[0] <= step.parts[-1] < len(step.calls):
-            self.calls.problem(where, f"the answer is joined from calls {step.parts} of {len(step.calls)}")
+        """The text must be that of the calls that the step names, each up to the delimiter."""
+        try:
+            answer = recorded_answer(step)
+        except MixrouteError as error:
+            self.calls.problem(where, str(error))
             return
-        parts = step.made_of
-        models = {part.model for part in parts}
-        self.calls.expect(where, "the answer's model", step.model, models.pop() if len(models) == 1 else "mixed")
-        if step.text != "".join(before(part.text, step.until) for part in parts):
+        self.calls.expect(where, "the answer's model", step.model, answer.model)
+        if step.text != answer.text:
             self.calls.problem(where, f"the text is not that of calls {step.parts}")
 
     def _call(self, where: str, call: CallRecord, last: str | None) -> None:
@@ -86,8 +89,8 @@ class LedgerCheck:
             self.tokens.problem(where, f"{call.prompt_tokens} prompt tokens, but the prompt has {len(encoded.ids)}")
         elif call.prompt_tokens == len(encoded.ids):  # more: it went on from part of an answer, see RoutingCheck
             last, at_its_end = read.get(call.model, (NOTHING, False))
-            again = at_its_end and last.ids == encoded.ids
-            cached = len(encoded.ids) if again else encoded.cached_prefix_length(last)
+            complete = at_its_end and last.ids == encoded.ids  # the model has only read this prompt just now
+            cached = len(encoded.ids) if complete else encoded.cached_prefix_length(last)
             self.tokens.expect(where, f"cached tokens of '{call.model}'", call.cached_tokens, cached)
         read[call.model] = (encoded, call.decoded_tokens == 0)
         fewest = self._fewest[call.model](call.text)
@@ -97,7 +100,7 @@ class LedgerCheck:
             self.tokens.problem(where, f"{call.decoded_tokens} decoded tokens, of {self._max_tokens} allowed")
 
 
-def _made_of(text: str, parts: Sequence[str]) -> bool:
+def _is_concatenation(text: str, parts: Sequence[str]) -> bool:
     """Whether ``text`` is some of the parts in order, joined."""
     reached = {0}
     for part in parts:
@@ -107,13 +110,13 @@ def _made_of(text: str, parts: Sequence[str]) -> bool:
 
 @cache
 def _fewest_tokens(encoder: Encoder) -> Callable[[str], int]:
-    """A function that tells in how few tokens of the vocabulary a text can be spelled."""
+    """A function from a text to the fewest tokens of the vocabulary that spell it."""
     spellings = encoder.token_bytes()
     longest = max(map(len, spellings), default=1)
 
     @lru_cache(maxsize=1 << 16)
     def fewest(text: str) -> int:
-        # Bytes that are no text were written as U+FFFD, nobody knows how many: they count as none.
+        # An unknown number of undecodable bytes was written as U+FFFD: they count as none.
         return sum(spelled(part) for part in text.split("\ufffd"))
 
     def spelled(text: str) -> int:

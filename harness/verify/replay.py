@@ -1,4 +1,4 @@
-"""An entry's actions, played again in the environment without any model."""
+"""Replay of an entry's actions in the environment, without any model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.contracts import Task
 from harness.data import Instance, Observation, Prompt
+from harness.engine.episode import NO_MODEL
 from harness.records import Episode
 from harness.verify.report import Check
 
@@ -15,7 +16,7 @@ class ReplayCheck:
     """Plays every episode's actions and compares all that the environment says.
 
     Args:
-        task: What was played, opened anew.
+        task: The task that was played, newly opened.
         instances: Its instances, by id.
     """
 
@@ -41,7 +42,7 @@ class ReplayCheck:
                 same = self._seen(where, Observation(step.observation, tuple(step.admissible)), shown)
                 if done:
                     self.replay.problem(where, "the episode was over before it")
-                if not same or done or step.model == "none":
+                if not same or done or step.model == NO_MODEL:
                     break
                 self.actions.expect(where, "action", step.action, self._task.parse_action(step.text))
                 valid = step.action in shown.admissible if shown.admissible else None
@@ -77,6 +78,6 @@ class ReplayCheck:
 
 
 def prompts_of(episode: Episode, task: Task) -> Sequence[Prompt]:
-    """What the models read at each step."""
+    """The prompt of each step."""
     turns = episode.turns
     return [task.prompt(turns[:number], turn.observation) for number, turn in enumerate(turns)]

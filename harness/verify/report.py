@@ -1,4 +1,4 @@
-"""What a check found, and the verdict over all checks."""
+"""Results of checks, and the verdict on an entry over all of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Status = Literal["ok", "failed", "unchecked"]
 _SHOWN = 5
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One check. ``details`` are problems of a failed one (the first five), or why it could not be made."""
+class CheckResult(msgspec.Struct, frozen=True):
+    """The result of one check. ``details`` are the first five problems of a failed one, or why it could not be made."""
 
     check: str
     status: Status
@@ -24,24 +24,24 @@ class Finding(msgspec.Struct, frozen=True):
     details: list[str]
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """All findings on an entry."""
+class EntryVerdict(msgspec.Struct, frozen=True):
+    """The results of all checks of an entry."""
 
     entry: str
-    findings: list[Finding]
+    results: list[CheckResult] = msgspec.field(name="findings")
 
     @property
     def status(self) -> Status:
         """``failed`` if a check failed; ``unchecked`` if one could not be made; else ``ok``."""
-        found = {finding.status for finding in self.findings}
-        return "failed" if "failed" in found else "unchecked" if "unchecked" in found else "ok"
+        statuses = {result.status for result in self.results}
+        return "failed" if "failed" in statuses else "unchecked" if "unchecked" in statuses else "ok"
 
 
 class Check:
     """Collects the problems of one check.
 
     Args:
-        name: What is checked, in words.
+        name: The statement that is checked.
     """
 
     def __init__(self, name: str) -> None:
@@ -63,13 +63,13 @@ class Check:
             self.problem(where, f"{what} is {_short(found)}, not {_short(expected)}")
         return found == expected
 
-    def finding(self) -> Finding:
-        """What came of it."""
+    def result(self) -> CheckResult:
+        """The result, from the problems noted so far."""
         if self._problems:
-            return Finding(self.name, "failed", self._problems, self._details)
+            return CheckResult(self.name, "failed", self._problems, self._details)
         if self.reason is not None:
-            return Finding(self.name, "unchecked", 0, [self.reason])
-        return Finding(self.name, "ok", 0, [])
+            return CheckResult(self.name, "unchecked", 0, [self.reason])
+        return CheckResult(self.name, "ok", 0, [])
 
 
 def _short(value: object) -> str:
@@ -77,16 +77,16 @@ def _short(value: object) -> str:
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 
-def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
+def print_verdicts(verdicts: Sequence[EntryVerdict], console: Console) -> None:
     """Print each verdict with what failed and what could not be checked."""
     styles = {"ok": "green", "failed": "bold red", "unchecked": "yellow"}
     for verdict in verdicts:
         style = styles[verdict.status]
         console.print(f"[{style}]{verdict.status}[/{style}]  {escape(clean(verdict.entry))}", highlight=False)
-        for finding in verdict.findings:
-            if finding.status == "ok":
+        for result in verdict.results:
+            if result.status == "ok":
                 continue
-            count = f" ({finding.problems})" if finding.problems > 1 else ""
-            console.print(f"    {finding.status}: {finding.check}{count}", highlight=False, markup=False)
-            for detail in finding.details:
+            count = f" ({result.problems})" if result.problems > 1 else ""
+            console.print(f"    {result.status}: {result.check}{count}", highlight=False, markup=False)
+            for detail in result.details:
                 console.print(f"        {clean(detail)}", highlight=False, markup=False)

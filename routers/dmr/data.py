@@ -16,7 +16,7 @@ from harness.data import Request
 from harness.records import Episode
 from harness.traces.store import read_episodes
 from harness.training.play import CONCURRENCY
-from routers.dmr.drafts import LENGTHS, Draft, facts_of
+from routers.dmr.drafts import LENGTHS, facts_of
 from routers.dmr.features import views
 from routers.dmr.label import StepLabel, read_labels
 from routers.dmr.network import NetworkConfig, Trajectory
@@ -64,8 +64,7 @@ def _drafts(episode: Episode, config: NetworkConfig) -> Tensor:
     found = []
     for index in range(max(0, len(turns) - config.steps), len(turns)):
         call = next(call for call in episode.steps[index].calls if call.model == "low")
-        draft = Draft(call.text, call.content_tokens, call.logprobs, call.entropies, call.margins)
-        found.append(facts_of(config.reads, draft, turns[:index], turns[index].observation))
+        found.append(facts_of(config.reads, call, turns[:index], turns[index].observation))
     return torch.tensor(found)
 
 

@@ -1,50 +1,37 @@
-"""What a network that waits for low's answer reads of it: how sure low was, whether the environment knows the action,
-and how its words compare with those that were shown.
+"""Facts of low's answer, for networks that wait for it: how sure low was, whether the environment lists the action, and
+how its words compare with those that were shown.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from statistics import fmean
 
-from harness.data import Observation, Turn
+from harness.data import Completion, Observation, Turn
+from harness.records import CallRecord
+from harness.token_statistics import TokenStatistics
 from routers.dmr.features import is_listed, lowered, words_of
 
 LENGTHS = {"draft": 6, "checked": 6 + 4, "compared": 6 + 4 + 6, "placed": 6 + 4 + 6 + 2}
-"""Kinds of networks that wait, each of which reads more than the one before; and how many facts."""
+"""Number of facts that each kind of waiting network reads; each kind reads those of the one before, and more."""
 
 
 _WRITTEN = re.compile(r"\w")
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """Low's answer. Lists run over its tokens, that which ended it included."""
-
-    text: str
-    content_tokens: int
-    """How many of the tokens make the text."""
-    logprobs: Sequence[float]
-    """In nats."""
-    entropies: Sequence[float]
-    """Of the distributions that the tokens were drawn from, in nats."""
-    margins: Sequence[float]
-    """Between the two likeliest tokens."""
-
-
-def facts_of(reads: str, draft: Draft, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
-    """What a network of kind ``reads`` reads of an answer.
+def facts_of(
+    reads: str, draft: Completion | CallRecord, turns: Sequence[Turn], observation: Observation
+) -> tuple[float, ...]:
+    """The facts of an answer that a network of kind ``reads`` reads.
 
     Args:
         reads: One of ``LENGTHS``.
-        draft: The answer.
+        draft: Low's answer, in play or in a trace.
         turns: The finished steps.
         observation: What is shown now.
     """
-    facts = draft_facts(draft)
+    facts = draft_facts(draft.statistics)
     if reads != "draft":
         facts += action_facts(draft.text, turns, observation)
     if reads not in ("draft", "checked"):
@@ -54,17 +41,22 @@ def facts_of(reads: str, draft: Draft, turns: Sequence[Turn], observation: Obser
     return facts
 
 
-def draft_facts(draft: Draft) -> tuple[float, ...]:
-    """How sure low was of an answer; the token after its text, which ends it, counts too."""
-    count = min(draft.content_tokens + 1, len(draft.logprobs))
-    entropies, surprises = draft.entropies[:count], [-value for value in draft.logprobs[:count]]
-    least = min(draft.margins[:count])
-    found = (fmean(entropies), max(entropies), fmean(surprises), max(surprises), 1 - least, count / 16)
+def draft_facts(statistics: TokenStatistics) -> tuple[float, ...]:
+    """How sure low was of an answer, by the tokens of its text and the one that ended it."""
+    read = statistics.content_and_end
+    found = (
+        read.mean_entropy,
+        read.max_entropy,
+        -read.mean_logprob,
+        -read.min_logprob,
+        1 - read.min_margin,
+        len(read) / 16,
+    )
     return tuple(min(value, 8.0) for value in found)
 
 
 def action_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
-    """What can be said of an answer before the environment has seen it.
+    """Facts of an answer that are known before the environment has seen it.
 
     Args:
         text: The answer.
@@ -83,7 +75,7 @@ def action_facts(text: str, turns: Sequence[Turn], observation: Observation) -> 
 
 
 def word_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
-    """How the words of an answer compare with those that were shown. The first word, which names the act, is apart.
+    """How the words of an answer, but for the first, which is the verb, compare with those that were shown.
 
     Args:
         text: The answer.
@@ -106,8 +98,8 @@ def word_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tu
 
 
 def place_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
-    """What an answer leaves out: how many words of the task follow where its words stand there (a copy that ends too
-    soon leaves more), and whether the environment lists other actions of its kind but not this one.
+    """Signs that an answer is incomplete: how many words of the task follow where its words stand there (a copy that
+    ends too soon leaves more), and whether the environment lists other actions of its kind but not this one.
 
     Args:
         text: The answer.

@@ -10,7 +10,7 @@ import torch
 
 from mixroute import Completion, Granularity, Step, register_router
 from routers.dmr.checkpoint import find_checkpoint, load_checkpoint
-from routers.dmr.drafts import LENGTHS, Draft, facts_of
+from routers.dmr.drafts import LENGTHS, facts_of
 from routers.dmr.features import views
 from routers.dmr.network import RouterNetwork, Trajectory
 
@@ -87,11 +87,7 @@ class LearnedRouter:
             states = torch.tensor([(await step.read("low")).state])
         elif self._reads in LENGTHS:
             draft = await step.ask("low")
-            logprobs, entropies, margins = (
-                [getattr(token, name) for token in draft.tokens] for name in ("logprob", "entropy", "margin")
-            )
-            answer = Draft(draft.text, draft.content_tokens, logprobs, entropies, margins)
-            states = torch.tensor([facts_of(self._reads, answer, step.turns, step.observation)])
+            states = torch.tensor([facts_of(self._reads, draft, step.turns, step.observation)])
         seen = views(step.turns, step.observation, step.models_used)
         chance = await self._decider.probability(Trajectory(seen, states))
         step.log(p_high=chance)

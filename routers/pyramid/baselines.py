@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from mixroute import Completion, Granularity, Step, register_router
 from routers.pyramid.checkpoint import load_checkpoint
-from routers.pyramid.features import draft_of, features, majority
+from routers.pyramid.features import features, majority
 from routers.pyramid.router import ask_all
 
 
@@ -29,7 +29,7 @@ class MajorityVote:
     async def act(self, step: Step) -> Completion:
         """Ask all, count."""
         answers = await ask_all(step, self._members or [name for name in step.models if name != self._oracle])
-        return answers[majority([draft_of(answer) for answer in answers])]
+        return answers[majority(answers)]
 
 
 class _FromCheckpoint:
@@ -61,7 +61,7 @@ class Confidence(_FromCheckpoint):
     async def act(self, step: Step) -> Completion:
         """Its answer, or the oracle's."""
         answer = await step.ask(self._learned.best)
-        doubt = -draft_of(answer).logprob
+        doubt = -answer.statistics.content_and_end.mean_logprob
         step.log(doubt=doubt, threshold=self._threshold)
         return await step.ask(self._learned.oracle) if doubt >= self._threshold else answer
 
@@ -91,7 +91,7 @@ class Frugal(_FromCheckpoint):
             if level is None:  # nobody waits for an answer that is never taken
                 continue
             answer = await step.ask(name)
-            row = features([draft_of(answer)], checked=self._learned.checked)
+            row = features([answer], checked=self._learned.checked)
             chance = self._learned.right[name].probability(row)
             step.log(**{f"p_{name}": chance})
             if chance >= level:

@@ -10,13 +10,14 @@ from rich.console import Console
 
 from harness.engine.runner import OpenTask, SuiteRunner
 from harness.errors import MixrouteError
+from harness.records import CallRecord
 from harness.suite import RouterEntry, Suite, run_config
+from harness.token_statistics import TokenStatistics
 from harness.traces.contamination import instance_key
 from harness.traces.cost import call_cost
 from harness.traces.read import model_cards
 from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.training.play import CONCURRENCY
-from routers.pyramid.features import Draft, draft_of
 from routers.pyramid.recipe import PyramidRecipe
 
 PLAIN, ANCHORED = "plain", "anchored"
@@ -27,10 +28,15 @@ PLAIN, ANCHORED = "plain", "anchored"
 class Answered:
     """A model's answer to a query."""
 
-    draft: Draft
+    call: CallRecord
     right: bool
     cost: float
     """Weight bytes of this call."""
+
+    @property
+    def tokens(self) -> TokenStatistics:
+        """Statistics of the tokens of its text and the one that ended it."""
+        return self.call.statistics.content_and_end
 
 
 @dataclass(slots=True)
@@ -103,7 +109,7 @@ def _read(runs: Sequence[Path], members: Sequence[str], names: set[str]) -> Play
             if episode.error or not episode.steps:
                 raise MixrouteError(f"{run}: {episode.instance} ended in an error ({episode.error}): play it again")
             call = episode.steps[0].calls[-1]
-            answer = Answered(draft_of(call), episode.success, call_cost(call, cards[call.model]).weight_bytes)
+            answer = Answered(call, episode.success, call_cost(call, cards[call.model]).weight_bytes)
             if model in members:
                 query.members[model] = answer
             else:

@@ -7,10 +7,12 @@ from collections.abc import Collection, Sequence
 from statistics import fmean
 from typing import ClassVar, Literal
 
+from harness.contracts import Granularity
+from harness.records import CallRecord
 from mixroute import Completion, Granularity, MixrouteError, Step, register_router
 from routers.pyramid.answers import votes
 from routers.pyramid.checkpoint import Escalation, load_checkpoint
-from routers.pyramid.features import Draft, draft_of, features, majority
+from routers.pyramid.features import features, majority
 
 _SHOWN = 200
 """Most characters of an answer that the oracle is shown."""
@@ -37,15 +39,17 @@ async def ask_oracle(step: Step, oracle: str, drafts: Sequence[Completion], *, a
     return await step.ask(oracle, continue_from=f" (Answers of smaller models: {'; '.join(told)}.)\n")
 
 
-def value_of_computation(p_wrong: float, drafts: Sequence[Draft], way: Escalation, tokens: float) -> float:
-    """What asking the oracle gains in accuracy, per its expected cost.
+def value_of_computation(
+    p_wrong: float, drafts: Sequence[Completion | CallRecord], way: Escalation, tokens: float
+) -> float:
+    """Expected gain in accuracy from asking the oracle, per its expected cost.
 
     ``(P_wrong * P(oracle fixes) - P_right * P(oracle breaks)) / cost``. Ours: an oracle's answer is expected to be as
     much longer than its mean as the drafts are than theirs, so the cost is the mean length of the drafts over
     ``tokens``, their mean on development queries.
     """
     gain = p_wrong * way.fixes - (1 - p_wrong) * way.breaks
-    return gain / (fmean(len(draft.logprobs) for draft in drafts) / tokens)
+    return gain / (fmean(len(draft.statistics.content_and_end) for draft in drafts) / tokens)
 
 
 @register_router("pyramid")
@@ -97,8 +101,7 @@ class Pyramid:
 
     async def act(self, step: Step) -> Completion:
         """The ensemble's vote, or the oracle's answer."""
-        answers = await ask_all(step, self._learned.members)
-        drafts = [draft_of(answer) for answer in answers]
+        drafts = await ask_all(step, self._learned.members)
         p_wrong = self._learned.wrong.probability(features(drafts, checked=self._learned.checked))
         if self._rule == "value":
             value = value_of_computation(p_wrong, drafts, self._way, self._learned.tokens)
@@ -108,8 +111,8 @@ class Pyramid:
             step.log(p_wrong=p_wrong, threshold=self._threshold)
             escalates = p_wrong >= self._threshold
         if escalates:
-            return await ask_oracle(step, self._learned.oracle, answers, anchored=self._anchored)
-        return answers[majority(drafts)]
+            return await ask_oracle(step, self._learned.oracle, drafts, anchored=self._anchored)
+        return drafts[majority(drafts)]
 
 
 @register_router("anchored-oracle")

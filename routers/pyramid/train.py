@@ -94,15 +94,15 @@ def learn(recipe: PyramidRecipe, members: Sequence[str], train: Played, dev: Pla
 def _vote(query: Query) -> bool:
     """Whether the majority is right."""
     answers = list(query.members.values())
-    return answers[majority([answer.draft for answer in answers])].right
+    return answers[majority([answer.call for answer in answers])].right
 
 
 def _all(query: Query, recipe: PyramidRecipe) -> tuple[float, ...]:
-    return features([answer.draft for answer in query.members.values()], checked=recipe.equations)
+    return features([answer.call for answer in query.members.values()], checked=recipe.equations)
 
 
 def _alone(query: Query, name: str, recipe: PyramidRecipe) -> tuple[float, ...]:
-    return features([query.members[name].draft], checked=recipe.equations)
+    return features([query.members[name].call], checked=recipe.equations)
 
 
 def _choose(
@@ -118,7 +118,7 @@ def _choose(
     chances = wrong.probabilities([_all(query, recipe) for query in queries])
     vote = np.array([_vote(query) for query in queries])
     ensemble = np.array([sum(answer.cost for answer in query.members.values()) for query in queries])
-    tokens = float(np.mean([len(a.draft.logprobs) for query in queries for a in query.members.values()]))
+    tokens = float(np.mean([len(a.tokens) for query in queries for a in query.members.values()]))
     ways: dict[str, Escalation | None] = {PLAIN: None, ANCHORED: None}
     rules: dict[str, Outcome] = {}
     floor = recipe.keep * float(np.mean([query.oracle[PLAIN].right for query in queries]))
@@ -130,7 +130,7 @@ def _choose(
         # An anchored oracle may fall below the floor of the plain one: then its own accuracy is what can be kept.
         kept = min(floor, float(oracle.mean()))
         values = [
-            value_of_computation(float(chance), [a.draft for a in query.members.values()], rates, tokens)
+            value_of_computation(float(chance), [a.call for a in query.members.values()], rates, tokens)
             for chance, query in zip(chances, queries, strict=True)
         ]
         threshold, rules[f"{way} threshold"] = escalate(chances, vote, oracle, ensemble, extra, kept)
@@ -141,7 +141,12 @@ def _choose(
     extra = [query.oracle[PLAIN].cost for query in queries]
     own = [query.members[best] for query in queries]
     doubt, rules["confidence"] = escalate(
-        [-a.draft.logprob for a in own], [a.right for a in own], oracle, [a.cost for a in own], extra, floor
+        [-a.tokens.mean_logprob for a in own],
+        [a.right for a in own],
+        oracle,
+        [a.cost for a in own],
+        extra,
+        floor,
     )
     accept, rules["frugal"] = cascade(
         np.array([right[name].probabilities([_alone(query, name, recipe) for query in queries]) for name in members]),

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from harness.data import before
+from harness.data import text_before
 from mixroute import Completion, Step, join
 
 
 class Answer:
-    """What was written so far. All calls read the prompt and the text before them, and are charged for it.
+    """The answer as far as it is written. Every call reads the prompt and the text before it, and is charged for both.
 
     Args:
-        step: To answer.
-        until: Mark up to which each part counts; see ``harness.data.join``.
+        step: The step to answer.
+        delimiter: Text after it in a part is no part of the answer; see ``harness.data.join``.
     """
 
-    def __init__(self, step: Step, until: str = "") -> None:
+    def __init__(self, step: Step, delimiter: str = "") -> None:
         self._step = step
-        self._until = until
+        self._delimiter = delimiter
         self.parts: list[Completion] = []
         self.text = ""
         self.left = step.max_tokens
-        """Tokens that may still be decoded, all models together."""
+        """Number of tokens that may still be decoded, by all models together."""
 
     @property
     def over(self) -> bool:
@@ -40,10 +40,10 @@ class Answer:
 
         Args:
             model: Its name in the pool.
-            tokens: At most so many, and no more than are left.
-            history: What it reads after the prompt; the text so far if not given.
-            stop: Stop strings beside the task's.
-            temperature: The run's if not given.
+            tokens: Most tokens that it may write; never more than are left.
+            history: The text that it reads after the prompt; the text so far if not given.
+            stop: Stop strings in addition to the task's.
+            temperature: Sampling temperature; the run's if not given.
         """
         part = await self._step.ask(
             model,
@@ -56,11 +56,11 @@ class Answer:
         return part
 
     def add(self, part: Completion) -> None:
-        """Append what a model wrote after the text so far."""
+        """Append a part that a model wrote."""
         self.parts.append(part)
-        self.text += before(part.text, self._until)
+        self.text += text_before(part.text, self._delimiter)
         self.left -= max(1, len(part.tokens))
 
     def completion(self) -> Completion:
-        """The whole, to be returned by the router."""
-        return join(self.parts, self._until)
+        """The whole answer, for the router to return."""
+        return join(self.parts, self._delimiter)

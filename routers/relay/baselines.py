@@ -1,7 +1,7 @@
-"""Token routers without training: calls at random, and by the entropy of the small model's next token.
+"""Token routers without training, which switch models at random or by the entropy of the small model's next token.
 
-All write with ``low`` and hand over to ``high``. An answer is written in calls of many tokens where that gives the same
-text as asking token by token; each call reads the answer so far again, and is charged for it.
+All write with ``low`` and hand over to ``high``. A call writes many tokens where that gives the same text as one call a
+token. Each call reads the answer so far, and is charged for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @register_router("token-random")
 class TokenRandom:
-    """High writes a share of the tokens, at places drawn at random.
+    """High writes a share of the tokens, at random positions.
 
     Args:
         p: Expected share of the tokens that high writes, in [0, 1).
@@ -82,7 +82,7 @@ class _Thresholded:
 class TokenEntropy(_Thresholded):
     """High writes where low's next token is uncertain (the entropy threshold of R2R, arXiv 2505.21600).
 
-    Low writes ahead; what stands before its first uncertain token is kept, and the rest is thrown away, charged.
+    Low writes ahead. Its tokens before the first uncertain one are kept; the others are discarded, but charged.
 
     Args:
         target_share: Share of tokens that high should write; the threshold is then chosen on development episodes.
@@ -107,7 +107,7 @@ class TokenEntropy(_Thresholded):
             for episode in episodes
             for step in episode.steps
             for call in step.calls
-            for value in call.entropies[: call.content_tokens]
+            for value in call.statistics.content.entropies
         ]
         share = self._target_share
         return self._chosen(values, share / (share + self._span * (1 - share)))
@@ -117,13 +117,13 @@ class TokenEntropy(_Thresholded):
         limit, answer, taken = self._limit, Answer(step), 0
         while not answer.over:
             ahead = await step.ask("low", continue_from=answer.text, max_tokens=min(self._chunk, answer.left))
-            sure = next((n for n, token in enumerate(ahead.tokens) if token.entropy > limit), None)
+            sure = next((n for n, entropy in enumerate(ahead.statistics.entropies) if entropy > limit), None)
             if sure is None:
                 answer.add(ahead)
                 if ahead.finish == "stop":
                     break
                 continue
-            if sure:  # the same tokens again: a trace holds the text of calls, not of their tokens
+            if sure:  # asked once more for these alone: a trace holds the text of calls, not of their tokens
                 await answer.write("low", sure)
             if not answer.over:
                 taken += 1
@@ -149,7 +149,7 @@ class StepEntropy(_Thresholded):
         super().__init__(target_share, threshold)
 
     def fit(self, episodes: Iterable[Episode]) -> Mapping[str, Any]:
-        """The threshold that the first tokens of so many of low's lines exceed."""
+        """The threshold that the first tokens of the target share of low's lines exceed."""
         values = [
             value
             for episode in episodes
@@ -166,7 +166,7 @@ class StepEntropy(_Thresholded):
 
 @register_router("low-by-line")
 class LowByLine:
-    """Low alone, line by line as ``step-entropy`` asks it: shows the entropies that a threshold is chosen on."""
+    """Low alone, called line by line as ``step-entropy`` calls it; logs the entropies that a threshold is chosen on."""
 
     granularity: ClassVar[Granularity] = "token"
 
@@ -183,7 +183,7 @@ async def _by_line(step: Step, limit: float) -> Completion:
     answer, lines = Answer(step), 0
     while not answer.over:
         glimpse = await step.ask("low", continue_from=answer.text, max_tokens=1)
-        doubt = glimpse.tokens[0].entropy
+        doubt = glimpse.statistics.first_entropy
         writer = "high" if doubt > limit else "low"
         if writer == "low":
             answer.add(glimpse)
@@ -192,7 +192,7 @@ async def _by_line(step: Step, limit: float) -> Completion:
         step.log(**{f"{_LINE}{lines}": doubt})
         lines += 1
         await answer.write(writer, answer.left, stop=("\n",))
-        # A newline or the end has stopped it: which of them, its writer says again.
+        # A newline or the end of the answer has stopped it; the writer's next token tells which.
         if not answer.over and (await answer.write(writer, 1)).finish == "stop":
             break
     return answer.completion()

@@ -1,8 +1,8 @@
 """The command by which the small model calls the large one: ``<call>n</call>`` for n tokens.
 
 ``</call>`` is a stop string of the small model, so its text never holds one: from an opening mark to its end a text is
-said to the router, be it a command or not. That is a rule that a reader of the trace can apply (``until`` of
-``harness.data.join``).
+said to the router, be it a command or not. That is a rule that a reader of the trace can apply (``delimiter``
+of ``harness.data.join``).
 """
 
 from __future__ import annotations

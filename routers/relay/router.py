@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.data import before
+from harness.contracts import Granularity
+from harness.data import text_before
 from mixroute import Completion, Granularity, Step, register_router
 from routers.relay.answer import Answer
 from routers.relay.command import CLOSE, OPEN, asked_for
@@ -44,7 +45,7 @@ async def relay(
         calls: Most that are carried out.
         temperature: Of the small model; the run's if not given.
     """
-    answer = Answer(step, until=OPEN)
+    answer = Answer(step, delimiter=OPEN)
     spoken: list[tuple[str, Completion]] = []
     numbers: list[int] = []
     history = ""
@@ -60,7 +61,7 @@ async def relay(
             continue
         numbers.append(tokens)
         part = await answer.write(large, tokens)
-        history += before(part.text, OPEN)
+        history += text_before(part.text, OPEN)
         if part.finish == "stop":
             break
     step.log(calls=len(numbers), asked=sum(numbers))

@@ -91,6 +91,6 @@ def test_the_divergence_is_the_mean_over_the_tokens_of_highs_answer_whatever_is_
 
 def test_a_trace_cannot_tell_the_divergence(played: dict[str, Path]) -> None:
     verdict = verify_entry(played["kl-oracle"])
-    (routing,) = [found for found in verdict.findings if found.check == "the router decides as the trace says"]
+    (routing,) = [found for found in verdict.results if found.check == "the router decides as the trace says"]
     assert "a trace holds no token ids" in routing.details[0]
-    assert not [found for found in verdict.findings if found.status == "failed"]
+    assert not [found for found in verdict.results if found.status == "failed"]

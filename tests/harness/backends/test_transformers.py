@@ -20,6 +20,7 @@ from harness.backends.decoding import content_length
 from harness.backends.encoding import BLOCK, Encoder
 from harness.backends.transformers import TransformersBackend
 from harness.traces.cost import call_cost, record_call
+from harness.traces.recording import record_call
 from mixroute import Completion, Message, Prompt, Request
 from tests.examples import examples
 from tests.harness.backends.asking import ask, open_model, plain

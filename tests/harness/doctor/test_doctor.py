@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from harness import MixrouteError
 from harness.config import shipped_names
 from harness.doctor.judge import Machine, judge_pool
 from harness.pool import SHAPES, SHIPPED, ModelSpec, Pool, estimate_memory, load_pool, open_backend
 from harness.weights.rounding import rounded_folder
 from harness.weights.size import packing_of, size_of
+from mixroute import MixrouteError
 from tests.command import mixroute
 
 PUBLISHED = {

@@ -86,6 +86,17 @@ def test_a_step_that_fails_is_charged_for_its_calls() -> None:
         assert (step.model, step.reward, [call.decoded_tokens for call in step.calls]) == (model, 0.0, [9])
 
 
+def test_an_answer_that_the_task_cannot_parse_is_charged_and_has_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Corridor, text: str) -> str:
+        raise ValueError("no verb")
+
+    monkeypatch.setattr(Corridor, "parse_action", fail)
+    episode = play(Alternate()).episodes["test/000"]
+    (step,) = episode.steps
+    assert (episode.error, step.model, step.text, step.action) == ("ValueError: no verb", "none", "", "")
+    assert [call.text for call in step.calls] == [" right"]
+
+
 def test_what_a_router_logs_is_in_the_trace() -> None:
     class Tells(StepRouter):
         def choose(self, step: Step) -> str:

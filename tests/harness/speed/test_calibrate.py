@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.pool import load_pool, with_random_weights
+from harness.pool import load_pool
 from harness.speed.card import read_speed_card
-from harness.speed.measure import Plan, calibrate, with_random_weights
+from harness.speed.measure import Plan, calibrate
 from mixroute import MixrouteError
 from tests.command import mixroute
 

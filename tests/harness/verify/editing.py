@@ -42,4 +42,4 @@ def named_anew(entry: Entry) -> None:
 
 
 def failed(folder: Path) -> set[str]:
-    return {finding.check for finding in verify_entry(folder).findings if finding.status == "failed"}
+    return {result.check for result in verify_entry(folder).results if result.status == "failed"}

@@ -70,7 +70,7 @@ def test_smaller_weights_of_the_same_bits_show_when_the_models_are_loaded(entrie
     card["weight_bytes"], card["parameters"] = card["weight_bytes"] // 2, card["parameters"] // 2
     card["bits"] = round(8 * card["weight_bytes"] / card["parameters"], 3)
     write(entry, folder)
-    (models,) = [f for f in verify_entry(folder, load_models=True).findings if f.check == MODELS]
+    (models,) = [f for f in verify_entry(folder, load_models=True).results if f.check == MODELS]
     assert models.status == "failed"
 
 
@@ -93,7 +93,7 @@ def test_a_copy_under_another_name_is_caught(entries: Path, tmp_path: Path) -> N
     write(entry, copied)
     first, second = verify_entries([honest, copied])
     assert first.status == "ok"
-    assert "it is no copy of another entry" in {f.check for f in second.findings if f.status == "failed"}
+    assert "it is no copy of another entry" in {f.check for f in second.results if f.status == "failed"}
     # Alone, its router cannot be checked, and that is said.
     assert verify_entry(copied).status == "unchecked"
 
@@ -109,7 +109,7 @@ def test_a_router_that_was_edited_since_is_judged_by_what_it_decides(entries: Pa
     write(entry, folder)
     verdict = verify_entry(folder)
     assert verdict.status == "unchecked"
-    (detail,) = [text for finding in verdict.findings for text in finding.details]
+    (detail,) = [text for result in verdict.results for text in result.details]
     assert "is not the one that was run, and decides otherwise" in detail
 
 

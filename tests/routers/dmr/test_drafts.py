@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data import Observation, Turn
-from mixroute import open_task
-from routers.dmr.drafts import LENGTHS, Draft, action_facts, draft_facts, facts_of, place_facts, word_facts
+from harness.token_statistics import TokenStatistics
+from mixroute import Completion, Token, open_task
+from routers.dmr.drafts import LENGTHS, action_facts, draft_facts, facts_of, place_facts, word_facts
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["a desk", "here", "a mug"]), st.sampled_from(["look", "go north", "open box"])),
@@ -25,12 +26,14 @@ def turns_of(steps: list[tuple[str, str]]) -> list[Turn]:
 @given(st.lists(st.tuples(*[st.floats(0, 20)] * 3), min_size=1, max_size=30), st.integers(0, 30))
 def test_facts_of_a_draft_are_those_of_its_text_and_end(tokens: list[tuple[float, ...]], content: int) -> None:
     content = min(content, len(tokens))
-    logprobs, entropies = [-token[0] for token in tokens], [token[1] for token in tokens]
-    margins = [min(1.0, token[2]) for token in tokens]
-    facts = draft_facts(Draft("", content, logprobs, entropies, margins))
+    logprobs, entropies = tuple(-token[0] for token in tokens), tuple(token[1] for token in tokens)
+    margins = tuple(min(1.0, token[2]) for token in tokens)
+    facts = draft_facts(TokenStatistics(logprobs, entropies, margins, content))
     assert all(0 <= fact <= 8 for fact in facts)
+    assert facts[0] <= facts[1]  # the mean entropy and the largest
+    assert facts[2] <= facts[3]  # of minus the log-probabilities
     end = content + 1
-    assert facts == draft_facts(Draft("", content, logprobs[:end], entropies[:end], margins[:end]))
+    assert facts == draft_facts(TokenStatistics(logprobs[:end], entropies[:end], margins[:end], content))
 
 
 @given(STEPS, TEXTS)
@@ -49,7 +52,7 @@ def test_facts_of_an_action_say_if_it_is_listed_and_was_taken(steps: list[tuple[
 
 @given(STEPS, TEXTS)
 def test_each_kind_reads_what_the_one_before_reads_and_more(steps: list[tuple[str, str]], text: str) -> None:
-    draft = Draft(text, 1, [-0.5, -1.0], [0.1, 0.2], [0.9, 0.8])
+    draft = Completion("low", text, (Token(1, -0.5, 0.1, 0.9), Token(2, -1.0, 0.2, 0.8)), 1, "stop", 5, 0)
     read = {kind: facts_of(kind, draft, turns_of(steps), OPTIONS) for kind in LENGTHS}
     assert {kind: len(facts) for kind, facts in read.items()} == LENGTHS
     assert read["placed"][: LENGTHS["compared"]] == read["compared"]

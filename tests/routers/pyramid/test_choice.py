@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import Completion, Token
 from routers.pyramid.checkpoint import Escalation
 from routers.pyramid.choice import cascade, escalate
-from routers.pyramid.features import Draft
 from routers.pyramid.router import value_of_computation
 from routers.pyramid.train import figures
 from tests.examples import examples
@@ -59,7 +59,7 @@ def test_a_cascade_of_many_members_is_chosen_in_time() -> None:
 
 def test_the_value_of_computation_is_gain_over_cost() -> None:
     way = Escalation(fixes=0.8, breaks=0.1, threshold=0.0, kappa=0.0)
-    drafts = [Draft("", (-1.0,) * length, (0.5,) * length) for length in (3, 5)]
+    drafts = [Completion("low", "", (Token(1, -1.0, 0.1, 0.5),) * length, length, "stop", 5, 0) for length in (3, 5)]
     # 0.5 * 0.8 - 0.5 * 0.1 = 0.35, at twice the mean length.
     assert value_of_computation(0.5, drafts, way, tokens=2.0) == pytest.approx(0.175)
     assert value_of_computation(0.1, drafts, way, tokens=2.0) < 0  # it breaks more than it fixes

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.traces.cost import record_call
+from harness.traces.recording import record_call
 from mixroute import Completion, Token, open_task
 from routers.pyramid.answers import final_answer, votes
-from routers.pyramid.features import CHECKED, FEATURES, Draft, draft_of, features, majority
+from routers.pyramid.features import CHECKED, FEATURES, features, majority
 
 TEXTS = st.one_of(
     st.integers(-3, 3).map(lambda n: f"1 + 1 = 2\n#### {n}"), st.text("a1# \n$.,{}", max_size=8), st.just("")
@@ -19,8 +20,9 @@ TEXTS = st.one_of(
 TOKENS = st.lists(st.tuples(st.floats(-30, 0), st.floats(0, 1)), min_size=1, max_size=6)
 
 
-def made(text: str, tokens: list[tuple[float, float]]) -> Draft:
-    return Draft(text, tuple(one for one, _ in tokens), tuple(margin for _, margin in tokens))
+def made(text: str, tokens: list[tuple[float, float]]) -> Completion:
+    statistics = tuple(Token(1, logprob, 0.1, margin) for logprob, margin in tokens)
+    return Completion("low", text, statistics, len(tokens), "stop", 5, 0)
 
 
 DRAFTS = st.lists(st.builds(made, TEXTS, TOKENS), min_size=1, max_size=5)
@@ -59,7 +61,7 @@ def test_the_unmarked_have_no_vote_beside_the_marked() -> None:
 
 
 @given(DRAFTS)
-def test_features_lie_within_their_bounds(drafts: list[Draft]) -> None:
+def test_features_lie_within_their_bounds(drafts: list[Completion]) -> None:
     found = dict(zip(FEATURES, features(drafts), strict=True))
     assert all(math.isfinite(value) for value in found.values())
     count = len(drafts)
@@ -85,16 +87,16 @@ def test_equations_are_checked_in_all_drafts_and_in_the_chosen_one() -> None:
 
 
 @given(DRAFTS, st.randoms(use_true_random=False))
-def test_the_order_of_members_is_irrelevant(drafts: list[Draft], rng: object) -> None:
+def test_the_order_of_members_is_irrelevant(drafts: list[Completion], rng: object) -> None:
     other = list(drafts)
     rng.shuffle(other)  # type: ignore[attr-defined]
     assert features(drafts) == features(other)
     ours, theirs = drafts[majority(drafts)], other[majority(other)]
-    assert ours.logprob == theirs.logprob
+    assert ours.statistics.mean_logprob == theirs.statistics.mean_logprob
 
 
 @given(DRAFTS)
-def test_no_answer_has_more_votes_than_the_majority(drafts: list[Draft]) -> None:
+def test_no_answer_has_more_votes_than_the_majority(drafts: list[Completion]) -> None:
     cast = votes([draft.text for draft in drafts])
     chosen = cast[majority(drafts)]
     most = max((cast.count(vote) for vote in cast if vote is not None), default=0)
@@ -108,8 +110,16 @@ def test_a_tie_goes_to_the_likeliest_draft() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(-9, 0), st.floats(0, 1)), min_size=1, max_size=6), st.integers(0, 6))
-def test_a_draft_is_the_same_from_the_call_and_from_the_trace(tokens: list[tuple[float, float]], content: int) -> None:
+def test_an_answer_has_the_same_features_in_play_and_in_the_trace(
+    tokens: list[tuple[float, float]], content: int
+) -> None:
     content = min(content, len(tokens))
     call = Completion("a", "text", tuple(Token(1, one, 0.1, margin) for one, margin in tokens), content, "stop", 5, 0)
-    assert draft_of(call) == draft_of(record_call(call, switch=False))
-    assert len(draft_of(call).logprobs) == min(content + 1, len(tokens))
+    assert features([call]) == features([record_call(call, switch=False)])
+    assert features([call])[FEATURES.index("length_mean")] == min(content + 1, len(tokens))
+
+
+def test_the_mean_of_equal_margins_is_their_largest() -> None:
+    draft = made("#### 1", [(-1.0, 0.1)] * 3)  # the sum of three 0.1, over three, is above 0.1
+    found = dict(zip(FEATURES, features([draft]), strict=True))
+    assert found["margin_min"] == found["margin_mean"] == 0.1

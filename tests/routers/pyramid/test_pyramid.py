@@ -21,7 +21,7 @@ from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.verify.entry import verify_entry
 from mixroute import MixrouteError, open_router
 from routers.pyramid.checkpoint import load_checkpoint
-from routers.pyramid.features import FEATURES, draft_of, features, majority
+from routers.pyramid.features import FEATURES, features, majority
 from routers.pyramid.recipe import SHIPPED, load_recipe
 from routers.pyramid.router import value_of_computation
 from routers.pyramid.train import train_pyramid
@@ -130,7 +130,7 @@ def test_it_plays_charges_all_and_decides_again_from_the_trace(tmp_path: Path, t
     learned, _ = load_checkpoint(str(trained))
     steps = {}
     for run in find_runs(tmp_path / "runs/pyramid"):
-        (decides,) = (one for one in verify_entry(run).findings if one.check == "the router decides as the trace says")
+        (decides,) = (one for one in verify_entry(run).results if one.check == "the router decides as the trace says")
         assert decides.status == "ok", decides
         episodes = list(read_episodes(run))
         assert not any(episode.error for episode in episodes)
@@ -138,7 +138,7 @@ def test_it_plays_charges_all_and_decides_again_from_the_trace(tmp_path: Path, t
     for label in ("default", "value", "vote", "always", "anchored", "anchored-oracle"):
         for step in steps[label]:
             assert [call.model for call in step.calls[:3]] == MEMBERS
-            drafts = [draft_of(call) for call in step.calls[:3]]
+            drafts = step.calls[:3]
             escalated = len(step.calls) == 4
             if label in ("default", "value"):
                 p_wrong = learned.wrong.probability(features(drafts))
@@ -153,11 +153,11 @@ def test_it_plays_charges_all_and_decides_again_from_the_trace(tmp_path: Path, t
     assert all(more > less for more, less in zip(anchored, plain, strict=True))
     assert [step.calls[3] for step in steps["anchored"]] == [step.calls[3] for step in steps["anchored-oracle"]]
     for step in steps["confidence"]:
-        doubt = -draft_of(step.calls[0]).logprob
+        doubt = -step.calls[0].statistics.content_and_end.mean_logprob
         assert [call.model for call in step.calls] == [learned.best, *(["high"] if doubt >= learned.doubt else [])]
     for step in steps["never"]:
         certain = [
-            learned.right[name].probability(features([draft_of(call)])) == 1
+            learned.right[name].probability(features([call])) == 1
             for name, call in zip(MEMBERS, step.calls, strict=False)
         ]
         assert step.model == "high" or certain[-1]

@@ -60,7 +60,7 @@ def test_the_large_model_goes_on_without_commands_and_the_small_one_with_them() 
         ("high", 2),
         ("relay", 2),
     ]
-    assert (step.model, step.parts, step.until) == ("mixed", [0, 1, 2, 3, 4], "<call>")
+    assert (step.model, step.parts, step.delimiter) == ("mixed", [0, 1, 2, 3, 4], "<call>")
     assert step.high_share == 5 / (len("It is <call>3") + 3 + len(", no: <call>2") + 2 + 1)
     assert step.scores == {"calls": 2, "asked": 5}
 
@@ -140,7 +140,7 @@ def told(text: str, model: str = "low") -> Completion:
 def test_a_mark_takes_away_the_end_of_a_part_and_nothing_else() -> None:
     calls = [told("a<call>1"), told("b", "high")]
     assert check_answer(join(calls, "<call>"), calls).text == "ab"
-    forged = Completion("low", "b", (), 0, "stop", 0, 0, parts=(calls[0],), until="<call>")
+    forged = Completion("low", "b", (), 0, "stop", 0, 0, parts=(calls[0],), delimiter="<call>")
     with pytest.raises(EpisodeError, match="text that no model of this step wrote"):
         check_answer(forged, calls)
 
@@ -154,9 +154,9 @@ class _Cuts:
     granularity = "token"
 
     async def act(self, step: Step) -> Completion:
-        return join([await step.ask("relay")], until="#")
+        return join([await step.ask("relay")], delimiter="#")
 
 
 def test_a_single_call_may_be_cut_too_and_the_trace_says_so() -> None:
     (step,) = answered(_Cuts(), {"relay": script("yes # no")}).steps  # type: ignore[arg-type]
-    assert (step.text, step.model, step.parts, step.until) == ("yes ", "relay", [0], "#")
+    assert (step.text, step.model, step.parts, step.delimiter) == ("yes ", "relay", [0], "#")

@@ -197,7 +197,7 @@ def test_it_plays_and_stands_on_the_board(entry: Path) -> None:
     assert any(step.scores["calls"] > 0 for step in steps)
     for step in steps:
         assert "<call>" not in step.text
-        assert step.until == "<call>"
+        assert step.delimiter == "<call>"
         assert {call.model for call in step.calls} <= {"relay", "high"}
         history = plain = ""
         for call in step.calls:  # what is gone on from is read, and charged: a token a byte, after a prompt of four

@@ -1,0 +1,114 @@
+"""An episode in play: what has happened so far, and the records that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from harness.data import Completion, Instance, Observation, Turn
+from harness.numbers import round_significant
+from harness.records import Episode, EpisodeTiming, StepRecord, StepTiming
+from harness.traces.recording import joined_call_indices, record_call, record_step_timing
+from harness.traces.store import SCHEMA
+
+NO_MODEL = "none"
+"""Stands for the model of a step that ended in an error before its action was known."""
+
+
+@dataclass(slots=True)
+class StepResult:
+    """The result of a step, filled in as far as the step came before an error."""
+
+    answer: Completion | None = None
+    """What the router returned, checked."""
+    action: str = ""
+    reward: float = 0.0
+    environment_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class LiveEpisode:
+    """An episode in play."""
+
+    instance: Instance
+    observation: Observation = field(default=Observation(""))
+    """What the environment shows now."""
+    turns: list[Turn] = field(default_factory=list)
+    steps: list[StepRecord] = field(default_factory=list)
+    timings: list[StepTiming] = field(default_factory=list)
+    reset_seconds: float = 0.0
+    done: bool = False
+    _last_model: str | None = None
+
+    @property
+    def score(self) -> float:
+        """Sum of the rewards so far."""
+        return sum(step.reward for step in self.steps)
+
+    @property
+    def models_used(self) -> tuple[str, ...]:
+        """Per finished step, the model whose completion became the action."""
+        return tuple(step.model for step in self.steps)
+
+    def record_step(
+        self,
+        observation: Observation,
+        calls: Sequence[Completion],
+        result: StepResult,
+        scores: dict[str, float],
+        router_seconds: float,
+    ) -> None:
+        """Append the records of a step, one that failed included.
+
+        Args:
+            observation: What the environment showed before it.
+            calls: All calls that were answered, in the order in which they were begun.
+            result: As far as the step came.
+            scores: What the router logged.
+            router_seconds: Spent in the router's own code.
+        """
+        records = []
+        for call in calls:
+            records.append(record_call(call, switch=self._last_model not in (None, call.model)))
+            self._last_model = call.model
+        answer = result.answer
+        self.steps.append(
+            StepRecord(
+                observation=observation.text,
+                admissible=list(observation.admissible),
+                calls=records,
+                text=answer.text if answer else "",
+                action=result.action,
+                valid=result.action in observation.admissible if observation.admissible else None,
+                reward=result.reward,
+                model=answer.model if answer else NO_MODEL,
+                scores=scores,
+                parts=joined_call_indices(answer, calls) if answer else [],
+                delimiter=answer.delimiter if answer else "",
+            )
+        )
+        self.timings.append(record_step_timing(result.environment_seconds, router_seconds, calls))
+
+    def finish(self, run: str, seed: int, *, success: bool, error: str | None) -> tuple[Episode, EpisodeTiming]:
+        """The records of the whole episode.
+
+        Args:
+            run: Hash of the run.
+            seed: The run's root seed.
+            success: Whether the task counts it as solved.
+            error: What ended it, if an error did.
+        """
+        episode = Episode(
+            schema=SCHEMA,
+            run=run,
+            instance=self.instance.id,
+            kind=self.instance.kind,
+            seed=seed,
+            score=self.score,
+            success=success,
+            end="error" if error else "done" if self.done else "step_cap",
+            error=error,
+            steps=self.steps,
+            final_observation=self.observation.text,
+        )
+        return episode, EpisodeTiming(self.instance.id, seed, round_significant(self.reset_seconds), self.timings)

@@ -1,0 +1,106 @@
+"""Completions as trace records, and records as completions.
+
+A record holds what a router can read of a completion; token ids, measured times and hidden states are not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.data import Completion, Token, join
+from harness.errors import MixrouteError
+from harness.numbers import round_significant
+from harness.records import CallRecord, CallTiming, StepRecord, StepTiming
+
+UNKNOWN_ID = -1
+"""Stands for the id of a token, which traces do not hold."""
+
+
+def record_call(completion: Completion, switch: bool) -> CallRecord:
+    """The trace record of a finished call.
+
+    Args:
+        completion: What the model answered.
+        switch: Whether the episode's call before it went to another model.
+    """
+    statistics = completion.statistics
+    return CallRecord(
+        model=completion.model,
+        prompt_tokens=completion.prompt_tokens,
+        cached_tokens=completion.cached_tokens,
+        decoded_tokens=len(completion.tokens),
+        content_tokens=completion.content_tokens,
+        finish=completion.finish,
+        switch=switch,
+        text=completion.text,
+        logprobs=list(statistics.logprobs),
+        entropies=list(statistics.entropies),
+        margins=list(statistics.margins),
+    )
+
+
+def recorded_completion(call: CallRecord) -> Completion:
+    """The completion that a call record was made from, without token ids and timing.
+
+    Raises:
+        MixrouteError: the record has not one log-probability, entropy and margin for each decoded token.
+    """
+    lengths = {len(call.logprobs), len(call.entropies), len(call.margins)}
+    if lengths != {call.decoded_tokens}:
+        raise MixrouteError(f"{call.decoded_tokens} decoded tokens, but statistics of {sorted(lengths)}")
+    statistics = zip(call.logprobs, call.entropies, call.margins, strict=True)
+    return Completion(
+        model=call.model,
+        text=call.text,
+        tokens=tuple(Token(UNKNOWN_ID, *values) for values in statistics),
+        content_tokens=call.content_tokens,
+        finish="stop" if call.finish == "stop" else "length",
+        prompt_tokens=call.prompt_tokens,
+        cached_tokens=call.cached_tokens,
+    )
+
+
+def joined_call_indices(answer: Completion, calls: Sequence[Completion]) -> list[int]:
+    """Indices of the calls that ``answer`` was joined from; none for an answer of a single call."""
+    rest = iter(enumerate(calls))
+    return [next(index for index, call in rest if call is part) for part in answer.parts]
+
+
+def recorded_answer(step: StepRecord) -> Completion:
+    """The completion that the router returned in a step: joined from its calls, or one of them.
+
+    Raises:
+        MixrouteError: the step names calls that it does not hold, or no call wrote its text.
+    """
+    if not step.parts:
+        wrote = [call for call in step.calls if (call.model, call.text) == (step.model, step.text)]
+        if not wrote:
+            raise MixrouteError(f"the text of '{step.model}' was written by no call")
+        return recorded_completion(wrote[-1])
+    if step.parts != sorted(set(step.parts)) or not 0 <= step.parts[0] <= step.parts[-1] < len(step.calls):
+        raise MixrouteError(f"the answer is joined from calls {step.parts} of {len(step.calls)}")
+    return join([recorded_completion(step.calls[index]) for index in step.parts], step.delimiter)
+
+
+def record_step_timing(environment: float, router: float, calls: Sequence[Completion]) -> StepTiming:
+    """The trace record of a step's measured times, rounded to 5 significant digits.
+
+    Args:
+        environment: Seconds spent in the environment.
+        router: Seconds spent in the router's own code.
+        calls: The step's calls, which hold their own times.
+    """
+    return StepTiming(
+        round_significant(environment), round_significant(router), [_record_call_timing(call) for call in calls]
+    )
+
+
+def _record_call_timing(call: Completion) -> CallTiming:
+    timing = call.timing
+    return CallTiming(
+        queue=round_significant(timing.queue),
+        prefill=round_significant(timing.prefill),
+        decode=round_significant(timing.decode),
+        latency=round_significant(timing.latency),
+        reused=call.reused,
+    )

@@ -1,0 +1,111 @@
+"""Checks of an entry's own files against one another, without its task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from harness.engine.identity import run_hash, run_id
+from harness.engine.runner import open_models
+from harness.errors import MixrouteError
+from harness.pool import load_pool
+from harness.records import Episode, EpisodeTiming, RunMeta
+from harness.suite import RunConfig
+from harness.traces.contamination import instance_key, trained_on
+from harness.traces.store import SCHEMA
+from harness.verify.report import Check
+
+
+def check_identity(meta: RunMeta) -> Check:
+    """Compare hashes, id and other derived fields of ``run.json`` with its configuration."""
+    check = Check("name and hashes are those of the content")
+    check.expect("run.json", "schema", meta.schema, SCHEMA)
+    try:
+        config = RunConfig.model_validate(meta.config)
+    except ValueError as error:
+        check.problem("run.json", f"config is not valid: {' '.join(str(error).split())[:200]}")
+        return check
+    fingerprints = {name: str(card.get("fingerprint")) for name, card in meta.models.items()}
+    full, group = run_hash(config, meta.protocol, fingerprints, meta.fitted)
+    check.expect("run.json", "hash", meta.hash, full)
+    check.expect("run.json", "group", meta.group, group)
+    check.expect("run.json", "id", meta.id, run_id(config, meta.pool, meta.label, full))
+    stated = (meta.split, meta.router, meta.seed)
+    check.expect("run.json", "split, router and seed", stated, (config.split, config.router, config.seed))
+    if not meta.provenance.get("packages") or not meta.provenance.get("hardware"):
+        check.problem("run.json", "provenance lacks packages or hardware")
+    return check
+
+
+def check_completeness(meta: RunMeta, episodes: Sequence[Episode]) -> Check:
+    """Compare the episodes with the instances of ``run.json``."""
+    check = Check("every instance was played once, with the run's seed")
+    counts = Counter(episode.instance for episode in episodes)
+    for instance, count in counts.items():
+        if count > 1:
+            check.problem(instance, f"played {count} times")
+    for instance in sorted(set(meta.instances) - set(counts)):
+        check.problem(instance, "no episode")
+    for instance in sorted(set(counts) - set(meta.instances)):
+        check.problem(instance, "not among the instances of run.json")
+    if len(set(meta.instances)) < len(meta.instances):
+        check.problem("run.json", "an instance is listed twice")
+    for episode in episodes:
+        check.expect(episode.instance, "run", episode.run, meta.hash)
+        check.expect(episode.instance, "seed", episode.seed, meta.seed)
+        check.expect(episode.instance, "schema", episode.schema, SCHEMA)
+    return check
+
+
+def check_contamination(meta: RunMeta, seen: frozenset[str]) -> Check:
+    """Look for reported instances that a model or the router was trained on; ``seen`` is the entry's own list."""
+    check = Check("nothing was trained on what is reported")
+    known = set(seen)
+    try:  # whatever the entry says, these are shipped with this version
+        for spec in load_pool(str(meta.config.get("pool"))).models.values():
+            known |= trained_on(spec)
+    except (MixrouteError, OSError):
+        pass
+    for instance in meta.instances:
+        if instance_key(meta.task, instance) in known:
+            check.problem(instance, "a model or the router was trained on it")
+    return check
+
+
+def check_timings(episodes: Sequence[Episode], timings: dict[str, EpisodeTiming]) -> Check:
+    """Compare the shape of the timings, by instance, with the episodes."""
+    check = Check("measured times fit the calls")
+    for episode in episodes:
+        timing = timings.get(episode.instance)
+        if timing is None:
+            check.problem(episode.instance, "no measured times")
+            continue
+        shape = [len(step.calls) for step in timing.steps]
+        check.expect(episode.instance, "calls in the times", shape, [len(step.calls) for step in episode.steps])
+        values = [timing.reset]
+        for step in timing.steps:
+            values += [step.environment, step.router]
+            values += [v for call in step.calls for v in (call.queue, call.prefill, call.decode, call.latency)]
+        if min(values) < 0:
+            check.problem(episode.instance, "a negative time")
+    return check
+
+
+def check_model_cards(meta: RunMeta, *, load: bool) -> Check:
+    """Check the model cards, which costs are computed from; ``load`` loads the models to compare them."""
+    check = Check("the model cards fit the models")
+    for name, card in meta.models.items():
+        bits = round(8 * card["weight_bytes"] / max(1, card["parameters"]), 3)
+        check.expect(f"model '{name}'", "bits", card["bits"], bits)
+    if not load:
+        return check
+    try:
+        with open_models(load_pool(str(meta.config.get("pool"))), meta.config["mode"], None) as models:
+            for name, model in models.items():
+                ours, theirs = asdict(model.card()), meta.models.get(name, {})
+                for key in ("fingerprint", "weight_bytes", "parameters", "bits"):
+                    check.expect(f"model '{name}'", key, theirs.get(key), ours[key])
+    except (MixrouteError, KeyError) as error:
+        check.reason = f"the pool cannot be loaded here: {' '.join(str(error).split())[:300]}"
+    return check

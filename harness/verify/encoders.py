@@ -1,0 +1,45 @@
+"""The tokenizers of an entry's models, opened without their weights."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+from harness.backends.encoding import Encoder
+from harness.errors import MixrouteError
+from harness.pool import load_pool
+from harness.records import RunMeta
+
+
+def open_encoders(meta: RunMeta) -> tuple[dict[str, Encoder], str]:
+    """Open the tokenizers of the pool's models; returns them by model, or none and the reason."""
+    from harness.weights.adapters import weights_folder
+
+    found: dict[str, Encoder] = {}
+    try:
+        pool = load_pool(str(meta.config.get("pool")))
+        for name in meta.models:
+            spec = pool.models[name].model_copy(update={"adapter": None})
+            found[name] = _encoder(str(weights_folder(spec)))
+    except (MixrouteError, KeyError, OSError, ValueError) as error:
+        return {}, f"the pool's tokenizer cannot be opened here: {' '.join(str(error).split())[:300]}"
+    return found, ""
+
+
+_GENERIC = ("TokenizersBackend", "PreTrainedTokenizerFast")
+"""Tokenizer classes that need their file alone. AutoTokenizer builds the same, but first loads the code of all models,
+which takes seconds."""
+
+
+@cache
+def _encoder(folder: str) -> Encoder:
+    from transformers import PreTrainedTokenizerFast
+
+    settings = Path(folder) / "tokenizer_config.json"
+    own = json.loads(settings.read_text(encoding="utf-8")).get("tokenizer_class") if settings.exists() else None
+    if own in _GENERIC and settings.with_name("tokenizer.json").exists():
+        return Encoder(PreTrainedTokenizerFast.from_pretrained(folder))
+    from transformers import AutoTokenizer
+
+    return Encoder(AutoTokenizer.from_pretrained(folder))
