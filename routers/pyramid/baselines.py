@@ -22,6 +22,7 @@ class MajorityVote:
     """
 
     granularity: ClassVar[Granularity] = "query"
+    role = "baseline"
 
     def __init__(self, members: list[str] | None = None, oracle: str = "high") -> None:
         self._members = members
@@ -35,6 +36,7 @@ class MajorityVote:
 
 class _FromCheckpoint:
     granularity: ClassVar[Granularity] = "query"
+    role = "trained"
 
     def __init__(self, checkpoint: str) -> None:
         self._learned, self._trained_on = load_checkpoint(checkpoint)

@@ -66,6 +66,7 @@ class Pyramid:
     """
 
     granularity: ClassVar[Granularity] = "query"
+    role = "trained"
 
     def __init__(
         self,
@@ -123,6 +124,7 @@ class AnchoredOracle:
     """
 
     granularity: ClassVar[Granularity] = "query"
+    role = "oracle"
 
     def __init__(self, members: list[str] | None = None, oracle: str = "high") -> None:
         self._members = members

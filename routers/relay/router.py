@@ -82,6 +82,7 @@ class Relay:
     """
 
     granularity: ClassVar[Granularity] = "token"
+    role = "trained"
 
     def __init__(self, small: str = "relay", large: str = "high", calls: int = MOST_CALLS) -> None:
         if calls < 0:
