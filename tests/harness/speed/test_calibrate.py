@@ -11,10 +11,10 @@ import yaml
 from harness import MixrouteError
 from harness.pool import load_pool
 from harness.speed.card import read_speed_card
-from harness.speed.measure import Plan, calibrate, with_random_weights
+from harness.speed.measure import MeasurementPlan, calibrate, with_random_weights
 from tests.command import mixroute
 
-SMALL = Plan((1, 2), (24, 60), decode=4, repeats=2, mode="throughput")
+SMALL = MeasurementPlan((1, 2), (24, 60), decode=4, repeats=2, mode="throughput")
 
 
 @pytest.fixture
