@@ -7,11 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from harness.traces.cost import COST_MODELS, MAIN_COST, Cost
+from harness.traces.cost import COST_MODELS, MAIN_COST, Costs
 from harness.traces.read import EpisodeNumbers
-
-Costs = dict[str, float | None]
-"""Amount by name of the cost model; None where it is not known."""
 
 
 class HasCosts(Protocol):
@@ -40,7 +37,7 @@ def front_cost(one: HasCosts, section: Iterable[HasCosts]) -> float | None:
     return (one.cost if is_normalised(section) else one.cost_absolute)[MAIN_COST] or None
 
 
-def mean_cost(costs: Collection[Cost]) -> Costs:
+def mean_cost(costs: Collection[Costs]) -> Costs:
     """Mean of the costs of episodes; all None without any."""
     return _divide(_total(costs), dict.fromkeys(COST_MODELS, float(len(costs))))
 
@@ -62,7 +59,7 @@ def relative_cost(
     if not references:
         return unknown, ["cost is not normalised: no always-high run in this group"]
     label, reference = references[0]
-    costs: defaultdict[str, dict[int, Cost]] = defaultdict(dict)
+    costs: defaultdict[str, dict[int, Costs]] = defaultdict(dict)
     for episode in reference:
         costs[episode.instance][episode.seed] = episode.cost
     common = [episode for episode in played if episode.instance in costs]
@@ -79,11 +76,11 @@ def relative_cost(
     return _divide(_total(episode.cost for episode in common), base), notes
 
 
-def _counterpart(by_seed: Mapping[int, Cost], seed: int) -> Cost:
+def _counterpart(by_seed: Mapping[int, Costs], seed: int) -> Costs:
     return by_seed[seed] if seed in by_seed else mean_cost(by_seed.values())
 
 
-def _total(parts: Iterable[Cost]) -> Costs:
+def _total(parts: Iterable[Costs]) -> Costs:
     """Exactly rounded sums, so that they do not depend on the order of the episodes."""
     costs = list(parts)
     return {name: _exact_sum([cost[name] for cost in costs]) for name in COST_MODELS}

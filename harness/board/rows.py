@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from harness.board.claims import Claim, claims_of
-from harness.board.costs import Costs, mean_cost, relative_cost
+from harness.board.costs import mean_cost, relative_cost
 from harness.board.curves import RoutingMetrics
 from harness.board.runs import RunsAcrossSeeds, group_conditions
 from harness.board.significance import Against
 from harness.data import HIGH
 from harness.metrics import Estimate, clustered_mean, collapse_index
-from harness.traces.cost import COST_MODELS
+from harness.traces.cost import COST_MODELS, Costs
 from harness.traces.read import EpisodeNumbers, Run
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from harness.config import Strict, load_yaml
 from harness.speed.rates import Rates
-from harness.traces.cost import SECONDS, add_costs, episode_cost, scale_cost
+from harness.traces.cost import SECONDS, Costs, add_costs, episode_cost, scale_costs
 from harness.traces.read import model_cards, tokens_by_model
 from harness.traces.store import read_episodes, read_meta, read_timings
 
@@ -41,7 +41,7 @@ class Usage(msgspec.Struct, frozen=True):
     steps: float = 0
     tokens: dict[str, tuple[float, float, float]] = {}
     """By model: prompt tokens computed, prompt tokens cached, and decoded tokens."""
-    cost: dict[str, float | None] = {}
+    cost: Costs = {}
     """By name of the cost model; None where it is not known, left out where nothing was charged."""
 
     def __add__(self, other: Usage) -> Usage:
@@ -55,7 +55,7 @@ class Usage(msgspec.Struct, frozen=True):
     def times(self, factor: float) -> Usage:
         """Totals over ``factor`` times as many episodes."""
         tokens = {name: (a * factor, b * factor, c * factor) for name, (a, b, c) in self.tokens.items()}
-        return Usage(self.episodes * factor, self.steps * factor, tokens, scale_cost(self.cost, factor))
+        return Usage(self.episodes * factor, self.steps * factor, tokens, scale_costs(self.cost, factor))
 
     def of(self, model: str) -> tuple[float, float, float]:
         """Tokens of one model."""

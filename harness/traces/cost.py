@@ -13,7 +13,7 @@ from harness.data import Completion, ModelCard
 from harness.records import CallRecord, CallTiming, Episode, EpisodeTiming
 from harness.speed.rates import Rates
 
-Cost = Mapping[str, float | None]
+Costs = dict[str, float | None]
 """Amount by name of the cost model; None where it is not known."""
 
 
@@ -91,9 +91,7 @@ def record_call(completion: Completion, switch: bool) -> CallRecord:
     )
 
 
-def call_cost(
-    call: CallRecord, card: ModelCard, timing: CallTiming | None = None, rates: Rates | None = None
-) -> dict[str, float | None]:
+def call_cost(call: CallRecord, card: ModelCard, timing: CallTiming | None = None, rates: Rates | None = None) -> Costs:
     """Cost of one call to the model of ``card``; ``rates`` take the place of the seconds that ``timing`` has."""
     if rates is not None:
         seconds: float | None = rates.seconds(call)
@@ -102,7 +100,7 @@ def call_cost(
     return {name: model.per_call(call, card, seconds) for name, model in COST_MODELS.items()}
 
 
-def add_costs(one: Cost, other: Cost) -> dict[str, float | None]:
+def add_costs(one: Costs, other: Costs) -> Costs:
     """Sum of two costs; a cost model that only one of them has counts as 0 in the other."""
     total = dict(one)
     for name, amount in other.items():
@@ -111,9 +109,9 @@ def add_costs(one: Cost, other: Cost) -> dict[str, float | None]:
     return total
 
 
-def scale_cost(cost: Cost, factor: float) -> dict[str, float | None]:
-    """The cost times ``factor``."""
-    return {name: None if amount is None else amount * factor for name, amount in cost.items()}
+def scale_costs(costs: Costs, factor: float) -> Costs:
+    """Each cost times ``factor``."""
+    return {name: None if amount is None else amount * factor for name, amount in costs.items()}
 
 
 def episode_cost(
@@ -121,12 +119,10 @@ def episode_cost(
     cards: Mapping[str, ModelCard],
     timing: EpisodeTiming | None = None,
     rates: Rates | None = None,
-) -> dict[str, float | None]:
+) -> Costs:
     """Cost of all calls of an episode, those that did not become the action included."""
     unknown = timing is None and rates is None
-    total: dict[str, float | None] = {
-        name: None if unknown and model.timed else 0.0 for name, model in COST_MODELS.items()
-    }
+    total: Costs = {name: None if unknown and model.timed else 0.0 for name, model in COST_MODELS.items()}
     for index, step in enumerate(episode.steps):
         for number, call in enumerate(step.calls):
             measured = None if timing is None else timing.steps[index].calls[number]

@@ -13,7 +13,7 @@ from harness.errors import MixrouteError
 from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.speed.rates import Rates
 from harness.traces.contamination import SEEN, instance_key, read_seen
-from harness.traces.cost import Cost, episode_cost
+from harness.traces.cost import Costs, episode_cost
 from harness.traces.store import EPISODES, RUN, SCHEMA, TIMINGS, read_episodes, read_meta, read_timings
 
 
@@ -33,7 +33,7 @@ class EpisodeNumbers:
     """Steps of a known ``valid``; the rest are of tasks that list no admissible actions."""
     high: float
     """Steps that the high-precision model answered; of a joined answer, the share of its tokens that it wrote."""
-    cost: Cost
+    cost: Costs
     """Sum over all calls; None for a timed cost model where a call was not measured."""
     tokens: Mapping[str, tuple[int, int, int]]
     """See ``tokens_by_model``."""

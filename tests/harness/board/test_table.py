@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness.board import Board, Row, build_board
-from harness.board.costs import Costs
 from harness.board.curves import RoutingMetrics
 from harness.errors import MixrouteError
 from harness.metrics import Estimate, clustered_mean, wilson
+from harness.traces.cost import Costs
 from tests.harness.board.builders import CARDS, PROTOCOL, Play, Run, pack, write_run
 
 HIGH = Run("always-high", {"a": Play("hhhh"), "b": Play("hh", success=False, kind="clean")})

@@ -17,7 +17,7 @@ from harness.plan.plan import Plan, PlannedRun
 from harness.plan.show import print_plan
 from harness.plan.usage import Usage, usage_of
 from harness.records import CallRecord, CallTiming
-from harness.traces.cost import COST_MODELS, CostModel, add_costs, call_cost
+from harness.traces.cost import COST_MODELS, CostModel, Costs, add_costs, call_cost
 from tests.harness.board.builders import Play, Run, write_run
 
 CARD = ModelCard("high", parameters=100, weight_bytes=1_000, bits=16, fingerprint="f" * 64)
@@ -37,7 +37,8 @@ def test_weights_are_not_read_for_a_prompt_that_is_cached_whole() -> None:
 
 
 def test_a_sum_is_unknown_as_soon_as_a_part_is() -> None:
-    known, unknown = {"seconds": 1.0, "flops": 2.0}, {"seconds": None, "flops": 3.0}
+    known: Costs = {"seconds": 1.0, "flops": 2.0}
+    unknown: Costs = {"seconds": None, "flops": 3.0}
     assert add_costs(known, unknown) == {"seconds": None, "flops": 5.0}
     assert add_costs({}, known) == known
 
