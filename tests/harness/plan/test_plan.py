@@ -94,6 +94,8 @@ def test_nothing_planned_nothing_settled(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(MixrouteError, match="delete it"):
         settle(tmp_path)
+    (tmp_path / "plan.json").write_text('{"schema": 1, "suite": "old", "seconds": "", "prices": {}, "runs": []}')
+    assert settle(tmp_path) is None
 
 
 def test_dollars_need_every_figure() -> None:
