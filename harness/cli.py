@@ -173,7 +173,7 @@ def compare(
     rates = open_rates(card, at)
     print_comparison(compare_routers(find_runs(runs), first, second, rates), first, second, out)
     if rates is not None:
-        out.print(rates.said(), style="dim", highlight=False, markup=False)
+        out.print(rates.note(), style="dim", highlight=False, markup=False)
 
 
 @app.command()

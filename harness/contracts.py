@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, get_args, runtime_checkable
 
-from harness.data import Completion, Instance, MemoryEstimate, ModelCard, Observation, Prompt, Request, Turn
+from harness.data import Completion, Instance, MemoryEstimate, ModelCard, Observation, Prompt, Request, RouterRole, Turn
+from harness.errors import MixrouteError
 
 if TYPE_CHECKING:
     import random
@@ -244,7 +245,8 @@ class Step(Protocol):
 @runtime_checkable
 class Router(Protocol):
     """Decides which model produces the action, or which part of it. One object serves all episodes of a run, so it
-    keeps no state of an episode: everything it may use is in the step.
+    keeps no state of an episode: everything it may use is in the step. Its class may have an attribute ``role``; see
+    ``role_of``.
     """
 
     @property
@@ -290,3 +292,16 @@ class Calibrated(Protocol):
     def fit(self, episodes: Iterable[Episode]) -> Mapping[str, Any]:
         """Constructor arguments chosen on ``episodes``; empty if none is open."""
         ...
+
+
+def role_of(router: Router) -> RouterRole:
+    """The attribute ``role`` of a router; without one ``trained`` for a ``Trained`` router, ``baseline`` for any other.
+
+    Raises:
+        MixrouteError: the attribute is no ``RouterRole``.
+    """
+    role = getattr(router, "role", "trained" if isinstance(router, Trained) else "baseline")
+    if role not in get_args(RouterRole):
+        known = ", ".join(get_args(RouterRole))
+        raise MixrouteError(f"router {type(router).__name__} has role = {role!r}: set one of {known}, or leave it out")
+    return cast("RouterRole", role)

@@ -21,6 +21,15 @@ FinishReason = Literal["stop", "length"]
 HIGH = "high"
 """The pool's name for its high-precision model; the high share counts its steps."""
 
+RouterRole = Literal["baseline", "random", "oracle", "trained"]
+"""What a router is to the others on the board, which decides what they are compared with (docs/board.md):
+
+- ``baseline``: decides by a rule that needs no training; thresholds may be chosen on development episodes.
+- ``random``: draws, at a share that the user sets.
+- ``oracle``: an analysis that asks more models than it could save, to show what is within reach.
+- ``trained``: rests on weights that were trained for routing.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from harness import registry
-from harness.contracts import Router, Task
+from harness.contracts import Router, Task, role_of
 from harness.errors import MixrouteError, did_you_mean
 
 
@@ -80,9 +80,10 @@ def open_router(name: str, /, **arguments: Any) -> Router:  # noqa: ANN401 - eac
     """Construct a router from its registered name, entry point or ``path/to/file.py:Name``.
 
     Raises:
-        MixrouteError: unknown router or argument, or a class without an ``act`` method.
+        MixrouteError: unknown router or argument, a class without an ``act`` method, or a role that is none.
     """
     router = build(registry.routers, name, arguments)
     if not isinstance(router, Router):
         raise MixrouteError(f"router '{name}' has no 'act' and 'granularity': derive it from mixroute.StepRouter")
+    role_of(router)  # a wrong role is reported before anything is played
     return router

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from harness.data import HIGH, Observation, Turn
+from harness.data import HIGH, Observation, RouterRole, Turn
 from harness.files import Record
 from harness.token_statistics import TokenStatistics
 
@@ -137,7 +137,7 @@ class RunMeta(Record, frozen=True):
     """What was run.
 
     ``hash`` covers ``config``, ``protocol``, the model fingerprints and ``fitted``; ``group`` the same without router
-    and seed: two runs may be compared if and only if their groups are equal. Label and curve are in neither.
+    and seed: two runs may be compared if and only if their groups are equal. Label, curve and role are in neither.
     """
 
     schema: int
@@ -160,3 +160,5 @@ class RunMeta(Record, frozen=True):
     provenance: dict[str, Any]
     curve: str = ""
     """Name that the suite gives to all points of one method."""
+    role: RouterRole | Literal[""] = ""
+    """What the router is to others on the board; empty in runs from before roles were recorded."""

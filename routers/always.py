@@ -11,6 +11,8 @@ class Always(StepRouter):
         model: Its name in the pool.
     """
 
+    role = "baseline"
+
     def __init__(self, model: str) -> None:
         self._model = model
 
@@ -23,6 +25,8 @@ class Always(StepRouter):
 class AlwaysHigh(StepRouter):
     """High precision at every step: quality and cost that others are measured against."""
 
+    role = "baseline"
+
     def choose(self, step: Step) -> str:
         """Always ``high``."""
         return "high"
@@ -31,6 +35,8 @@ class AlwaysHigh(StepRouter):
 @register_router("always-low")
 class AlwaysLow(StepRouter):
     """Low precision at every step."""
+
+    role = "baseline"
 
     def choose(self, step: Step) -> str:
         """Always ``low``."""

@@ -12,6 +12,8 @@ class Stuck(StepRouter):
     A state is what the agent sees: the observation with the admissible actions.
     """
 
+    role = "baseline"
+
     def choose(self, step: Step) -> str:
         """``high`` if the last action failed or the observation repeats an earlier one."""
         failed = step.observation.text.strip() == NOTHING_HAPPENS
@@ -26,6 +28,8 @@ class Phase(StepRouter):
     Args:
         high: ``search`` (hands empty: finding the object) or ``deliver`` (holding one: treating and placing it).
     """
+
+    role = "baseline"
 
     def __init__(self, high: str = "deliver") -> None:
         if high not in ("search", "deliver"):

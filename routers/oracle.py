@@ -19,6 +19,7 @@ class AgreementOracle:
     """High where the two models write different actions (the label of Hera, arXiv 2605.24598), low elsewhere."""
 
     granularity: ClassVar[Granularity] = "step"
+    role = "oracle"
 
     async def act(self, step: Step) -> Completion:
         """Ask both, compare."""
@@ -38,6 +39,7 @@ class KlOracle:
     """
 
     granularity: ClassVar[Granularity] = "step"
+    role = "oracle"
 
     def __init__(self, pool: str, tau: float) -> None:
         if tau < 0:

@@ -11,6 +11,8 @@ class RandomRouter(StepRouter):
         p: Probability in [0, 1].
     """
 
+    role = "random"
+
     def __init__(self, p: float = 0.5) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"p must lie in [0, 1], not {p}")

@@ -13,6 +13,8 @@ def _at_least_one(k: int) -> int:
 class FirstK(StepRouter):
     """High precision for the first ``k`` steps of an episode, low after."""
 
+    role = "baseline"
+
     def __init__(self, k: int = 5) -> None:
         self._k = _at_least_one(k)
 
@@ -24,6 +26,8 @@ class FirstK(StepRouter):
 @register_router("every-k")
 class EveryK(StepRouter):
     """High precision on every ``k``-th step, the first included, low otherwise."""
+
+    role = "baseline"
 
     def __init__(self, k: int = 4) -> None:
         self._k = _at_least_one(k)

@@ -39,6 +39,7 @@ class Uncertainty:
     """
 
     granularity: ClassVar[Granularity] = "step"
+    role = "baseline"
     probe = "always-low"
 
     def __init__(self, signal: str = "mean-entropy", target_share: float = 0.3, threshold: float | None = None) -> None:

@@ -16,6 +16,7 @@ class Unlisted:
     """
 
     granularity: ClassVar[Granularity] = "step"
+    role = "baseline"
 
     async def act(self, step: Step) -> Completion:
         """Low's answer, or high's."""

@@ -36,6 +36,7 @@ def test_an_installed_package_adds_a_router_and_a_task(tmp_path: Path, tiny_pool
     }
     (tmp_path / "suite.yaml").write_text(yaml.safe_dump(suite))
     mixroute("run", "suite.yaml", "--out", "runs", cwd=tmp_path, env=env)
+    assert {read_meta(folder).role for folder in find_runs(tmp_path / "runs")} == {"baseline"}
     by_router = {read_meta(folder).router: list(read_episodes(folder)) for folder in find_runs(tmp_path / "runs")}
     assert [[step.model for step in e.steps] for e in by_router["last-k"]] == [
         ["low"],

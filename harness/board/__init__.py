@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def write_board(folders: Iterable[Path], out: Path, *, traces: bool = False, rates: Rates | None = None) -> Board:
     """Compute the board of run and entry folders and write ``board.{json,md,csv,tex}``, ``accuracy_cost.png`` and the
-    page ``index.html``; with ``traces`` the episodes too, for the page's viewer; with ``rates`` their seconds.
+    page ``index.html``; with ``traces`` the episodes too, for the page's viewer; with ``rates`` a speed card's seconds.
 
     Each file is replaced whole, and none is touched unless the whole board could be computed and rendered.
 

@@ -1,4 +1,4 @@
-"""What papers claim of their systems. A claim is no measurement: it stands in a column of its own, with its source."""
+"""Figures that papers claim for their systems. A claim is no measurement: it stands in a column of its own."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     router: str
     tasks: list[str]
-    """Of ours, to which the claim is nearest."""
+    """Tasks of mixroute that are nearest to what was measured."""
     text: str
-    """The figure, with its model, and what it is to be compared with."""
+    """The figure, with its model, and the figures to compare it with."""
     source: str
     """Paper and version."""
 

@@ -17,7 +17,7 @@ def switches(
     card: Card = None,
     at: At = None,
 ) -> None:
-    """Count what is read again where models take turns; with a speed card, when that eats the gain."""
+    """Count redundant prefill where models take turns; with a speed card, weigh it against the time saved."""
     from harness.board.switches import count_switches, print_switches
     from harness.speed.rates import open_rates
     from harness.traces.store import find_runs
@@ -25,4 +25,4 @@ def switches(
     rates, out = open_rates(card, at), Console()
     print_switches(count_switches(find_runs(runs), rates), out)
     if rates is not None:
-        out.print(rates.said(), style="dim", highlight=False, markup=False)
+        out.print(rates.note(), style="dim", highlight=False, markup=False)

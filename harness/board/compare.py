@@ -14,16 +14,17 @@ from harness.metrics import Difference, paired_difference, required_instances
 from harness.metrics.comparison import Key
 from harness.metrics.statistics import Estimate
 from harness.speed.rates import Rates
-from harness.traces.read import Played, Run, read_run
+from harness.traces.cost import SECONDS
+from harness.traces.read import EpisodeNumbers, Run, read_run
 
 GAP = 0.05
-"""The difference for which the number of instances is told: five points."""
+"""The difference for which the number of instances is given: five points."""
 
 GPU_SECONDS = "gpu_seconds"
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """One figure of both routers, in one group of runs."""
+    """One figure of two routers, in one group of runs."""
 
     task: str
     split: str
@@ -36,18 +37,22 @@ class Comparison(msgspec.Struct, frozen=True):
     """How many instances it takes to see a difference of five points with 80% power; None where nothing varies."""
 
 
-_FIGURES: dict[str, Callable[[Played], float]] = {
+_FIGURES: dict[str, Callable[[EpisodeNumbers], float]] = {
     "success": lambda played: float(played.success),
     "score": lambda played: played.score,
     "high_share": lambda played: played.high / max(1, played.steps),
-    GPU_SECONDS: lambda played: played.cost.seconds or 0.0,
+    GPU_SECONDS: lambda played: played.cost[SECONDS] or 0.0,
 }
 
 
 def compare_routers(folders: Iterable[Path], first: str, second: str, rates: Rates | None = None) -> list[Comparison]:
     """Compare the runs labelled ``first`` with those labelled ``second``, in every group that has both.
 
-    ``rates`` say what their calls take.
+    Args:
+        folders: Runs or entries.
+        first: Label of a router, as on the board.
+        second: Label of another.
+        rates: Seconds of calls; without them GPU-seconds are not compared.
 
     Raises:
         MixrouteError: a folder cannot be read, or no group has both.

@@ -1,4 +1,4 @@
-"""Figures of the field for one row against the pool's two models, and for the rows of one method as a curve."""
+"""Routing metrics of the literature: of one row against the pool's two models, and of a method's rows as a curve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.metrics import aiq, apgr, audc, cost_reduction, cpt, gain_over_rand
 
 
 class Point(msgspec.Struct, frozen=True):
-    """What of a finished row the figures need."""
+    """The part of a finished row that routing metrics need."""
 
     label: str
     router: str
@@ -23,14 +23,14 @@ class Point(msgspec.Struct, frozen=True):
     success: float
 
 
-class Measures(msgspec.Struct, frozen=True):
+class RoutingMetrics(msgspec.Struct, frozen=True):
     """One row against always-low and always-high; see ``harness.metrics.curves``. None where that is not defined."""
 
     pgr: float | None = None
     """Also RelayLLM's p*: the share of strong calls that a random router needs for this success."""
     ghc: float | None = None
     cost_reduction: float | None = None
-    over_random: float | None = None
+    gain_over_random: float | None = None
     """Success beyond that of a random router of the same high share."""
     ibc_lift: float | None = None
 
@@ -55,25 +55,25 @@ class Curve(msgspec.Struct, frozen=True):
     """Against always-high, in weight bytes."""
 
 
-def measure(point: Point, low: Point, high: Point) -> Measures:
-    """Of one row."""
-    return Measures(
+def routing_metrics(point: Point, low: Point, high: Point) -> RoutingMetrics:
+    """The metrics of one row against the rows of always-low and always-high."""
+    return RoutingMetrics(
         pgr=pgr(point.success, low.success, high.success),
         ghc=ghc(point.success, low.success, point.share),
         cost_reduction=cost_reduction(point.success, point.share, low.success, high.success),
-        over_random=gain_over_random(point.success, point.share, low.success, high.success),
+        gain_over_random=gain_over_random(point.success, point.share, low.success, high.success),
         ibc_lift=ibc_lift((point.cost, point.success), (low.cost, low.success), (high.cost, high.success)),
     )
 
 
 def curves_of(section: tuple[str, str, str, str], points: Sequence[Point], low: Point, high: Point) -> list[Curve]:
-    """Of a section, in order of name.
+    """The curves of a section, in order of name.
 
     Args:
         section: Task, split, pool and group.
         points: Its finished rows.
-        low: That of always-low.
-        high: That of always-high.
+        low: The row of always-low.
+        high: The row of always-high.
     """
     named: defaultdict[str, list[Point]] = defaultdict(list)
     for point in points:

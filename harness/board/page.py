@@ -15,6 +15,7 @@ from harness.board.render import SCHEMA, facts, notes, title
 from harness.board.table import Board
 from harness.files import content_hash, write_atomically
 from harness.records import CallRecord, Episode, RunMeta
+from harness.traces.cost import COST_MODELS, MAIN_COST
 from harness.traces.store import read_episodes, read_meta
 
 TRACES = "traces"
@@ -27,7 +28,7 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
     """The page. It loads nothing but ``traces/*.js``.
 
     Args:
-        board: What it shows.
+        board: The board that it shows.
         traced: Run folders whose traces lie beside it, as ``write_traces`` writes them.
     """
     sections = [
@@ -47,7 +48,16 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
         for folder in traced
         for meta in [read_meta(folder)]
     ]
-    data = {"schema": SCHEMA, "sections": sections, "traces": sorted(traces, key=lambda one: str(sorted(one.items())))}
+    costs = {
+        name: {"title": model.title, "unit": model.unit, "scale": model.scale} for name, model in COST_MODELS.items()
+    }
+    data = {
+        "schema": SCHEMA,
+        "costs": costs,
+        "main_cost": MAIN_COST,
+        "sections": sections,
+        "traces": sorted(traces, key=lambda one: str(sorted(one.items()))),
+    }
     script = "(() => {\n" + '"use strict";\n' + "\n".join(_asset(f"{name}.js") for name in _SCRIPTS) + "})();\n"
     page = _asset("page.html")
     for mark, content in (("style", _asset("style.css")), ("data", _inert(data)), ("script", script)):
@@ -59,7 +69,7 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
 def write_traces(folders: Iterable[Path], out: Path) -> None:
     """Write each run as ``traces/NAME.js`` below ``out``: a page that is opened from disk can load nothing but scripts.
 
-    Those of runs that are no longer on the board are deleted.
+    Files of runs that are no longer on the board are deleted.
 
     Raises:
         MixrouteError: a folder cannot be read.
@@ -74,7 +84,7 @@ def write_traces(folders: Iterable[Path], out: Path) -> None:
 
 
 def _name(folder: Path, meta: RunMeta) -> str:
-    """Of a trace file: a hash, since nothing that an entry says may become a path."""
+    """Name of a trace file: a hash, since no text of an entry may become a path."""
     return content_hash([folder.name, meta.hash])[:16]
 
 

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from harness.board.costs import front_cost, is_normalised
 from harness.board.render import title
 from harness.board.rows import Row
-from harness.board.table import Board, front_cost
+from harness.board.table import Board
 from harness.text import clean
+from harness.traces.cost import COST_MODELS, MAIN_COST
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,8 +66,8 @@ def _own_style() -> Iterator[None]:
 
 
 def _panel(axes: Axes, section: Sequence[Row]) -> None:
-    normalised = any(row.cost.weight_bytes is not None for row in section)
-    unit = 1.0 if normalised else 1e9
+    model, normalised = COST_MODELS[MAIN_COST], is_normalised(section)
+    unit = 1.0 if normalised else model.scale
     points: list[tuple[float, float, Row]] = []
     absent = []
     for row in section:
@@ -74,7 +76,7 @@ def _panel(axes: Axes, section: Sequence[Row]) -> None:
             absent.append(clean(row.label))
         else:
             points.append((cost / unit, 100 * row.success.mean, row))
-    axis = "weight bytes, always-high = 1" if normalised else "weight bytes, GB an episode"
+    axis = f"{model.title}, {'always-high = 1' if normalised else f'{model.unit} an episode'}"
     missing = f"\nnot drawn (cost or success unknown): {_short(', '.join(absent), 90)}" if absent else ""
     axes.set_xlabel(axis + missing, parse_math=False)
     axes.set_ylabel("success, %")

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from harness.board.claims import Claim, claims_of
-from harness.board.curves import Measures
+from harness.board.costs import mean_cost, relative_cost
+from harness.board.curves import RoutingMetrics
+from harness.board.runs import RunsAcrossSeeds, group_conditions
 from harness.board.significance import Against
 from harness.data import HIGH
 from harness.metrics import Estimate, clustered_mean, collapse_index
-from harness.records import RunMeta
-from harness.traces.cost import Cost
-from harness.traces.read import Played, Run
-
-
-class Costs(msgspec.Struct, frozen=True):
-    """Three costs side by side, as docs/cost.md defines them; None where unknown."""
-
-    weight_bytes: float | None = None
-    flops: float | None = None
-    seconds: float | None = None
+from harness.traces.cost import COST_MODELS, Costs
+from harness.traces.read import EpisodeNumbers, Run
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -39,10 +31,11 @@ class Tokens(msgspec.Struct, frozen=True):
     """Mean tokens of an episode."""
 
     input: float
-    """Of prompts, read anew."""
+    """Prompt tokens computed."""
     cached: float
-    """Of prompts, read by the same model before."""
+    """Prompt tokens that the same model had in its cache."""
     output: float
+    """Tokens decoded."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -53,9 +46,9 @@ class Source(msgspec.Struct, frozen=True):
     hash: str
     seed: int
     command: str
-    """That the run was started with."""
+    """The command that started the run."""
     commit: str
-    """Of the repository then; with ``-dirty`` where files had been changed."""
+    """The repository's commit at that time; with ``-dirty`` where files had been changed."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,10 +78,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     cost: Costs
     """Summed cost over that of always-high on the same episodes."""
     cost_absolute: Costs
-    """Mean cost of an episode: bytes, FLOPs, seconds."""
+    """Mean cost of an episode."""
     curve: str
     """Name of the curve that it is a point of."""
-    measures: Measures
+    routing_metrics: RoutingMetrics
     collapse: float | None
     """Share of episodes in which one model took every step."""
     tokens: dict[str, Tokens]
@@ -100,7 +93,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     pareto: bool
     entry: list[Source]
     protocol: dict[str, Any]
-    """What the group holds equal: the task's protocol, the run's mode, and the models."""
+    """The conditions of the group: the task's protocol, the run's mode, and the models."""
     notes: list[str]
 
     @property
@@ -110,34 +103,45 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Pile:
-    """Runs that differ only in seed, in order of seed, and their episodes in order of (seed, instance)."""
+class RowEstimates:
+    """The part of a row that the other rows of its section are compared by."""
 
-    runs: tuple[Run, ...]
-    played: tuple[Played, ...]
-    planned: int
-
-    @property
-    def meta(self) -> RunMeta:
-        """Of the first run; the others differ in seed, id and hash."""
-        return self.runs[0].meta
+    runs: RunsAcrossSeeds
+    success: Estimate
+    high_share: float | None
+    cost: Costs
+    cost_absolute: Costs
+    notes: tuple[str, ...]
 
 
-def held_equal(meta: RunMeta) -> dict[str, Any]:
-    """The conditions that all runs of a group share and that a reader needs beside the numbers."""
-    shown = ("bits", "weight_bytes", "parameters", "fingerprint")
-    return {
-        "task": meta.protocol,
-        "mode": meta.config.get("mode"),
-        "models": {name: {key: card.get(key) for key in shown} for name, card in sorted(meta.models.items())},
-    }
+def estimate(runs: RunsAcrossSeeds, references: Sequence[RunsAcrossSeeds]) -> RowEstimates:
+    """The estimates of one row, its cost normalised by the first of ``references`` (the section's always-high)."""
+    played = runs.played
+    steps = sum(episode.steps for episode in played)
+    cost, limits = relative_cost(played, [(one.meta.label, one.played) for one in references])
+    return RowEstimates(
+        runs=runs,
+        success=_success(played),
+        high_share=sum(e.high for e in played) / steps if steps and HIGH in runs.meta.models else None,
+        cost=cost,
+        cost_absolute=mean_cost([episode.cost for episode in played]),
+        notes=(*_notes(runs), *limits),
+    )
 
 
-def make_row(pile: Pile, references: Sequence[Pile]) -> Row:
-    """The row of a pile, its cost normalised by the first of ``references`` (the piles of always-high in its group)."""
-    meta, played = pile.meta, pile.played
-    notes = _notes(pile)
-    cost = _normalised(played, references, notes)
+def make_row(
+    own: RowEstimates, *, against: list[Against], routing_metrics: RoutingMetrics, pareto: bool, notes: Iterable[str]
+) -> Row:
+    """The whole row.
+
+    Args:
+        own: Its estimates.
+        against: Its comparisons with other rows of the section.
+        routing_metrics: Its metrics against always-low and always-high.
+        pareto: Whether it is on the section's Pareto front.
+        notes: Notes beside those of its estimates.
+    """
+    meta, played = own.runs.meta, own.runs.played
     steps = sum(episode.steps for episode in played)
     judged = any(episode.judged for episode in played)
     return Row(
@@ -149,27 +153,27 @@ def make_row(pile: Pile, references: Sequence[Pile]) -> Row:
         label=meta.label,
         instances=len({episode.instance for episode in played}),
         episodes=len(played),
-        planned=pile.planned,
+        planned=own.runs.planned,
         errors=sum(episode.error for episode in played),
-        seeds=len({run.meta.seed for run in pile.runs}),
-        success=_success(played),
+        seeds=len({run.meta.seed for run in own.runs.runs}),
+        success=own.success,
         score=clustered_mean([e.score for e in played], [e.instance for e in played]),
         by_kind=_by_kind(played),
         steps=steps / len(played) if played else None,
         invalid_share=sum(e.invalid for e in played) / steps if judged else None,
-        high_share=sum(e.high for e in played) / steps if steps and HIGH in meta.models else None,
-        cost=cost,
-        cost_absolute=_absolute(played),
+        high_share=own.high_share,
+        cost=own.cost,
+        cost_absolute=own.cost_absolute,
         curve=meta.curve,
-        measures=Measures(),
+        routing_metrics=routing_metrics,
         collapse=collapse_index([e.high / e.steps for e in played if e.steps]) if HIGH in meta.models else None,
         tokens=_tokens(played, meta.models),
-        against=[],
+        against=against,
         claims=claims_of(meta.router, meta.task),
-        pareto=False,
-        entry=[_source(run) for run in pile.runs],
-        protocol=held_equal(meta),
-        notes=notes,
+        pareto=pareto,
+        entry=[_source(run) for run in own.runs.runs],
+        protocol=group_conditions(meta),
+        notes=[*own.notes, *notes],
     )
 
 
@@ -179,7 +183,7 @@ def _source(run: Run) -> Source:
     return Source(run.folder.name, run.meta.id, run.meta.hash, run.meta.seed, str(command or ""), commit)
 
 
-def _tokens(played: Sequence[Played], models: Iterable[str]) -> dict[str, Tokens]:
+def _tokens(played: Sequence[EpisodeNumbers], models: Iterable[str]) -> dict[str, Tokens]:
     count = max(1, len(played))
     sums = {
         name: [sum(one.tokens[name][place] for one in played if name in one.tokens) for place in range(3)]
@@ -188,13 +192,13 @@ def _tokens(played: Sequence[Played], models: Iterable[str]) -> dict[str, Tokens
     return {name: Tokens(*(value / count for value in values)) for name, values in sorted(sums.items())}
 
 
-def _success(played: Iterable[Played]) -> Estimate:
+def _success(played: Iterable[EpisodeNumbers]) -> Estimate:
     played = list(played)
     return clustered_mean([bool(e.success) for e in played], [e.instance for e in played])
 
 
-def _by_kind(played: Iterable[Played]) -> dict[str, Kind]:
-    kinds: defaultdict[str, list[Played]] = defaultdict(list)
+def _by_kind(played: Iterable[EpisodeNumbers]) -> dict[str, Kind]:
+    kinds: defaultdict[str, list[EpisodeNumbers]] = defaultdict(list)
     for episode in played:
         kinds[episode.kind].append(episode)
     if set(kinds) <= {""}:
@@ -202,82 +206,18 @@ def _by_kind(played: Iterable[Played]) -> dict[str, Kind]:
     return {kind: Kind(len({e.instance for e in some}), _success(some)) for kind, some in sorted(kinds.items())}
 
 
-def _counterpart(by_seed: Mapping[int, Played], seed: int) -> Cost:
-    """What the reference paid on an instance: with the same seed, else its mean over the seeds that it has."""
-    if seed in by_seed:
-        return by_seed[seed].cost
-    total = _total(by_seed.values())
-    count = len(by_seed)
-    return Cost(
-        (total.weight_bytes or 0) / count,
-        (total.flops or 0) / count,
-        None if total.seconds is None else total.seconds / count,
-    )
-
-
-def _total(played: Iterable[Played]) -> Costs:
-    return _sum(episode.cost for episode in played)
-
-
-def _sum(parts: Iterable[Cost]) -> Costs:
-    """Exactly rounded sums, so that the order of the episodes cannot show."""
-    costs = list(parts)
-    seconds = [cost.seconds for cost in costs if cost.seconds is not None]
-    return Costs(
-        math.fsum(cost.weight_bytes for cost in costs),
-        math.fsum(cost.flops for cost in costs),
-        math.fsum(seconds) if len(seconds) == len(costs) else None,
-    )
-
-
-def _absolute(played: Sequence[Played]) -> Costs:
-    total = _total(played)
-    return _divide(total, Costs(*[float(len(played))] * 3))
-
-
-def _normalised(played: Sequence[Played], references: Sequence[Pile], notes: list[str]) -> Costs:
-    """Cost over that of always-high on the same episodes, both summed; see ``_counterpart``."""
-    if not played:
-        return Costs()
-    if not references:
-        notes.append("cost is not normalised: no always-high run in this group")
-        return Costs()
-    reference: defaultdict[str, dict[int, Played]] = defaultdict(dict)
-    for episode in references[0].played:
-        reference[episode.instance][episode.seed] = episode
-    common = [episode for episode in played if episode.instance in reference]
-    if not common:
-        notes.append("cost is not normalised: always-high has played none of these instances")
-        return Costs()
-    if len(common) < len(played):
-        notes.append(f"normalised cost is over the {len(common)} of {len(played)} episodes that always-high has played")
-    if len(references) > 1:
-        notes.append(f"several always-high rows: cost is normalised by the one labelled {references[0].meta.label!r}")
-    one = _sum(_counterpart(reference[e.instance], e.seed) for e in common)
-    if one.weight_bytes == 0:
-        notes.append("cost is not normalised: that of always-high is 0")
-    return _divide(_total(common), one)
-
-
-def _divide(cost: Costs, by: Costs) -> Costs:
-    def ratio(value: float | None, one: float | None) -> float | None:
-        return value / one if value is not None and one else None
-
-    return Costs(
-        ratio(cost.weight_bytes, by.weight_bytes), ratio(cost.flops, by.flops), ratio(cost.seconds, by.seconds)
-    )
-
-
-def _notes(pile: Pile) -> list[str]:
+def _notes(runs: RunsAcrossSeeds) -> list[str]:
     notes = []
-    if len(pile.played) < pile.planned:
+    count = len(runs.played)
+    if not runs.complete:
         notes.append(
-            f"incomplete: {len(pile.played)} of {pile.planned} planned episodes "
-            f"({len(pile.played) / pile.planned:.1%}); kept off the Pareto front"
+            f"incomplete: {count} of {runs.planned} planned episodes ({count / runs.planned:.1%}); "
+            "kept off the Pareto front"
         )
-    unmeasured = sum(episode.cost.seconds is None for episode in pile.played)
-    if unmeasured:
-        notes.append(f"no seconds: {unmeasured} of {len(pile.played)} episodes have no measured times")
-    if any(run.meta.fitted != pile.meta.fitted for run in pile.runs):
+    for name, model in COST_MODELS.items():
+        unknown = sum(episode.cost[name] is None for episode in runs.played)
+        if unknown:
+            notes.append(f"no {model.heading}: {unknown} of {count} episodes have no measured times")
+    if any(run.meta.fitted != runs.meta.fitted for run in runs.runs):
         notes.append("router arguments were fitted for each seed apart")
     return notes

@@ -15,7 +15,8 @@ from rich.text import Text
 from harness.errors import MixrouteError
 from harness.records import CallRecord, Episode, StepRecord
 from harness.text import clean
-from harness.traces.read import Played, episode_numbers, model_cards
+from harness.traces.cost import COST_MODELS
+from harness.traces.read import EpisodeNumbers, episode_numbers, model_cards
 from harness.traces.store import EPISODES, find_runs, read_episodes, read_meta, read_timings
 
 _STYLES = {"high": "bold magenta", "low": "bold cyan"}
@@ -108,7 +109,7 @@ def _call_summary(call: CallRecord) -> str:
     )
 
 
-def _totals(episode: Episode, numbers: Played) -> Iterable[Text]:
+def _totals(episode: Episode, numbers: EpisodeNumbers) -> Iterable[Text]:
     outcome, style = ("success", "bold green") if numbers.success else ("failure", "bold red")
     yield _line(f"{outcome}: score {episode.score:g}, end {episode.end}", style)
     if episode.error is not None:
@@ -123,9 +124,12 @@ def _totals(episode: Episode, numbers: Played) -> Iterable[Text]:
             f"{model}: acted in {acted[model]} steps, {called[model]} calls, prompt tokens {read + cached} "
             f"({cached} cached), decoded {written}"
         )
-    cost = numbers.cost
-    seconds = "" if cost.seconds is None else f", {cost.seconds:.3f} s of device time"
-    yield _line(f"cost {cost.weight_bytes / 1e9:,.3f} GB of weights read, {cost.flops / 1e9:,.3f} GFLOPs{seconds}")
+    amounts = [
+        f"{model.title} {amount / model.scale:,.3f} {model.unit}"
+        for name, model in COST_MODELS.items()
+        if (amount := numbers.cost[name]) is not None
+    ]
+    yield _line(f"cost: {', '.join(amounts)}")
 
 
 def _line(text: str, style: str = "", indent: int = 0) -> Text:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from harness.backends.completion_cache import CompletionCache
-from harness.contracts import Backend, Calibrated, Router, SupportsCompletionCache, Task, Trained
+from harness.contracts import Backend, Calibrated, Router, SupportsCompletionCache, Task, Trained, role_of
 from harness.data import Instance
 from harness.engine.identity import run_hash, run_id
 from harness.engine.loop import run_to_end
@@ -263,6 +263,7 @@ class SuiteRunner:
             instances=[one.id for one in opened.instances],
             provenance={**provenance(), "concurrency": self._suite.concurrency, "router": source_of(type(router))},
             curve=entry.curve,
+            role=role_of(router),
         )
 
 

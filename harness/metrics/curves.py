@@ -132,7 +132,7 @@ def qnc(points: Sequence[tuple[float, float]], best: tuple[float, float]) -> flo
     """Quality-neutral cost: the least relative cost at which the quality of the best single model is reached.
 
     Source: Gupta et al., "Language Model Cascades: Token-level Uncertainty and Beyond", 2024. 1 where no point reaches
-    it, or only dearer ones: the model itself is then the cheapest. None where the model costs nothing.
+    it, or only more expensive ones: the model itself is then the cheapest. None where the model costs nothing.
 
     Args:
         points: (cost, quality) of the router, in any order.

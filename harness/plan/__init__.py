@@ -1,1 +1,1 @@
-"""What a suite will take, before it is run, and what it then took (docs/cost.md, Plans)."""
+"""Forecast of what a suite will cost, and its comparison with what the suite then cost (docs/cost.md, Plans)."""

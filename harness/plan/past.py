@@ -1,4 +1,4 @@
-"""Traces that tell what a run will take: of the same run first, else of what is nearest to it."""
+"""Past runs that a forecast rests on: of the same router and split if there are any, else the nearest."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from harness.traces.store import find_runs, read_meta
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a run's plan rests on."""
+    """The past episodes that a run's forecast rests on."""
 
     each: Usage
-    """Of one episode, on average."""
-    said: str
+    """Mean of one episode."""
+    description: str
 
 
 class Past:
@@ -28,7 +28,7 @@ class Past:
 
     Args:
         roots: Folders of runs or entries; those that hold none are passed over.
-        rates: What calls take, instead of the seconds that were measured.
+        rates: Seconds of calls, in place of those that were measured.
     """
 
     def __init__(self, roots: Iterable[Path], rates: Rates | None) -> None:
@@ -45,11 +45,11 @@ class Past:
         self._runs = found
 
     def basis(self, config: RunConfig, pool: str) -> Basis | None:
-        """From the nearest runs with this pool and task; None where there are none.
+        """The nearest past runs with this pool and task; None where there are none.
 
         Args:
-            config: Of the run that is planned.
-            pool: Its name, not its file.
+            config: The run that is planned.
+            pool: Name of its pool, not the pool's file.
         """
         here = {folder: meta for folder, meta in self._runs.items() if (meta.pool, meta.task) == (pool, config.task)}
         same_router = {folder for folder, meta in here.items() if _router(meta) == (config.router, config.router_args)}
@@ -64,14 +64,14 @@ class Past:
             (same_split, "other routers on the same split"),
             (set(here), "other routers, on another split or with other arguments of the task"),
         )
-        for folders, said in tried:
+        for folders, description in tried:
             total = self._total(sorted(folders))
             if total.episodes:
-                return Basis(total.times(1 / total.episodes), f"{total.episodes:.0f} past episodes of {said}")
+                return Basis(total.times(1 / total.episodes), f"{total.episodes:.0f} past episodes of {description}")
         return None
 
     def finished(self, out: Path, config: RunConfig) -> Usage:
-        """What the runs of this very configuration below ``out`` have taken."""
+        """Totals over the finished episodes of runs with exactly this configuration below ``out``."""
         below = out.resolve()
         wanted = config.model_dump()
         return self._total([one for one, meta in self._runs.items() if below in one.parents and meta.config == wanted])

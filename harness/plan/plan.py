@@ -19,16 +19,17 @@ from harness.plugins import open_router
 from harness.pool import load_pool
 from harness.speed.rates import Rates
 from harness.suite import RouterEntry, RunConfig, Suite, run_config
+from harness.traces.cost import COST_MODELS
 
 FILE = "plan.json"
-SCHEMA = 1
+SCHEMA = 2
 
-_CHARACTERS = 4  # of English a token, for prompts that no tokenizer is at hand for
-_OBSERVED = 64  # tokens that a step's observation adds, where no trace tells
+_CHARACTERS = 4  # characters of English a token, where no tokenizer is at hand
+_OBSERVED = 64  # tokens that a step's observation adds, for want of a past episode
 
 
 class PlannedRun(msgspec.Struct, frozen=True):
-    """One run: what is to be played, what it should take, and what it took."""
+    """One run: what is to be played, its expected usage, and its actual one."""
 
     what: str
     config: dict[str, Any]
@@ -36,51 +37,51 @@ class PlannedRun(msgspec.Struct, frozen=True):
     finished: int
     """Episodes that were on disk already; they are not played again and not in ``expected``."""
     basis: str
-    """What ``expected`` rests on."""
+    """The past episodes or assumptions that ``expected`` rests on."""
     expected: Usage
     dollars: float | None
     before: Usage
-    """What the finished ones had taken."""
+    """Usage of the finished episodes."""
     actual: Usage | None = None
     actual_dollars: float | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Of a suite, as ``plan.json`` in its folder."""
+    """Forecast of a suite, written as ``plan.json`` to its folder."""
 
     schema: int
     suite: str
     seconds: str
-    """Where seconds come from."""
+    """Source of the seconds."""
     prices: dict[str, Any]
     runs: list[PlannedRun]
 
 
 def plan_suite(suite: Suite, out: Path, past_in: Iterable[Path], rates: Rates | None, prices: Prices) -> Plan:
-    """What the suite's runs should take, written to ``out/plan.json``.
+    """Forecast of the usage of a suite's runs, written to ``out/plan.json``.
 
     Args:
-        suite: What is to be run.
+        suite: The suite to be run.
         out: Folder of its runs.
         past_in: Folders of runs and entries to learn from; ``out`` is one of them.
-        rates: What calls take; without them, what past runs have measured.
-        prices: Of tokens and hours.
+        rates: Seconds of calls; without them, those that past runs measured.
+        prices: Prices of tokens and hours.
 
     Raises:
         MixrouteError: unknown task, router or pool, missing data, or a folder that cannot be read.
     """
     past = Past([out, *past_in], rates)
     pool = load_pool(suite.pool)
-    writes = HIGH if HIGH in pool.models else next(iter(pool.models))
+    answering = HIGH if HIGH in pool.models else next(iter(pool.models))
     runs = []
     for what, config, opened in _runs(suite):
         basis = past.basis(config, pool.name)
         done = past.finished(out, config)
         left = max(0, len(opened.instances) - round(done.episodes))
         if basis is None:
-            each, said = _assumed(opened.task, opened, writes)
+            each, description = _assumed(opened.task, opened, answering)
         else:
-            each, said = basis.each, basis.said
+            each, description = basis.each, basis.description
         expected = each.times(left)
         runs.append(
             PlannedRun(
@@ -88,20 +89,20 @@ def plan_suite(suite: Suite, out: Path, past_in: Iterable[Path], rates: Rates | 
                 config=config.model_dump(),
                 instances=len(opened.instances),
                 finished=round(done.episodes),
-                basis=said,
+                basis=description,
                 expected=expected,
                 dollars=expected.dollars(prices),
                 before=done,
             )
         )
-    told = "measured in past runs, whatever machine and load those had" if rates is None else rates.said()
-    plan = Plan(SCHEMA, suite.name, told, prices.model_dump(), runs)
+    seconds = "measured in past runs, whatever machine and load those had" if rates is None else rates.note()
+    plan = Plan(SCHEMA, suite.name, seconds, prices.model_dump(), runs)
     _save(out, plan)
     return plan
 
 
 def settle(out: Path) -> Plan | None:
-    """Put what was taken beside what was planned; None where nothing was planned in ``out``.
+    """Put the actual usage beside the expected one; None where ``out`` has no plan, or one of another version.
 
     Raises:
         MixrouteError: the plan or a run cannot be read.
@@ -113,6 +114,8 @@ def settle(out: Path) -> Plan | None:
         plan = msgspec.json.decode(path.read_bytes(), type=Plan)
     except msgspec.MsgspecError as error:
         raise MixrouteError(f"{path} is no plan of schema {SCHEMA} ({error}): delete it") from error
+    if plan.schema != SCHEMA:
+        return None
     past = Past([out], None)
     prices = Prices.model_validate(plan.prices)
     runs = []
@@ -145,7 +148,7 @@ def _runs(suite: Suite) -> Iterator[tuple[str, RunConfig, OpenTask]]:
 
 
 def _assumed(task: Task, opened: OpenTask, model: str) -> tuple[Usage, str]:
-    """The most that an episode could take, one call a step: where no trace tells."""
+    """The most that an episode could use, with one call a step, and the assumptions: for want of a past episode."""
     environment = task.open(opened.instances[0])
     try:
         prompt = task.prompt([], environment.reset())
@@ -153,13 +156,14 @@ def _assumed(task: Task, opened: OpenTask, model: str) -> tuple[Usage, str]:
         environment.close()
     first = sum(len(message.content) for message in prompt.messages) / _CHARACTERS
     steps, added = task.step_cap, task.max_tokens + _OBSERVED
-    read = first + (steps - 1) * added
+    computed = first + (steps - 1) * added
     cached = sum(first + step * added for step in range(steps - 1))
-    said = (
+    assumptions = (
         f"no past episode of this task and pool; assumed: {steps} steps (the cap), each {task.max_tokens} tokens by "
         f"'{model}' and {_OBSERVED} tokens observed, {_CHARACTERS} characters a token"
     )
-    return Usage(1, steps, {model: (read, cached, float(steps * task.max_tokens))}, None), said
+    tokens = {model: (computed, cached, float(steps * task.max_tokens))}
+    return Usage(1, steps, tokens, dict.fromkeys(COST_MODELS)), assumptions
 
 
 def _save(out: Path, plan: Plan) -> None:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from harness.plan.plan import Plan, PlannedRun
+from harness.plan.plan import Plan
 from harness.plan.usage import Usage
+from harness.traces.cost import COST_MODELS, CostModel
 
 
 def print_plan(plan: Plan, console: Console) -> None:
-    """Print what each run should take, and what that rests on."""
-    table = _table(
-        f"plan of suite {plan.suite}: tokens read anew, read before and written",
-        "episodes",
-        "steps",
-        "read",
-        "cached",
-        "written",
-        "seconds",
-        "$",
-    )
+    """Print the expected usage of each run, and what that rests on."""
+    costs = [model.unit for model in COST_MODELS.values()]
+    table = _table(f"plan of suite {plan.suite}", "episodes", "steps", *_TOKENS, *costs, "$")
     for run in plan.runs:
         table.add_row(run.what, *_cells(run.expected, run.dollars))
     table.add_section()
@@ -31,19 +26,27 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(table)
     console.print(f"seconds: {plan.seconds}", style="dim", highlight=False, markup=False)
     for run in plan.runs:
-        kept = f"{run.finished} of {run.instances} are finished; " if run.finished else ""
-        console.print(f"{run.what}: {kept}{run.basis}", style="dim", highlight=False, markup=False)
+        finished = f"{run.finished} of {run.instances} are finished; " if run.finished else ""
+        console.print(f"{run.what}: {finished}{run.basis}", style="dim", highlight=False, markup=False)
 
 
 def print_settled(plan: Plan, console: Console) -> None:
-    """Print plan against actual."""
-    headings = ("episodes", "read", "written", "seconds", "$")
-    table = _table("planned / taken: tokens read anew and written", *headings)
+    """Print expected and actual usage; costs that follow from the tokens are left out."""
+    timed = [model for model in COST_MODELS.values() if model.timed]
+    table = _table("planned / actual", "episodes", "prefill", "decoded", *(model.unit for model in timed), "$")
     played = [run for run in plan.runs if run.actual is not None and (run.actual.episodes or run.expected.episodes)]
     for run in played:
-        table.add_row(run.what, *_pairs(run))
+        pairs = zip(
+            _compared(run.expected, run.dollars, timed),
+            _compared(run.actual or Usage(), run.actual_dollars, timed),
+            strict=True,
+        )
+        table.add_row(run.what, *(f"{planned} / {actual}" for planned, actual in pairs))
     if played:
         console.print(table)
+
+
+_TOKENS = ("prefill", "cached", "decoded")
 
 
 def _table(title: str, *headings: str) -> Table:
@@ -55,14 +58,23 @@ def _table(title: str, *headings: str) -> Table:
 
 
 def _cells(usage: Usage, dollars: float | None) -> list[str]:
-    read, cached, written = (sum(tokens[place] for tokens in usage.tokens.values()) for place in range(3))
-    counts = [f"{value:,.0f}" for value in (usage.episodes, usage.steps, read, cached, written)]
-    return [*counts, _known(usage.seconds, 0), _known(dollars, 2)]
+    counts = [f"{value:,.0f}" for value in (usage.episodes, usage.steps, *_tokens(usage))]
+    return [*counts, *(_amount(usage, model) for model in COST_MODELS.values()), _known(dollars, 2)]
 
 
-def _pairs(run: PlannedRun) -> list[str]:
-    planned, taken = _cells(run.expected, run.dollars), _cells(run.actual or Usage(), run.actual_dollars)
-    return [f"{planned[place]} / {taken[place]}" for place in (0, 2, 4, 5, 6)]
+def _compared(usage: Usage, dollars: float | None, shown: Sequence[CostModel]) -> list[str]:
+    prefill, _, decoded = _tokens(usage)
+    counts = [f"{value:,.0f}" for value in (usage.episodes, prefill, decoded)]
+    return [*counts, *(_amount(usage, model) for model in shown), _known(dollars, 2)]
+
+
+def _tokens(usage: Usage) -> list[float]:
+    return [sum(tokens[place] for tokens in usage.tokens.values()) for place in range(len(_TOKENS))]
+
+
+def _amount(usage: Usage, model: CostModel) -> str:
+    amount = usage.cost.get(model.name, 0.0)
+    return _known(None if amount is None else amount / model.scale, 0)
 
 
 def _known(value: float | None, digits: int) -> str:

@@ -1,4 +1,4 @@
-"""The speed card: what ``mixroute calibrate`` has measured, as JSON; samples are kept, so that spread is known."""
+"""The speed card: the measurements of ``mixroute calibrate`` as JSON, with every sample for the spread."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ SCHEMA = 1
 
 
 class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One repeat: ``concurrency`` calls at once, of prompts that nobody has read, first to write one token, then more.
+    """One repeat: ``concurrency`` calls at once, of prompts that are in no cache, first to decode one token, then more.
 
     Seconds are wall time over tokens of all calls together, so that the calls' shares add up to it.
     """
 
     prompt_tokens: int
-    """Of one call, on average."""
+    """Mean of a call."""
     decoded_tokens: int
-    """Of all calls, after the first token of each."""
+    """Sum over all calls, without the first token of each."""
     prefill: float
     """Seconds a prompt token."""
     decode: float
-    """Seconds a decoded token; the time of the first calls, which wrote one token, is taken off. On a machine that is
-    busy with something else that may leave less than nothing: it is kept, and its median is not charged."""
+    """Seconds a decoded token; the time of the first calls, which decoded one token, is subtracted. On a
+    machine that is busy with something else this may be negative: it is recorded, and a median below 0 not charged."""
     prefill_joules: float | None
     decode_joules: float | None
 
@@ -57,7 +57,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SpeedCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that was measured, and on what."""
+    """All measurements of a pool, and the models and the machine that they were made with."""
 
     schema: int
     pool: str
@@ -66,12 +66,12 @@ class SpeedCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Per model of the pool, the fields of its ``ModelCard``, how it was run (backend, options) and whether its weights
     were drawn at random."""
     energy: str
-    """What measured joules, or why nothing did."""
+    """Source of the joules, or why they were not measured."""
     provenance: dict[str, Any]
     cells: list[Cell]
 
     def cell(self, model: str, concurrency: int, length: int) -> Cell | None:
-        """What was measured there."""
+        """The measurements of one model at one concurrency and length; None without any."""
         key = (model, concurrency, length)
         return next((cell for cell in self.cells if (cell.model, cell.concurrency, cell.length) == key), None)
 
@@ -86,14 +86,14 @@ def read_speed_card(path: Path) -> SpeedCard:
         card = msgspec.json.decode(path.read_bytes(), type=SpeedCard)
     except OSError as error:
         raise MixrouteError(
-            f"speed card {path} cannot be read ({error.strerror}): make it: mixroute calibrate"
+            f"speed card {path} cannot be read ({error.strerror}): write it with mixroute calibrate"
         ) from error
     except msgspec.MsgspecError as error:
         raise MixrouteError(
-            f"{path} is no speed card of schema {SCHEMA} ({error}): make it: mixroute calibrate"
+            f"{path} is no speed card of schema {SCHEMA} ({error}): write it with mixroute calibrate"
         ) from error
     if card.schema != SCHEMA:
-        raise MixrouteError(f"{path} has schema {card.schema}, not {SCHEMA}: make it again: mixroute calibrate")
+        raise MixrouteError(f"{path} has schema {card.schema}, not {SCHEMA}: write it again with mixroute calibrate")
     return card
 
 

@@ -21,7 +21,7 @@ def calibrate(
     to: Annotated[Path | None, typer.Option("--out", help="The card; runs/speed/POOL.json if not given.")] = None,
     concurrency: Annotated[str, typer.Option(help="Calls at once.")] = "1,4,16,64,128",
     length: Annotated[str, typer.Option(help="Prompts' lengths, in tokens.")] = "32,128,512,2048",
-    decode: Annotated[int, typer.Option(min=2, help="Tokens that each call writes after its first.")] = 32,
+    decode: Annotated[int, typer.Option(min=2, help="Tokens that each call decodes after its first.")] = 32,
     repeats: Annotated[int, typer.Option(min=1, help="Samples of each figure.")] = 3,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Draw weights for each model's shape: nothing is downloaded.")
@@ -32,10 +32,10 @@ def calibrate(
 ) -> None:
     """Time prefill and decode of each model of a pool. The same command again goes on where it was stopped."""
     from harness.pool import load_pool, with_random_weights
-    from harness.speed.measure import Plan, calibrate
+    from harness.speed.measure import MeasurementPlan, calibrate, with_random_weights
 
     pool = load_pool(pool_name)
-    plan = Plan(
+    plan = MeasurementPlan(
         concurrencies=numbers("--concurrency", concurrency),
         lengths=numbers("--length", length),
         decode=decode,
@@ -48,7 +48,7 @@ def calibrate(
     def shown(cell: Cell) -> None:
         prefill, decode = (1e3 * cell.seconds(phase)[0] for phase in ("prefill", "decode"))
         line = (
-            f"{cell.model}: {cell.concurrency} x {cell.length} tokens: {prefill:.3f} ms read, {decode:.3f} ms written"
+            f"{cell.model}: {cell.concurrency} x {cell.length} tokens: prefill {prefill:.3f} ms, decode {decode:.3f} ms"
         )
         err.print(line, style="dim", highlight=False, markup=False)
 
@@ -77,14 +77,14 @@ def cells_table(cells: list[Cell]) -> Table:
     """Milliseconds a token, with the deviation over repeats; millijoules where they were measured."""
     from rich.table import Table
 
-    phases = {"read": "prefill", "written": "decode"}
+    phases = ("prefill", "decode")
     energy = all(cell.joules("decode") is not None for cell in cells)
     table = Table(title="milliseconds of the device a token, median ± deviation", title_justify="left")
     for name in ("model", "at once", "prompt", *phases, *(f"mJ {name}" for name in phases if energy)):
         table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
     for cell in cells:
-        seconds = [cell.seconds(phase) for phase in phases.values()]
-        joules = [cell.joules(phase) or 0.0 for phase in phases.values() if energy]
+        seconds = [cell.seconds(phase) for phase in phases]
+        joules = [cell.joules(phase) or 0.0 for phase in phases if energy]
         table.add_row(
             cell.model,
             str(cell.concurrency),

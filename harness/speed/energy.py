@@ -1,4 +1,4 @@
-"""Joules of the GPUs, as NVIDIA's driver counts them."""
+"""Energy of the GPUs in joules, as NVIDIA's driver counts it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def energy_meter() -> tuple[Callable[[], float] | None, str]:
-    """What tells the joules that all visible GPUs have taken so far, if anything does, and what that is or why not."""
+    """A function that returns the joules that all visible GPUs have used so far (None without one), and its source."""
     import torch
 
     if not torch.cuda.is_available():

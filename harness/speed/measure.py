@@ -31,12 +31,12 @@ _PHRASE = 12  # words; a model goes on with what repeats, and so does not end it
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is measured."""
+class MeasurementPlan:
+    """The measurements to make."""
 
     concurrencies: Sequence[int]
     lengths: Sequence[int]
-    """Of prompts, in tokens; met to within a few."""
+    """Lengths of prompts in tokens; prompts meet them to within a few."""
     decode: int
     """Tokens that each call writes after its first."""
     repeats: int
@@ -53,14 +53,14 @@ class Burst:
     decoded_tokens: int
 
 
-def calibrate(pool: Pool, plan: Plan, path: Path, shown: Callable[[Cell], None]) -> SpeedCard:
+def calibrate(pool: Pool, plan: MeasurementPlan, path: Path, shown: Callable[[Cell], None]) -> SpeedCard:
     """Measure what the card does not hold yet; it is saved after each cell. Models are loaded one after the other.
 
     Args:
-        pool: Whose models are timed.
-        plan: What is measured.
-        path: Of the card.
-        shown: Told of each cell, those of an earlier session included.
+        pool: The models to time.
+        plan: The measurements to make.
+        path: File of the card.
+        shown: Called with each cell, those of an earlier session included.
 
     Raises:
         MixrouteError: a model cannot be loaded, or the card in the file is of other weights, mode or machine.
@@ -91,7 +91,7 @@ def calibrate(pool: Pool, plan: Plan, path: Path, shown: Callable[[Cell], None])
 
 
 @contextmanager
-def _opened(name: str, spec: ModelSpec, plan: Plan) -> Iterator[Backend]:
+def _opened(name: str, spec: ModelSpec, plan: MeasurementPlan) -> Iterator[Backend]:
     backend = open_backend(name, spec, deterministic=plan.mode == "deterministic")
     try:
         yield backend
@@ -109,12 +109,12 @@ def _facts(backend: Backend, spec: ModelSpec) -> dict[str, Any]:
     return dict(msgspec.json.decode(msgspec.json.encode(facts)))  # as it will be read again
 
 
-def _machine(told: dict[str, Any]) -> dict[str, Any]:
-    return {key: told["hardware"][key] for key in ("cpu", "threads", "gpus")}
+def _machine(recorded: dict[str, Any]) -> dict[str, Any]:
+    return {key: recorded["hardware"][key] for key in ("cpu", "threads", "gpus")}
 
 
 def _cell(
-    backend: Backend, name: str, concurrency: int, length: int, plan: Plan, meter: Callable[[], float] | None
+    backend: Backend, name: str, concurrency: int, length: int, plan: MeasurementPlan, meter: Callable[[], float] | None
 ) -> Cell | None:
     """None where the model's context is too short."""
     try:
@@ -151,20 +151,20 @@ def _sample(
             "--random-weights, or give a smaller --decode"
         )
     # Prompts differ by a few tokens from one burst to the next.
-    reading = first.seconds * whole.prompt_tokens / first.prompt_tokens
+    prefill = first.seconds * whole.prompt_tokens / first.prompt_tokens
     used = first.joules is not None and whole.joules is not None
     return Sample(
         prompt_tokens=round(first.prompt_tokens / concurrency),
         decoded_tokens=decoded,
         prefill=first.seconds / first.prompt_tokens,
-        decode=(whole.seconds - reading) / decoded,
+        decode=(whole.seconds - prefill) / decoded,
         prefill_joules=(first.joules or 0.0) / first.prompt_tokens if used else None,
         decode_joules=((whole.joules or 0.0) - (first.joules or 0.0)) / decoded if used else None,
     )
 
 
 def _words_for(backend: Backend, length: int) -> int:
-    """How many words make a prompt of ``length`` tokens for this model."""
+    """Number of words that make a prompt of ``length`` tokens for this model."""
     few, many = (_burst(backend, 1, words, 1, "words", None).prompt_tokens for words in (8, 24))
     return max(1, 8 + round((length - few) * 16 / (many - few)))
 
@@ -192,7 +192,7 @@ def _burst(
 
 
 def _prompt(words: int, name: str) -> Prompt:
-    """A phrase again and again. No two names give the same beginning, so that no cache of prefixes serves."""
+    """A repeated phrase. No two names give the same beginning, so that no prefix cache helps."""
     seed = seed_for(name)
     rng = random.Random(seed)  # noqa: S311 - no secret
     phrase = [rng.choice(_WORDS) for _ in range(_PHRASE)]

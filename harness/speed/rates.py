@@ -14,28 +14,28 @@ from harness.speed.card import SpeedCard, read_speed_card
 
 
 @dataclass(frozen=True, slots=True)
-class _Curve:
-    """One model at one concurrency: by length of prompt, what reading it takes and what a token written then takes."""
+class _Speed:
+    """One model at one concurrency: seconds of prefill and decode by length of the prompt."""
 
     lengths: tuple[float, ...]
-    reading: tuple[float, ...]
-    """Seconds of one prompt's share, not of a token."""
-    writing: tuple[float, ...]
+    prefill: tuple[float, ...]
+    """Seconds of one prompt's share of the device, not of a token."""
+    decode: tuple[float, ...]
     """Seconds a token."""
 
 
 class Rates:
-    """Charges calls; counts those that the card had to be stretched for.
+    """Charges calls by a speed card; counts those that lie beyond the lengths that it has.
 
-    Reading is charged by the number of prompt tokens that are not cached: linear between the lengths that were
+    Prefill is charged by the number of prompt tokens that are not cached: linear between the lengths that were
     measured; below the shortest as the shortest, since a pass reads all weights however few tokens it takes; above the
-    longest in proportion. Writing is charged by the length of the whole prompt, linear between, constant beyond.
+    longest in proportion. Decode is charged by the length of the whole prompt, linear between, constant beyond.
     Between two concurrencies that were measured, seconds follow a power law.
 
     Args:
-        card: What was measured.
-        concurrency: At which to charge.
-        source: Names the card in what is said of it.
+        card: The measurements.
+        concurrency: Calls in flight to charge for.
+        source: Name of the card in ``note`` and in errors.
 
     Raises:
         MixrouteError: the card does not reach that concurrency.
@@ -45,42 +45,42 @@ class Rates:
         self._card = card
         self._concurrency = concurrency
         self._source = source
-        self._curves = {model: _curve(card, model, concurrency, source) for model in card.models}
+        self._speeds = {model: _speed(card, model, concurrency, source) for model in card.models}
         self._between = any(
             concurrency not in {cell.concurrency for cell in card.cells if cell.model == model} for model in card.models
         )
         self._calls = self._shorter = self._longer = 0
 
     def seconds(self, call: CallRecord) -> float:
-        """Of one call: its share of the device's time, with ``concurrency`` like it in flight.
+        """Device time of one call: its share, with ``concurrency`` calls like it in flight.
 
         Raises:
             MixrouteError: the card has no such model.
         """
-        curve = self._curves.get(call.model)
-        if curve is None:
+        speed = self._speeds.get(call.model)
+        if speed is None:
             raise MixrouteError(
-                f"{self._source} has no model '{call.model}': it has {', '.join(self._curves)}; "
+                f"{self._source} has no model '{call.model}': it has {', '.join(self._speeds)}; "
                 "calibrate the pool that the runs were played with"
             )
         unread = call.prompt_tokens - call.cached_tokens
         self._calls += 1
-        self._shorter += 0 < unread < curve.lengths[0]
-        self._longer += call.prompt_tokens > curve.lengths[-1]
-        return self.reading(call.model, unread) + call.decoded_tokens * _at(
-            call.prompt_tokens, curve.lengths, curve.writing
+        self._shorter += 0 < unread < speed.lengths[0]
+        self._longer += call.prompt_tokens > speed.lengths[-1]
+        return self.prefill_seconds(call.model, unread) + call.decoded_tokens * _at(
+            call.prompt_tokens, speed.lengths, speed.decode
         )
 
-    def reading(self, model: str, tokens: int) -> float:
-        """Seconds that ``model`` takes to read ``tokens`` new tokens of a prompt."""
+    def prefill_seconds(self, model: str, tokens: int) -> float:
+        """Seconds of ``model`` for the prefill of ``tokens`` prompt tokens that are not cached."""
         if tokens == 0:
             return 0.0
-        curve = self._curves[model]
-        longest = curve.lengths[-1]
-        return _at(tokens, curve.lengths, curve.reading) * max(1.0, tokens / longest)
+        speed = self._speeds[model]
+        longest = speed.lengths[-1]
+        return _at(tokens, speed.lengths, speed.prefill) * max(1.0, tokens / longest)
 
-    def said(self) -> str:
-        """Where the figures come from, and what of them was not measured but stretched."""
+    def note(self) -> str:
+        """Source of the seconds, and the share of calls that lie beyond the measured lengths."""
         gpus = self._card.provenance["hardware"]["gpus"]
         machine = " + ".join(gpus) if gpus else self._card.provenance["hardware"]["cpu"]
         drawn = ", random weights" if any(model["random"] for model in self._card.models.values()) else ""
@@ -91,7 +91,7 @@ class Rates:
         )
         if self._calls:
             text += (
-                f"; of {self._calls:,} calls {self._shorter / self._calls:.1%} read fewer new tokens than the "
+                f"; of {self._calls:,} calls {self._shorter / self._calls:.1%} have a shorter prefill than the "
                 "shortest prompt measured (charged as that), "
                 f"{self._longer / self._calls:.1%} have longer prompts than the longest"
             )
@@ -102,7 +102,7 @@ def open_rates(path: Path | None, concurrency: float | None) -> Rates | None:
     """The rates of a card's file; None without one.
 
     Raises:
-        MixrouteError: one of the two is given without the other, or the card is not fit.
+        MixrouteError: one of the two is given without the other, or the card does not reach the concurrency.
     """
     if path is None and concurrency is None:
         return None
@@ -113,7 +113,7 @@ def open_rates(path: Path | None, concurrency: float | None) -> Rates | None:
     return Rates(read_speed_card(path), concurrency, str(path))
 
 
-def _curve(card: SpeedCard, model: str, concurrency: float, source: str) -> _Curve:
+def _speed(card: SpeedCard, model: str, concurrency: float, source: str) -> _Speed:
     cells = [cell for cell in card.cells if cell.model == model]
     measured = sorted({cell.concurrency for cell in cells})
     if not measured or not measured[0] <= concurrency <= measured[-1]:
@@ -145,8 +145,8 @@ def _curve(card: SpeedCard, model: str, concurrency: float, source: str) -> _Cur
 
     met = [card.cell(model, below, length) for length in lengths]
     tokens = [float(cell.samples[0].prompt_tokens) for cell in met if cell is not None]
-    reading = [between(length, "prefill") * count for length, count in zip(lengths, tokens, strict=True)]
-    return _Curve(tuple(tokens), tuple(reading), tuple(between(length, "decode") for length in lengths))
+    prefill = [between(length, "prefill") * count for length, count in zip(lengths, tokens, strict=True)]
+    return _Speed(tuple(tokens), tuple(prefill), tuple(between(length, "decode") for length in lengths))
 
 
 def _at(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:

@@ -13,13 +13,13 @@ from harness.errors import MixrouteError
 from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.speed.rates import Rates
 from harness.traces.contamination import SEEN, instance_key, read_seen
-from harness.traces.cost import Cost, episode_cost
+from harness.traces.cost import Costs, episode_cost
 from harness.traces.store import EPISODES, RUN, SCHEMA, TIMINGS, read_episodes, read_meta, read_timings
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """The numbers of one episode. ``seconds`` in ``cost`` is None where a call was not measured."""
+class EpisodeNumbers:
+    """The numbers of one episode that the board needs."""
 
     instance: str
     seed: int
@@ -33,7 +33,8 @@ class Played:
     """Steps of a known ``valid``; the rest are of tasks that list no admissible actions."""
     high: float
     """Steps that the high-precision model answered; of a joined answer, the share of its tokens that it wrote."""
-    cost: Cost
+    cost: Costs
+    """Sum over all calls; None for a timed cost model where a call was not measured."""
     tokens: Mapping[str, tuple[int, int, int]]
     """See ``tokens_by_model``."""
 
@@ -44,11 +45,11 @@ class Run:
 
     folder: Path
     meta: RunMeta
-    played: tuple[Played, ...]
+    played: tuple[EpisodeNumbers, ...]
 
 
 def read_run(folder: Path, rates: Rates | None = None) -> Run:
-    """Read a run folder through ``harness.traces.store``; seconds are those that were measured, or what ``rates`` say.
+    """Read a run folder through ``harness.traces.store``; seconds are those that were measured, or those of ``rates``.
 
     Raises:
         MixrouteError: a file is missing or corrupt, or its lines contradict ``run.json``; the message names the file.
@@ -56,7 +57,7 @@ def read_run(folder: Path, rates: Rates | None = None) -> Run:
     meta = read_meta(folder)
     if meta.schema != SCHEMA:
         raise MixrouteError(
-            f"{folder / RUN} has schema {meta.schema}, not {SCHEMA}: read it with the mixroute it is of"
+            f"{folder / RUN} has schema {meta.schema}, not {SCHEMA}: read it with the version of mixroute that wrote it"
         )
     seen = read_seen(folder)
     for instance in meta.instances:
@@ -69,7 +70,7 @@ def read_run(folder: Path, rates: Rates | None = None) -> Run:
     # The last line counts, as for TraceWriter: a killed run leaves timings of episodes that were then played again.
     timings = {timing.instance: timing for timing in read_timings(folder)}
     planned = frozenset(meta.instances)
-    played: dict[str, Played] = {}
+    played: dict[str, EpisodeNumbers] = {}
     for episode in read_episodes(folder):
         _check(folder, meta, episode, planned)
         if episode.instance in played:
@@ -118,7 +119,7 @@ def episode_numbers(
     cards: Mapping[str, ModelCard],
     timing: EpisodeTiming | None,
     rates: Rates | None = None,
-) -> Played:
+) -> EpisodeNumbers:
     """Reduce an episode to its numbers.
 
     Raises:
@@ -139,7 +140,7 @@ def episode_numbers(
             f"'models' in {RUN}: restore the file that was changed"
         ) from missing
     error = episode.end == "error"
-    return Played(
+    return EpisodeNumbers(
         instance=episode.instance,
         seed=episode.seed,
         kind=episode.kind,
@@ -150,13 +151,13 @@ def episode_numbers(
         invalid=sum(step.valid is False for step in episode.steps),
         judged=sum(step.valid is not None for step in episode.steps),
         high=sum(step.high_share for step in episode.steps),
-        cost=cost if timing or rates else Cost(cost.weight_bytes, cost.flops, None),
+        cost=cost,
         tokens=tokens_by_model([episode]),
     )
 
 
 def tokens_by_model(episodes: Iterable[Episode]) -> dict[str, tuple[int, int, int]]:
-    """Of all calls: tokens of prompts read anew, of prompts read before, and written."""
+    """Tokens of all calls by model: prompt tokens computed, prompt tokens cached, and decoded tokens."""
     found: dict[str, tuple[int, int, int]] = {}
     for call in (call for episode in episodes for step in episode.steps for call in step.calls):
         read, cached, written = found.get(call.model, (0, 0, 0))

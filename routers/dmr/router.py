@@ -71,6 +71,7 @@ class LearnedRouter:
     """
 
     granularity: ClassVar[Granularity] = "step"
+    role = "trained"
 
     def __init__(self, network: RouterNetwork, threshold: float = 0.5, *, sample: bool = False) -> None:
         if not 0 <= threshold <= 1:

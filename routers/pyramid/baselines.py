@@ -21,6 +21,7 @@ class MajorityVote:
     """
 
     granularity: ClassVar[Granularity] = "query"
+    role = "baseline"
 
     def __init__(self, members: list[str] | None = None, oracle: str = "high") -> None:
         self._members = members
@@ -34,6 +35,7 @@ class MajorityVote:
 
 class _FromCheckpoint:
     granularity: ClassVar[Granularity] = "query"
+    role = "trained"
 
     def __init__(self, checkpoint: str) -> None:
         self._learned, self._trained_on = load_checkpoint(checkpoint)

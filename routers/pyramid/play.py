@@ -14,7 +14,7 @@ from harness.records import CallRecord
 from harness.suite import RouterEntry, Suite, run_config
 from harness.token_statistics import TokenStatistics
 from harness.traces.contamination import instance_key
-from harness.traces.cost import call_cost
+from harness.traces.cost import weight_bytes
 from harness.traces.read import model_cards
 from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.training.play import CONCURRENCY
@@ -109,7 +109,7 @@ def _read(runs: Sequence[Path], members: Sequence[str], names: set[str]) -> Play
             if episode.error or not episode.steps:
                 raise MixrouteError(f"{run}: {episode.instance} ended in an error ({episode.error}): play it again")
             call = episode.steps[0].calls[-1]
-            answer = Answered(call, episode.success, call_cost(call, cards[call.model]).weight_bytes)
+            answer = Answered(call, episode.success, weight_bytes(call, cards[call.model]))
             if model in members:
                 query.members[model] = answer
             else:

@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from statistics import fmean
 from typing import ClassVar, Literal
 
-from harness.contracts import Granularity
 from harness.records import CallRecord
 from mixroute import Completion, Granularity, MixrouteError, Step, register_router
 from routers.pyramid.answers import votes
@@ -69,6 +68,7 @@ class Pyramid:
     """
 
     granularity: ClassVar[Granularity] = "query"
+    role = "trained"
 
     def __init__(
         self,
@@ -125,6 +125,7 @@ class AnchoredOracle:
     """
 
     granularity: ClassVar[Granularity] = "query"
+    role = "oracle"
 
     def __init__(self, members: list[str] | None = None, oracle: str = "high") -> None:
         self._members = members

@@ -29,6 +29,7 @@ class TokenRandom:
     """
 
     granularity: ClassVar[Granularity] = "token"
+    role = "random"
 
     def __init__(self, p: float = 0.1, span: int = 1) -> None:
         if not 0 <= p < 1:
@@ -55,6 +56,7 @@ class _Thresholded:
     """A threshold on an entropy in nats, given or chosen on development episodes."""
 
     granularity: ClassVar[Granularity] = "token"
+    role = "baseline"
     name: ClassVar[str]
 
     def __init__(self, target_share: float, threshold: float | None) -> None:
@@ -169,6 +171,7 @@ class LowByLine:
     """Low alone, called line by line as ``step-entropy`` calls it; logs the entropies that a threshold is chosen on."""
 
     granularity: ClassVar[Granularity] = "token"
+    role = "baseline"
 
     async def act(self, step: Step) -> Completion:
         """Line by line."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.contracts import Granularity
 from harness.data import text_before
 from mixroute import Completion, Granularity, Step, register_router
 from routers.relay.answer import Answer
@@ -82,6 +81,7 @@ class Relay:
     """
 
     granularity: ClassVar[Granularity] = "token"
+    role = "trained"
 
     def __init__(self, small: str = "relay", large: str = "high", calls: int = MOST_CALLS) -> None:
         if calls < 0:

@@ -1,12 +1,11 @@
-// Costs of a row under the model that the reader has chosen, relative to always-high where the section has it.
-const COSTS = {
-  weight_bytes: { name: "weight bytes", unit: "GB an episode", scale: 1e-9 },
-  flops: { name: "FLOPs", unit: "GFLOPs an episode", scale: 1e-9 },
-  seconds: { name: "measured seconds", unit: "seconds an episode", scale: 1 },
-  price: { name: "price", unit: "dollars for 1,000 episodes", scale: 1e3 },
-};
+// Costs of a row under the model that the reader has chosen, relative to always-high where the section has it. The cost
+// models of the traces come with the data; the price is the reader's own, and computed here.
+const COSTS = Object.fromEntries(
+  Object.entries(DATA.costs).map(([name, { title, unit, scale }]) => [name, { title, unit: `${unit} an episode`, scale }]),
+);
+COSTS.price = { title: "price", unit: "dollars for 1,000 episodes", scale: 1e-3 };
 
-// Dollars for a million tokens: read anew, read before, written. An example to be edited: the largest model at 1, 0.1
+// Dollars for a million tokens: computed, cached, decoded. An example to be edited: the largest model at 1, 0.1
 // and 3, the others in proportion to their weight bytes.
 function examplePrices(section) {
   const models = section.rows[0].protocol.models;
@@ -31,18 +30,18 @@ function costOf(section, row, state) {
   if (state.cost !== "price") {
     const relative = section.rows.some((other) => known(other.cost[state.cost]));
     const value = (relative ? row.cost : row.cost_absolute)[state.cost];
-    return known(value) ? (relative ? value : value * COSTS[state.cost].scale) : null;
+    return known(value) ? (relative ? value : value / COSTS[state.cost].scale) : null;
   }
   const reference = section.rows.find((other) => other.router === "always-high");
   const base = reference ? priceOf(reference, state.prices) : 0;
-  return base ? priceOf(row, state.prices) / base : priceOf(row, state.prices) * COSTS.price.scale;
+  return base ? priceOf(row, state.prices) / base : priceOf(row, state.prices) / COSTS.price.scale;
 }
 
 function costHeading(section, state) {
   const relative = state.cost === "price"
     ? section.rows.some((row) => row.router === "always-high")
     : section.rows.some((row) => known(row.cost[state.cost]));
-  return `${COSTS[state.cost].name}, ${relative ? "always-high = 1" : COSTS[state.cost].unit}`;
+  return `${COSTS[state.cost].title}, ${relative ? "always-high = 1" : COSTS[state.cost].unit}`;
 }
 
 // Rows that no other row beats: costs no more, is no worse, and strictly better in one.

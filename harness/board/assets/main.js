@@ -1,6 +1,6 @@
 // One state, one function that draws it. What a link should hold stands in the address: section, cost, episode.
 const state = {
-  section: 0, cost: "weight_bytes", prices: {}, filter: "", onlyFront: false, order: null, open: new Set(),
+  section: 0, cost: DATA.main_cost, prices: {}, filter: "", onlyFront: false, order: null, open: new Set(),
   first: "", second: "", instance: "",
 };
 
@@ -26,7 +26,7 @@ function tabs() {
 }
 
 function controls(section) {
-  const costs = Object.entries(COSTS).map(([key, cost]) => [key, cost.name]);
+  const costs = Object.entries(COSTS).map(([key, cost]) => [key, cost.title]);
   const bar = el("div", { class: "bar" }, [
     select("cost", "cost", costs, state.cost, (value) => change({ cost: value }, "cost")),
     el("label", {}, ["find", el("input", { type: "search", name: "filter", value: state.filter, "data-focus": "filter",
@@ -39,7 +39,7 @@ function controls(section) {
 }
 
 function priceTable() {
-  const kinds = { input: "read anew", cached: "read before", output: "written" };
+  const kinds = { input: "prompt", cached: "cached prompt", output: "output" };
   return el("fieldset", { id: "prices" }, [
     el("legend", {}, "Dollars for a million tokens (an example: put in your own)"),
     ...Object.entries(state.prices).map(([model, prices]) =>
@@ -98,7 +98,7 @@ function start() {
     themed(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   Object.assign(state, {
     section: Number.isInteger(section) && section >= 0 && section < DATA.sections.length ? section : 0,
-    cost: asked.cost in COSTS ? asked.cost : "weight_bytes",
+    cost: asked.cost in COSTS ? asked.cost : DATA.main_cost,
     first: asked.first ?? "", second: asked.second ?? "", instance: asked.instance ?? "",
   });
   change({});

@@ -42,17 +42,17 @@ function plotOf(section, state, choose) {
   }
   for (const { row, index, x, y } of points) {
     const colour = COLOURS[index % COLOURS.length];
-    const said = `${row.label}: ${percent(y)}%${range(row.success, percent)}, ${COSTS[state.cost].name} ${x.toFixed(3)}, high ${percent(row.high_share)}%`;
-    const show = () => (tip.textContent = said);
+    const label = `${row.label}: ${percent(y)}%${range(row.success, percent)}, ${COSTS[state.cost].title} ${x.toFixed(3)}, high ${percent(row.high_share)}%`;
+    const show = () => (tip.textContent = label);
     const bar = known(row.success.low)
       ? svg("line", { x1: px(x), x2: px(x), y1: py(row.success.low), y2: py(row.success.high), stroke: colour, "stroke-width": 1.5 })
       : null;
     const dot = svg("circle", { cx: px(x), cy: py(y), r: 6, fill: row.episodes === row.planned ? colour : "none", stroke: colour, "stroke-width": 2 });
     const name = front.has(row) ? svg("text", { x: px(x) + 9, y: py(y) - 7, class: "quiet" }, row.label.slice(0, 40)) : null;
     parts.push(
-      svg("g", { class: "point", tabindex: 0, role: "button", "aria-label": said, onmouseenter: show, onfocus: show,
+      svg("g", { class: "point", tabindex: 0, role: "button", "aria-label": label, onmouseenter: show, onfocus: show,
         onclick: () => choose(row), onkeydown: (event) => ["Enter", " "].includes(event.key) && (event.preventDefault(), choose(row)) },
-        [svg("title", {}, said), bar, dot, name]),
+        [svg("title", {}, label), bar, dot, name]),
     );
   }
   return el("div", {}, [

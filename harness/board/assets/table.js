@@ -69,16 +69,16 @@ function detail(row, count) {
     ]),
   );
   const figures = {
-    "PGR (p*)": row.measures.pgr,
-    GHC: row.measures.ghc,
-    "cost reduction": row.measures.cost_reduction,
-    "over random": row.measures.over_random,
-    "IBC lift": row.measures.ibc_lift,
+    "PGR (p*)": row.routing_metrics.pgr,
+    GHC: row.routing_metrics.ghc,
+    "cost reduction": row.routing_metrics.cost_reduction,
+    "gain over random": row.routing_metrics.gain_over_random,
+    "IBC lift": row.routing_metrics.ibc_lift,
     collapse: row.collapse,
-    "prompt tokens read by high": row.tokens.high?.input,
+    "prompt tokens computed by high": row.tokens.high?.input,
   };
-  const told = Object.entries(figures).filter(([, value]) => known(value)).map(([name, value]) => `${name} ${value.toFixed(3)}`);
-  const notes = [...(told.length ? [told.join(", ")] : []), ...row.notes].map((note) => el("li", {}, note));
+  const shown = Object.entries(figures).filter(([, value]) => known(value)).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+  const notes = [...(shown.length ? [shown.join(", ")] : []), ...row.notes].map((note) => el("li", {}, note));
   return el("tr", { class: "detail" }, el("td", { colspan: count }, el("ul", {}, [...sources, ...notes])));
 }
 

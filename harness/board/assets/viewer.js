@@ -1,4 +1,4 @@
-// Episodes step by step; two routers on the same game side by side, marked where they part first.
+// Episodes step by step; two routers on the same game side by side, marked at their first difference.
 const TRACES = new Map();
 const WAITING = new Map();
 
@@ -34,19 +34,19 @@ function strip(episode) {
     svg("rect", { x: place * slot + 1, y: height - 8, width: Math.max(1, slot - 2), height: 8, fill: `var(--${["high", "low"].includes(step.model) ? step.model : "mixed"})` }),
     svg("rect", { x: place * slot + 2, y: height - 10 - 40 * (entropy(step) / most), width: Math.max(1, slot - 4), height: 40 * (entropy(step) / most), fill: "var(--line)" }),
   ]);
-  const told = episode.steps.map((step, place) => [place, probability(step)]).filter(([, value]) => known(value));
-  if (told.length) {
-    const line = told.map(([place, value]) => `${(place + 0.5) * slot},${height - 10 - 55 * value}`).join(" ");
+  const scored = episode.steps.map((step, place) => [place, probability(step)]).filter(([, value]) => known(value));
+  if (scored.length) {
+    const line = scored.map(([place, value]) => `${(place + 0.5) * slot},${height - 10 - 55 * value}`).join(" ");
     parts.push(svg("polyline", { points: line, fill: "none", stroke: "var(--accent)", "stroke-width": 2 }));
   }
-  const said = "Along the episode: model that acted (colour), entropy of its answer (bars), the router's probability of high (line)";
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said, style: "width:100%;height:70px", preserveAspectRatio: "none" }, parts);
+  const label = "Along the episode: model that acted (colour), entropy of its answer (bars), the router's probability of high (line)";
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, style: "width:100%;height:70px", preserveAspectRatio: "none" }, parts);
 }
 
 function stepOf(step, place, part) {
   const side = ["high", "low"].includes(step.model) ? step.model : "mixed";
   return el("li", { class: `step ${side}${place === part ? " part" : ""}` }, [
-    place === part ? el("p", { class: "note" }, "Here the two part.") : null,
+    place === part ? el("p", { class: "note" }, "First difference.") : null,
     el("pre", {}, step.observation),
     el("p", { class: "done" }, [
       el("span", { class: "who" }, `${place + 1} [${step.model}] `), el("span", { class: "mono" }, `> ${step.action}`),

@@ -19,7 +19,7 @@ from harness.backends.completion_cache import CompletionCache
 from harness.backends.decoding import content_length
 from harness.backends.encoding import BLOCK, Encoder
 from harness.backends.transformers import TransformersBackend
-from harness.traces.cost import call_cost, record_call
+from harness.traces.cost import add_costs, call_cost, record_call
 from harness.traces.recording import record_call
 from mixroute import Completion, Message, Prompt, Request
 from tests.examples import examples
@@ -239,10 +239,10 @@ def test_reading_first_costs_nothing_and_changes_nothing(tiny_weights: Path, tmp
             assert (reading.cached_tokens, answer.cached_tokens) == (0, len(ids))
             # Together they cost what the answer alone costs.
             card = backend.card()
-            calls = [call_cost(record_call(call, switch=False), card) for call in (reading, answer)]
-            alone = call_cost(record_call(plainly, switch=False), card)
-            assert sum(call.weight_bytes for call in calls) == alone.weight_bytes
-            assert sum(call.flops for call in calls) == alone.flops
+            one, other, alone = (
+                call_cost(record_call(call, switch=False), card) for call in (reading, answer, plainly)
+            )
+            assert add_costs(one, other) == alone
     backend.close()
 
 

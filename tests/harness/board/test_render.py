@@ -42,7 +42,7 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
 
     content = json.loads((out / "board.json").read_bytes(), parse_constant=refuse)
     assert content.keys() == {"schema", "rows", "curves"}
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     rows: list[dict[str, Any]] = content["rows"]
     return rows
 
@@ -82,10 +82,10 @@ def test_the_schema_is_published_and_holds(tmp_path: Path) -> None:
     published = Path(__file__).parents[3] / "docs" / "board.schema.json"
     assert published.read_bytes() == json_schema()
     write_board([write_run(tmp_path / "a", HIGH), write_run(tmp_path / "b", MIX)], tmp_path / "out")
-    told = json.loads(published.read_text())["$defs"]["Row"]
+    row_schema = json.loads(published.read_text())["$defs"]["Row"]
     for row in rows_of(tmp_path / "out"):
-        assert row.keys() == told["properties"].keys()
-        assert row.keys() >= set(told["required"])
+        assert row.keys() == row_schema["properties"].keys()
+        assert row.keys() >= set(row_schema["required"])
 
 
 def test_unknown_numbers_are_null_in_json_and_a_dash_in_tables(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_steps_and_totals_by_hand(root: Path) -> None:
     assert "success: score 1, end done" in text
     assert "steps 3, of which invalid 1, high share 33.3%" in text
     assert "low: acted in 2 steps, 2 calls, prompt tokens 20 (8 cached), decoded 6" in text
-    assert "1.000 s of device time" in text
+    assert "measured seconds 1.000 s" in text
     assert "admissible" not in text
     assert "admissible: look, wait" in shown(root / "mix", "pick/trial_1", full=True)
 
@@ -66,7 +66,7 @@ def test_an_error_and_missing_times_are_said(tmp_path: Path) -> None:
     text = shown(folder, "a")
     assert "failure: score 1, end error" in text
     assert "error: EpisodeError: boom" in text
-    assert "device time" not in text
+    assert "seconds" not in text
 
 
 def test_packed_entries_are_shown(root: Path) -> None:

@@ -37,32 +37,33 @@ def write(folder: Path, router: str, steps: str) -> Path:
     return folder
 
 
-def test_what_a_switch_reads_again_is_counted(tmp_path: Path) -> None:
+def test_redundant_prefill_of_a_switch_is_counted(tmp_path: Path) -> None:
     folders = [write(tmp_path / name, name, steps) for name, steps in (("always-high", "hhhh"), ("turns", "hlhl"))]
     turns, high = count_switches(folders)
-    assert (high.label, high.switches, high.read, high.read_at_switches, high.again) == ("always-high", 0, 80, 0, 0)
+    assert (high.label, high.switches, high.prefill_tokens, high.redundant_prefill_tokens) == ("always-high", 0, 80, 0)
     assert (turns.label, turns.switches) == ("turns", 3)
     # Step by step: 20 by high; 40 by low, which has seen nothing; then 40 each, one turn of its own and one missed.
-    assert turns.read == 20 + 40 + 40 + 40
-    assert turns.read_at_switches == 120
-    assert turns.again == 140 - 80
-    assert turns.net is None
-    assert (turns.spared, turns.again_each, high.again_each) == (2 * 3, 60 / 6, None)
+    assert turns.prefill_tokens == 20 + 40 + 40 + 40
+    assert turns.prefill_tokens_at_switches == 120
+    assert turns.redundant_prefill_tokens == 140 - 80
+    assert turns.net_seconds is None
+    assert (turns.offloaded_tokens, turns.redundant_per_offloaded) == (2 * 3, 60 / 6)
+    assert high.redundant_per_offloaded is None
 
 
 def test_a_card_tells_whether_it_was_worth_it(tmp_path: Path) -> None:
     folders = [write(tmp_path / name, name, steps) for name, steps in (("always-high", "hhhh"), ("turns", "hlhl"))]
     rates = Rates(speed_card(), 1, "card")
     turns, high = count_switches(folders, rates)
-    assert (high.reading, high.writing, high.net) == (0, 0, 0)
+    assert (high.prefill_seconds, high.decode_seconds, high.net_seconds) == (0, 0, 0)
 
-    def reading(tokens: int) -> float:  # of high: 20 s at 10 tokens, 100 s at 100, linear between
+    def prefill(tokens: int) -> float:  # of high: 20 s at 10 tokens, 100 s at 100, linear between
         return 20 + (tokens - 10) * 80 / 90
 
-    assert turns.reading == pytest.approx(reading(20) + 2 * reading(40) - 4 * reading(20))
-    writing = {length: 20 - (length - 10) / 9 for length in (20, 40, 60, 80)}  # seconds a token, by high
-    assert turns.writing == pytest.approx(-0.5 * 3 * (writing[40] + writing[80]))
-    assert turns.net == pytest.approx((turns.reading or 0) + (turns.writing or 0))
+    assert turns.prefill_seconds == pytest.approx(prefill(20) + 2 * prefill(40) - 4 * prefill(20))
+    decode = {length: 20 - (length - 10) / 9 for length in (20, 40, 60, 80)}  # seconds a token, by high
+    assert turns.decode_seconds == pytest.approx(-0.5 * 3 * (decode[40] + decode[80]))
+    assert turns.net_seconds == pytest.approx((turns.prefill_seconds or 0) + (turns.decode_seconds or 0))
 
 
 def test_the_command_prints_both(tmp_path: Path) -> None:
@@ -81,15 +82,15 @@ def test_a_pool_without_high_has_nothing_to_compare_with(tmp_path: Path) -> None
         count_switches([tmp_path / "runs"], Rates(speed_card(), 1, "card"))
 
 
-def test_the_published_entries_of_one_model_read_nothing_again() -> None:
+def test_published_entries_of_one_model_have_no_redundant_prefill() -> None:
     entries = Path(__file__).parents[3] / "results/entries"
     found = count_switches(folder for folder in find_runs(entries) if "always-" in folder.name)
     assert found
-    assert {one.again for one in found} == {0.0}
+    assert {one.redundant_prefill_tokens for one in found} == {0.0}
     assert {one.switches for one in found} == {0.0}
 
 
-def test_of_a_joined_answer_what_others_wrote_is_spared(tmp_path: Path) -> None:
+def test_tokens_of_a_joined_answer_that_others_decoded_are_offloaded(tmp_path: Path) -> None:
     folder = write(tmp_path, "relay", "l")
     (episode,) = read_episodes(folder)
     (low,) = episode.steps[0].calls
@@ -99,8 +100,8 @@ def test_of_a_joined_answer_what_others_wrote_is_spared(tmp_path: Path) -> None:
     rewritten = msgspec.structs.replace(episode, steps=[step])
     (folder / EPISODES).write_bytes(msgspec.json.encode(rewritten) + b"\n")
     (found,) = count_switches([folder], Rates(speed_card(), 1, "card"))
-    assert (found.switches, found.spared) == (2, 2 * 3)  # the first call of low was thrown away
-    assert found.high_alone == pytest.approx(Rates(speed_card(), 1, "card").seconds(one_call(high, tokens=9)))
+    assert (found.switches, found.offloaded_tokens) == (2, 2 * 3)  # the first call of low was thrown away
+    assert found.high_alone_seconds == pytest.approx(Rates(speed_card(), 1, "card").seconds(one_call(high, tokens=9)))
 
 
 def one_call(call: CallRecord, tokens: int) -> CallRecord:

@@ -7,15 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from harness.board.curves import Measures
+from harness.board import Board, Row, build_board
+from harness.board.curves import RoutingMetrics
 from harness.board.rows import Costs, Row
 from harness.board.table import Board, build_board
 from harness.errors import MixrouteError
 from harness.metrics import Estimate, clustered_mean, wilson
+from harness.traces.cost import Costs
 from tests.harness.board.builders import CARDS, PROTOCOL, Play, Run, pack, write_run
 
 HIGH = Run("always-high", {"a": Play("hhhh"), "b": Play("hh", success=False, kind="clean")})
 MIX = Run("every-k", {"a": Play("hl"), "b": Play("llxl", success=False, kind="clean")})
+
+
+UNKNOWN: Costs = {"weight_bytes": None, "flops": None, "seconds": None}
+
+
+def costs(weight_bytes: float, flops: float, seconds: float | None) -> Costs:
+    return {"weight_bytes": weight_bytes, "flops": flops, "seconds": seconds}
 
 
 def board_of(root: Path, *runs: Run) -> Board:
@@ -37,8 +46,8 @@ def test_columns_by_hand(tmp_path: Path) -> None:
     assert row.invalid_share == pytest.approx(1 / 5)
     assert row.high_share == pytest.approx(1 / 5)
     # One high and four low steps, against six high steps.
-    assert row.cost == Costs((4_000 + 4 * 1_000) / 24_000, 5 / 6, (0.5 + 4 * 0.25) / 3.0)
-    assert row.cost_absolute == Costs(8_000 / 2, 5 * 1_800 / 2, 1.5 / 2)
+    assert row.cost == costs((4_000 + 4 * 1_000) / 24_000, 5 / 6, (0.5 + 4 * 0.25) / 3.0)
+    assert row.cost_absolute == costs(8_000 / 2, 5 * 1_800 / 2, 1.5 / 2)
     assert row.notes == []
     assert {kind: (found.n, found.success.mean) for kind, found in row.by_kind.items()} == {
         "clean": (1, 0.0),
@@ -48,13 +57,13 @@ def test_columns_by_hand(tmp_path: Path) -> None:
 
 
 def test_always_high_costs_one(tmp_path: Path) -> None:
-    assert row_of(board_of(tmp_path, HIGH, MIX), "always-high").cost == Costs(1.0, 1.0, 1.0)
+    assert row_of(board_of(tmp_path, HIGH, MIX), "always-high").cost == costs(1.0, 1.0, 1.0)
 
 
 def test_without_always_high_cost_is_null_with_a_reason(tmp_path: Path) -> None:
     (row,) = board_of(tmp_path, MIX).rows
-    assert row.cost == Costs(None, None, None)
-    assert row.cost_absolute.weight_bytes == 4_000
+    assert row.cost == UNKNOWN
+    assert row.cost_absolute["weight_bytes"] == 4_000
     assert "no always-high run in this group" in row.notes[0]
     assert row.pareto
 
@@ -63,28 +72,28 @@ def test_cost_is_compared_on_the_same_episodes_alone(tmp_path: Path) -> None:
     more = replace(MIX, plays={**MIX.plays, "y": Play("l" * 30), "z": Play("l" * 30)})
     row = row_of(board_of(tmp_path, HIGH, more), "every-k")
     assert row.episodes == 4
-    assert row.cost.weight_bytes == pytest.approx(8_000 / 24_000)  # the others would make it far dearer
+    assert row.cost["weight_bytes"] == pytest.approx(8_000 / 24_000)  # the others would make it far dearer
     assert "over the 2 of 4 episodes" in row.notes[0]
 
 
 def test_each_seed_is_compared_with_always_high_of_that_seed(tmp_path: Path) -> None:
     long = Run("always-high", {"a": Play("h" * 8), "b": Play("h" * 8)}, seed=1)
     row = row_of(board_of(tmp_path, HIGH, long, replace(MIX, seed=1)), "every-k")
-    assert row.cost.weight_bytes == pytest.approx(8_000 / (16 * 4_000))
+    assert row.cost["weight_bytes"] == pytest.approx(8_000 / (16 * 4_000))
 
 
 def test_several_always_high_rows_are_said_and_the_plain_one_counts(tmp_path: Path) -> None:
     longer = Run("always-high", {"a": Play("h" * 8), "b": Play("h" * 8)}, label="a-high", args={"x": 1})
     row = row_of(board_of(tmp_path, longer, HIGH, MIX), "every-k")
-    assert row.cost.weight_bytes == pytest.approx(8_000 / 24_000)
+    assert row.cost["weight_bytes"] == pytest.approx(8_000 / 24_000)
     assert "by the one labelled 'always-high'" in row.notes[0]
 
 
 def test_always_high_that_costs_nothing_does_not_normalise(tmp_path: Path) -> None:
     free = {name: replace(card, weight_bytes=0) for name, card in CARDS.items()}
     row = row_of(board_of(tmp_path, replace(HIGH, cards=free), replace(MIX, cards=free)), "every-k")
-    assert row.cost.weight_bytes is None
-    assert row.cost.flops == pytest.approx(5 / 6)
+    assert row.cost["weight_bytes"] is None
+    assert row.cost["flops"] == pytest.approx(5 / 6)
     assert "that of always-high is 0" in row.notes[0]
     assert not row.pareto
 
@@ -99,9 +108,9 @@ def test_an_episode_that_failed_before_its_first_step(tmp_path: Path) -> None:
     folder = write_run(tmp_path, Run("r", {"a": Play("", success=False, error="no game")}))
     (row,) = build_board([folder]).rows
     assert (row.steps, row.high_share, row.errors) == (0.0, None, 1)
-    assert row.cost_absolute == Costs(0.0, 0.0, 0.0)
+    assert row.cost_absolute == costs(0.0, 0.0, 0.0)
     (folder / "timings.jsonl").unlink()
-    assert build_board([folder]).rows[0].cost_absolute == Costs(0.0, 0.0, None)
+    assert build_board([folder]).rows[0].cost_absolute == costs(0.0, 0.0, None)
 
 
 def test_always_high_of_other_seeds_normalises_by_its_mean_on_the_instance(tmp_path: Path) -> None:
@@ -112,7 +121,7 @@ def test_always_high_of_other_seeds_normalises_by_its_mean_on_the_instance(tmp_p
 
 def test_always_high_on_other_instances_alone_does_not_normalise(tmp_path: Path) -> None:
     row = row_of(board_of(tmp_path, HIGH, replace(MIX, plays={"z": Play("l")})), "every-k")
-    assert row.cost == Costs()
+    assert row.cost == UNKNOWN
     assert "played none of these instances" in row.notes[0]
 
 
@@ -146,7 +155,7 @@ def test_groups_are_never_mixed(tmp_path: Path) -> None:
     board = board_of(tmp_path, HIGH, MIX, other)
     assert sorted(len(section) for section in board.sections()) == [1, 2]
     (alone,) = next(section for section in board.sections() if len(section) == 1)
-    assert alone.cost == Costs()
+    assert alone.cost == UNKNOWN
     assert alone.protocol["task"]["step_cap"] == 30
 
 
@@ -163,7 +172,7 @@ def test_a_run_without_an_episode_yet_appears_without_numbers(tmp_path: Path) ->
     row = row_of(board_of(tmp_path, HIGH, Run("new", {}, planned=["a"])), "new")
     assert row.success == Estimate(None, None, None)
     assert (row.steps, row.high_share, row.invalid_share) == (None, None, None)
-    assert row.cost_absolute == Costs()
+    assert row.cost_absolute == UNKNOWN
 
 
 def test_pareto_front(tmp_path: Path) -> None:
@@ -189,8 +198,8 @@ def test_without_times_seconds_are_null_and_the_rest_stands(tmp_path: Path) -> N
     folders = [write_run(tmp_path / "high", HIGH), write_run(tmp_path / "mix", MIX)]
     (folders[1] / "timings.jsonl").unlink()
     row = row_of(build_board(folders), "every-k")
-    assert (row.cost.seconds, row.cost_absolute.seconds) == (None, None)
-    assert row.cost.weight_bytes == pytest.approx(1 / 3)
+    assert (row.cost["seconds"], row.cost_absolute["seconds"]) == (None, None)
+    assert row.cost["weight_bytes"] == pytest.approx(1 / 3)
     assert "2 of 2 episodes have no measured times" in row.notes[0]
 
 
@@ -273,11 +282,11 @@ def test_rows_are_measured_against_both_models_and_make_curves(tmp_path: Path) -
     ]
     board = build_board(write_run(tmp_path / str(number), run) for number, run in enumerate(runs))
     rows = {row.label: row for row in board.rows}
-    measures = rows["quarter"].measures
-    figures = (measures.pgr, measures.ghc, measures.cost_reduction, measures.over_random, measures.ibc_lift)
+    metrics = rows["quarter"].routing_metrics
+    figures = (metrics.pgr, metrics.ghc, metrics.cost_reduction, metrics.gain_over_random, metrics.ibc_lift)
     assert figures == pytest.approx((0.5, 1.6, 0.5, 0.2, 1.0))
-    assert rows["always-high"].measures.pgr == 1
-    assert rows["unfinished"].measures == Measures()
+    assert rows["always-high"].routing_metrics.pgr == 1
+    assert rows["unfinished"].routing_metrics == RoutingMetrics()
     assert (rows["always-low"].collapse, rows["half"].collapse) == (1, 0)
     (curve,) = board.curves
     assert (curve.name, curve.labels) == ("random", ["half", "quarter"])
@@ -290,4 +299,4 @@ def test_there_is_no_curve_without_both_models(tmp_path: Path) -> None:
     runs = [Run("always-high", {"a": Play("h")}), Run("random", {"a": Play("l")}, curve="random")]
     board = build_board(write_run(tmp_path / str(number), run) for number, run in enumerate(runs))
     assert board.curves == ()
-    assert all(row.measures == Measures() for row in board.rows)
+    assert all(row.routing_metrics == RoutingMetrics() for row in board.rows)

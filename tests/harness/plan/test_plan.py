@@ -1,4 +1,4 @@
-"""``mixroute run --plan``: what it foretells, and what it says of what came."""
+"""``mixroute run --plan``: the forecast of a suite, and its comparison with the actual usage."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory, tiny_pool: Path) -> Path:
     assert "no past episode of this task and pool; assumed: 3 steps (the cap)" in " ".join(shown.split())
     assert [path.name for path in (folder / "runs").iterdir()] == ["plan.json"]
     shown = mixroute(*two, cwd=folder).stdout
-    assert "planned / taken" in shown
+    assert "planned / actual" in shown
     return folder
 
 
@@ -53,9 +53,10 @@ def test_what_was_taken_stands_beside_what_was_planned(planned: Path) -> None:
         assert run.actual.steps == 6  # the tiny model solves nothing in three steps
         assert run.expected.steps >= run.actual.steps
         (model,) = run.actual.tokens
-        assert run.actual.seconds is not None
-        read, cached, written = run.actual.tokens[model]
-        paid = (read + 0.1 * cached + 3 * written) / 1e6 + 2 * run.actual.seconds / 3600
+        seconds = run.actual.cost["seconds"]
+        assert seconds is not None
+        prefill, cached, decoded = run.actual.tokens[model]
+        paid = (prefill + 0.1 * cached + 3 * decoded) / 1e6 + 2 * seconds / 3600
         assert run.actual_dollars == pytest.approx(paid)
 
 
@@ -66,7 +67,8 @@ def test_a_later_plan_rests_on_what_was_taken(planned: Path) -> None:
     taken = settled.runs[0].actual
     assert taken is not None
     assert high.expected.tokens == taken.times(2).tokens
-    assert high.expected.seconds == pytest.approx(2 * (taken.seconds or 0))
+    assert high.expected.cost == pytest.approx(taken.times(2).cost)
+    assert high.expected.cost["weight_bytes"]
     assert high.basis == "2 past episodes of the same router and instances' split"
     assert low.expected.tokens.keys() == {"low"}
 
@@ -92,10 +94,12 @@ def test_nothing_planned_nothing_settled(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(MixrouteError, match="delete it"):
         settle(tmp_path)
+    (tmp_path / "plan.json").write_text('{"schema": 1, "suite": "old", "seconds": "", "prices": {}, "runs": []}')
+    assert settle(tmp_path) is None
 
 
 def test_dollars_need_every_figure() -> None:
-    usage = Usage(1, 1, {"high": (1e6, 1e6, 1e6)}, None)
+    usage = Usage(1, 1, {"high": (1e6, 1e6, 1e6)}, {"seconds": None})
     table = Prices(models={"high": Price(input=1, cached=0.5, output=2)})
     assert usage.dollars(table) == pytest.approx(3.5)
     assert usage.dollars(Prices()) is None

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.pool import load_pool
+from harness.pool import load_pool, with_random_weights
 from harness.speed.card import read_speed_card
-from harness.speed.measure import Plan, calibrate
+from harness.speed.measure import MeasurementPlan, calibrate
 from mixroute import MixrouteError
 from tests.command import mixroute
 
-SMALL = Plan((1, 2), (24, 60), decode=4, repeats=2, mode="throughput")
+SMALL = MeasurementPlan((1, 2), (24, 60), decode=4, repeats=2, mode="throughput")
 
 
 @pytest.fixture

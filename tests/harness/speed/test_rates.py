@@ -57,7 +57,7 @@ def test_between_concurrencies_it_follows_a_power_law() -> None:
 @given(concurrency=st.floats(1, 4), prompt=st.integers(1, 500), more=st.integers(0, 500), decoded=st.integers(0, 50))
 def test_more_tokens_never_cost_less_to_read(concurrency: float, prompt: int, more: int, decoded: int) -> None:
     rates = Rates(speed_card(), concurrency, "card")
-    assert rates.reading("high", prompt) <= rates.reading("high", prompt + more) * (1 + 1e-9)
+    assert rates.prefill_seconds("high", prompt) <= rates.prefill_seconds("high", prompt + more) * (1 + 1e-9)
     assert seconds(1, call(prompt, decoded=decoded)) >= seconds(4, call(prompt, decoded=decoded))
 
 
@@ -81,10 +81,10 @@ def test_it_says_what_was_stretched() -> None:
     rates = Rates(speed_card(), 2, "card")
     for one in (call(5), call(50), call(50), call(200)):
         rates.seconds(one)
-    assert "concurrency 2 (interpolated" in rates.said()
-    assert "of 4 calls 25.0% read fewer" in rates.said()
-    assert "25.0% have longer prompts" in rates.said()
-    assert "concurrency 4 (measured)" in Rates(speed_card(), 4, "card").said()
+    assert "concurrency 2 (interpolated" in rates.note()
+    assert "of 4 calls 25.0% have a shorter prefill" in rates.note()
+    assert "25.0% have longer prompts" in rates.note()
+    assert "concurrency 4 (measured)" in Rates(speed_card(), 4, "card").note()
 
 
 def write_runs(folder: Path) -> None:

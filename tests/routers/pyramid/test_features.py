@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.traces.cost import record_call
 from harness.traces.recording import record_call
 from mixroute import Completion, Token, open_task
 from routers.pyramid.answers import final_answer, votes

@@ -1,0 +1,158 @@
+"""Columns of the board, declared in one table for Markdown, CSV, LaTeX and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from harness.board.curves import Curve
+from harness.board.rows import Row
+from harness.board.significance import KINDS, Against
+from harness.metrics import Estimate
+from harness.text import markdown, spreadsheet
+from harness.traces.cost import COST_MODELS, MAIN_COST
+
+NONE = "-"
+"""Stands for a number that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Args:
+        heading: Its name in the tables; empty for one that only the CSV has.
+        cell: Plain text of a row's cell.
+        fields: Fields of ``Row`` that it stands for; the CSV holds these in full, in the order of ``Row``.
+        text: Whether cells are text that a user wrote: it is escaped, and stands at the left.
+        brief: Whether it is among the few that fit a terminal of 80 characters.
+    """
+
+    heading: str
+    cell: Callable[[Row], str]
+    fields: tuple[str, ...] = ()
+    text: bool = False
+    brief: bool = False
+
+
+def columns() -> list[Column]:
+    """The columns of the tables, in order."""
+    main = COST_MODELS[MAIN_COST]
+    return [
+        Column("label", lambda row: row.label, ("label",), text=True, brief=True),
+        Column("router", lambda row: row.router, ("router",), text=True),
+        Column("success %", lambda row: percent(row.success), ("success",), brief=True),
+        Column("score", lambda row: _interval(row.score, 1, 3), ("score",)),
+        Column("steps", lambda row: number(row.steps, 1), ("steps",)),
+        Column("invalid %", lambda row: _share(row.invalid_share), ("invalid_share",), brief=True),
+        Column("high %", lambda row: _share(row.high_share), ("high_share",), brief=True),
+        *(
+            Column(model.heading, partial(_relative_cost, name), ("cost",), brief=model.brief)
+            for name, model in COST_MODELS.items()
+        ),
+        Column(
+            f"{main.unit}/episode",
+            lambda row: number(row.cost_absolute[MAIN_COST], 2, main.scale),
+            ("cost_absolute",),
+        ),
+        Column("episodes", _episodes, ("episodes", "planned")),
+        Column("instances", lambda row: str(row.instances), ("instances",)),
+        Column("seeds", lambda row: str(row.seeds), ("seeds",)),
+        Column("errors", lambda row: str(row.errors), ("errors",), brief=True),
+        Column("front", lambda row: "yes" if row.pareto else "", ("pareto",), brief=True),
+        *(Column(f"against {kind}", partial(_against, kind), ("against",), text=True) for kind in KINDS),
+    ]
+
+
+CSV_ONLY = ("task", "split", "pool", "group", "curve", "routing_metrics", "collapse", "notes")
+"""Fields of ``Row`` that the CSV has beside those of ``columns``; what is in neither is in the JSON alone."""
+
+
+def percent(estimate: Estimate) -> str:
+    """``88.8 [83.1, 93.5]``, in percent."""
+    return _interval(estimate, 100, 1)
+
+
+def number(value: float | None, digits: int, unit: float = 1.0) -> str:
+    """The value in multiples of ``unit``."""
+    return NONE if value is None else f"{value / unit:.{digits}f}"
+
+
+def csv_fields(row: Row) -> dict[str, object]:
+    """Column of the CSV -> value, in the order of the fields of ``Row``."""
+    wanted = {*CSV_ONLY, *(field for column in columns() for field in column.fields)}
+    flat: dict[str, object] = {}
+    for name in (field for field in row.__struct_fields__ if field in wanted):
+        value = getattr(row, name)
+        if name == "notes":
+            flat[name] = "; ".join(value)
+        elif name == "against":
+            flat |= _flat_comparisons(value)
+        elif isinstance(value, msgspec.Struct | dict):
+            inner = value if isinstance(value, dict) else msgspec.structs.asdict(value)
+            flat |= {f"{name}_{key}": one for key, one in inner.items()}
+        else:
+            flat[name] = value
+    return {name: spreadsheet(value) if isinstance(value, str) else value for name, value in flat.items()}
+
+
+def _flat_comparisons(compared: Sequence[Against]) -> dict[str, object]:
+    by_kind = {one.kind: one for one in compared}
+    flat: dict[str, object] = {}
+    for kind in KINDS:
+        one = by_kind.get(kind)
+        values = [None] * 6 if one is None else [one.label, *msgspec.structs.astuple(one.difference), one.p, one.p_holm]
+        prefix = f"against_{kind.replace(' ', '_').replace('-', '_')}"
+        flat |= {f"{prefix}_{name}": value for name, value in zip(_COMPARED, values, strict=True)}
+    return flat
+
+
+_COMPARED = ("label", "mean", "low", "high", "p", "p_holm")
+
+
+def _interval(estimate: Estimate, scale: float, digits: int, sign: str = "") -> str:
+    if estimate.mean is None:
+        return NONE
+    form = f"{{:{sign}.{digits}f}}"
+    mean = form.format(estimate.mean * scale)
+    if estimate.low is None or estimate.high is None:
+        return mean
+    return f"{mean} [{form.format(estimate.low * scale)}, {form.format(estimate.high * scale)}]"
+
+
+def _share(value: float | None) -> str:
+    return NONE if value is None else f"{100 * value:.1f}"
+
+
+def _relative_cost(name: str, row: Row) -> str:
+    return number(row.cost[name], 3)
+
+
+def _episodes(row: Row) -> str:
+    return f"{row.episodes}" if row.complete else f"{row.episodes} of {row.planned}"
+
+
+def _against(kind: str, row: Row) -> str:
+    """``+5.0 [1.2, 8.9]** (every-k)``: difference in points, stars, and the other row where the heading names none."""
+    one = next((one for one in row.against if one.kind == kind), None)
+    if one is None:
+        return NONE
+    name = "" if one.label == kind else f" ({one.label})"
+    return f"{_interval(one.difference, 100, 1, '+')}{one.stars}{name}"
+
+
+CURVE_COLUMNS: Mapping[str, Callable[[Curve], str]] = {
+    "curve": lambda curve: markdown(curve.name),
+    "points": lambda curve: str(len(curve.labels)),
+    "APGR": lambda curve: number(curve.apgr, 3),
+    "CPT 20 %": lambda curve: number(curve.cpt20, 3),
+    "CPT 50 %": lambda curve: number(curve.cpt50, 3),
+    "CPT 80 %": lambda curve: number(curve.cpt80, 3),
+    "AUDC": lambda curve: number(curve.audc, 3),
+    "AIQ": lambda curve: number(curve.aiq, 3),
+    "QNC": lambda curve: number(curve.qnc, 3),
+}
+"""Heading -> cell of the table of curves, in Markdown."""

@@ -1,0 +1,88 @@
+"""Runs of one group, sorted into those that make one row."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import MixrouteError
+from harness.files import content_hash
+from harness.records import RunMeta
+from harness.traces.read import EpisodeNumbers, Run
+from harness.traces.store import EPISODES, RUN
+
+
+@dataclass(frozen=True, slots=True)
+class RunsAcrossSeeds:
+    """Runs that differ only in seed, in order of seed, and their episodes in order of (seed, instance)."""
+
+    runs: tuple[Run, ...]
+    played: tuple[EpisodeNumbers, ...]
+    planned: int
+
+    @property
+    def meta(self) -> RunMeta:
+        """What the first run recorded; the others differ in seed, id and hash."""
+        return self.runs[0].meta
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned episode was played."""
+        return len(self.played) == self.planned
+
+
+def group_conditions(meta: RunMeta) -> dict[str, Any]:
+    """The conditions that all runs of a group share and that a reader needs beside the numbers."""
+    shown = ("bits", "weight_bytes", "parameters", "fingerprint")
+    return {
+        "task": meta.protocol,
+        "mode": meta.config.get("mode"),
+        "models": {name: {key: card.get(key) for key in shown} for name, card in sorted(meta.models.items())},
+    }
+
+
+def runs_by_router(runs: Sequence[Run]) -> list[RunsAcrossSeeds]:
+    """The runs of a group by router, label and configuration, in that order.
+
+    Raises:
+        MixrouteError: two runs of the group have other conditions, or two of a router hold the same episode.
+    """
+    _check_conditions(runs)
+    runs_of: defaultdict[tuple[str, str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        runs_of[_key(run.meta)].append(run)
+    return [_across_seeds(runs_of[key]) for key in sorted(runs_of)]
+
+
+def _check_conditions(runs: Sequence[Run]) -> None:
+    expected = group_conditions(runs[0].meta)
+    names = {"task": "protocol", "mode": "mode", "models": "models"}
+    for run in runs[1:]:
+        for name, condition in group_conditions(run.meta).items():
+            if condition != expected[name]:
+                raise MixrouteError(
+                    f"{run.folder / RUN} has the group of {runs[0].folder / RUN} but not its {names[name]}: "
+                    "one of the two files was changed; restore it, or leave its folder out"
+                )
+
+
+def _key(meta: RunMeta) -> tuple[str, str, str]:
+    """Equal for runs of one group that differ only in seed."""
+    return meta.router, meta.label, content_hash({key: meta.config[key] for key in meta.config if key != "seed"})
+
+
+def _across_seeds(runs: Sequence[Run]) -> RunsAcrossSeeds:
+    runs = sorted(runs, key=lambda run: (run.meta.seed, run.meta.hash, run.meta.id, run.folder.name))
+    episodes: dict[tuple[str, int], tuple[EpisodeNumbers, Run]] = {}
+    for run in runs:
+        for played in run.played:
+            _, other = episodes.setdefault((played.instance, played.seed), (played, run))
+            if other is not run:
+                raise MixrouteError(
+                    f"{other.folder / EPISODES} and {run.folder / EPISODES} both hold instance {played.instance!r} "
+                    f"with seed {played.seed} for '{run.meta.label}': leave one of the two folders out"
+                )
+    planned = {(instance, run.meta.seed) for run in runs for instance in run.meta.instances}
+    return RunsAcrossSeeds(tuple(runs), tuple(played for played, _ in episodes.values()), len(planned))

@@ -1,0 +1,104 @@
+"""One section of the board: its rows, compared with each other, and its curves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from harness.board.costs import front_cost
+from harness.board.curves import Curve, Point, RoutingMetrics, curves_of, routing_metrics
+from harness.board.roles import recorded_role
+from harness.board.rows import Row, RowEstimates, estimate, make_row
+from harness.board.runs import runs_by_router
+from harness.board.significance import ComparisonInput, compare_section
+from harness.metrics import pareto_front
+from harness.records import RunMeta
+from harness.traces.cost import MAIN_COST
+from harness.traces.read import Run
+
+REFERENCE = "always-high"
+"""The router whose normalised cost is 1.0."""
+
+_ENDS: dict[str, Literal["high", "low"]] = {REFERENCE: "high", "always-low": "low"}
+"""The routers between which all others lie, in the order in which ``make_section`` takes them."""
+
+_NAMESAKE = "another row of this section has the same label but another router or configuration"
+
+
+def make_section(runs: Sequence[Run], note: str | None) -> tuple[list[Row], list[Curve]]:
+    """The rows and curves of the runs of one section.
+
+    Args:
+        runs: All of one task, split, pool and group.
+        note: A note for every row.
+
+    Raises:
+        MixrouteError: the runs contradict each other.
+    """
+    routers = runs_by_router(runs)
+    # The plainly labelled one first; a note says where there is a choice.
+    references = sorted((r for r in routers if r.meta.router == REFERENCE), key=lambda r: r.meta.label != REFERENCE)
+    estimates = [estimate(one, references) for one in routers]
+    compared = compare_section([_comparison_input(one) for one in estimates])
+    ranked = sorted(zip(estimates, compared, strict=True), key=lambda pair: _rank(pair[0], estimates))
+    estimates = [one for one, _ in ranked]
+    points = [_point(one) for one in estimates]
+    finished = [point for point in points if point is not None]
+    high, low = (next((point for point in finished if point.router == name), None) for name in _ENDS)
+    labels = Counter(one.runs.meta.label for one in estimates)
+    shared = [] if note is None else [note]
+    rows = [
+        make_row(
+            one,
+            against=against,
+            routing_metrics=routing_metrics(point, low, high) if point and low and high else RoutingMetrics(),
+            pareto=on_front,
+            notes=[_NAMESAKE, *shared] if labels[one.runs.meta.label] > 1 else shared,
+        )
+        for (one, against), point, on_front in zip(ranked, points, _front(estimates), strict=True)
+    ]
+    return rows, curves_of(section_of(runs[0].meta), finished, low, high) if low and high else []
+
+
+def section_of(meta: RunMeta) -> tuple[str, str, str, str]:
+    """Task, split, pool and group: only rows of one section may be compared."""
+    return meta.task, meta.split, meta.pool, meta.group
+
+
+def _comparison_input(one: RowEstimates) -> ComparisonInput:
+    meta = one.runs.meta
+    return ComparisonInput(
+        label=meta.label,
+        role=recorded_role(meta),
+        end=_ENDS.get(meta.router, ""),
+        high_share=one.high_share,
+        cost=one.cost_absolute[MAIN_COST],
+        mean=one.success.mean,
+        success={(played.instance, played.seed): float(played.success) for played in one.runs.played},
+    )
+
+
+def _rank(one: RowEstimates, section: Sequence[RowEstimates]) -> tuple[bool, float, float]:
+    """Best success first, then cheapest; rows without episodes last."""
+    cost = front_cost(one, section)
+    return one.success.mean is None, -(one.success.mean or 0.0), float("inf") if cost is None else cost
+
+
+def _point(one: RowEstimates) -> Point | None:
+    """None where the row is not finished or something is unknown."""
+    meta, cost = one.runs.meta, one.cost_absolute[MAIN_COST]
+    if not one.runs.complete or one.high_share is None or cost is None or one.success.mean is None:
+        return None
+    return Point(meta.label, meta.router, meta.curve, one.high_share, cost, one.success.mean)
+
+
+def _front(section: Sequence[RowEstimates]) -> list[bool]:
+    """Whether each row is on the Pareto front; a row that is not finished, or of unknown cost, takes no part."""
+    points: dict[int, tuple[float, float]] = {}
+    for index, one in enumerate(section):
+        cost = front_cost(one, section)
+        if one.runs.complete and cost is not None and one.success.mean is not None:
+            points[index] = (cost, one.success.mean)
+    on_front = dict(zip(points, pareto_front(list(points.values())), strict=True))
+    return [on_front.get(index, False) for index in range(len(section))]

@@ -1,0 +1,76 @@
+"""Roles: what routers declare, what a run records, and what older runs count as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from harness import MixrouteError, StepRouter
+from harness.board import build_board
+from harness.board.roles import recorded_role
+from harness.contracts import role_of
+from harness.data import RouterRole
+from harness.plugins import open_router
+from harness.registry import routers
+from harness.traces.store import RUN, find_runs, read_meta
+from tests.harness.board.builders import Play, Run, write_run
+from tests.shared_data import REPOSITORY
+
+
+class Plain(StepRouter):
+    def choose(self, step: Any) -> str:
+        return "low"
+
+
+class Learned(Plain):
+    def trained_on(self) -> list[str]:
+        return []
+
+
+class Drawn(Learned):
+    role = "random"
+
+
+def test_the_default_is_trained_for_what_names_its_training_instances_else_baseline() -> None:
+    assert [role_of(router) for router in (Plain(), Learned(), Drawn())] == ["baseline", "trained", "random"]
+
+
+def test_a_wrong_role_is_reported_when_the_router_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from harness import StepRouter\n"
+        "class Mine(StepRouter):\n"
+        "    role = 'best'\n"
+        "    def choose(self, step):\n"
+        "        return 'low'\n"
+    )
+    with pytest.raises(MixrouteError, match="Mine has role = 'best': set one of baseline, random, oracle, trained"):
+        open_router(f"{tmp_path}/mine.py:Mine")
+
+
+@pytest.mark.parametrize("name", routers.names())
+def test_every_shipped_router_declares_its_role(name: str) -> None:
+    assert routers.get(name).role in get_args(RouterRole)
+
+
+def test_published_runs_without_a_role_count_as_what_their_router_declares() -> None:
+    published = {meta.router: meta for meta in map(read_meta, find_runs(REPOSITORY / "results/entries"))}
+    for name, meta in published.items():
+        if name != "majority-vote":  # a baseline now; older boards compared nothing with it
+            assert recorded_role(meta) == routers.get(name).role, name
+
+
+def test_the_recorded_role_decides_and_not_the_name(tmp_path: Path) -> None:
+    games = [f"{place:02}" for place in range(20)]
+    write_run(tmp_path / "drawn", Run("coin", {game: Play("hl", success=game < "10") for game in games}))
+    write_run(tmp_path / "dmr", Run("dmr", {game: Play("hl") for game in games}))
+    assert compared(tmp_path) == set()
+    path = tmp_path / "drawn" / RUN
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(read_meta(path.parent), role="random")))
+    assert compared(tmp_path) == {"matched random", "best baseline"}
+
+
+def compared(folder: Path) -> set[str]:
+    return {one.kind for row in build_board(find_runs(folder)).rows if row.router == "dmr" for one in row.against}
