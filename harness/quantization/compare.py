@@ -19,7 +19,7 @@ from harness.backends.encoding import Encoder
 from harness.backends.loading import TransformersOptions, load_model, model_card
 from harness.config import check
 from harness.data import ModelCard
-from harness.engine.runner import open_instances
+from harness.engine.opening import open_instances
 from harness.errors import MixrouteError
 from harness.files import write_atomically
 from harness.metrics.statistics import Estimate, clustered_mean

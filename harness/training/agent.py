@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from harness.backends.encoding import Encoder
 from harness.backends.memory import keep_freed_memory
 from harness.config import Strict
-from harness.engine.runner import OpenTask, open_instances
+from harness.engine.opening import OpenTask, open_instances
 from harness.errors import MixrouteError
 from harness.files import write_atomically
 from harness.pool import ModelSpec, load_pool

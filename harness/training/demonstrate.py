@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.contracts import Expert, Task, Teachable
 from harness.data import Instance, Observation, Turn
-from harness.engine.runner import OpenTask, open_instances
+from harness.engine.opening import OpenTask, open_instances
 from harness.errors import MixrouteError
 from harness.records import Episode
 from harness.seeding import seed_for

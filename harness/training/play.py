@@ -1,4 +1,4 @@
-"""What the model plays in the course of its training: dev games, and training games that the expert then takes over."""
+"""Episodes that training needs: runs on disk, and episodes that are played in memory with the weights of the moment."""
 
 from __future__ import annotations
 
@@ -10,32 +10,75 @@ from rich.console import Console
 
 from harness.contracts import Backend, Router
 from harness.data import Instance
+from harness.engine.opening import OpenTask
 from harness.engine.rollout import Play, play_all
-from harness.engine.runner import OpenTask, SuiteRunner
+from harness.engine.runner import FinishedRun, SuiteRunner
 from harness.files import content_hash
 from harness.plugins import open_router
 from harness.pool import ModelSpec, open_backend, save_pool
 from harness.records import Episode, EpisodeTiming
 from harness.seeding import seed_for
-from harness.suite import RouterEntry, Suite
-from harness.traces.store import find_runs, read_episodes
+from harness.suite import Mode, RouterEntry, Suite
 from harness.training.recipe import AgentRecipe, Lesson
 
 CONCURRENCY = 16
 """Episodes at once."""
 
 
+def play_runs(
+    name: str,
+    pool: str,
+    tasks: Sequence[OpenTask],
+    routers: Sequence[RouterEntry],
+    seeds: Sequence[int],
+    folder: Path,
+    *,
+    mode: Mode,
+    temperature: float = 0.0,
+) -> list[FinishedRun]:
+    """Play what is missing of the runs of each task, router and seed, as a suite does; may be stopped and resumed.
+
+    Args:
+        name: Name of the suite.
+        pool: Name or file of the pool.
+        tasks: What to play; models of the pool may have been trained on it, since it is not reported.
+        routers: Who plays.
+        seeds: Root seeds.
+        folder: Of the runs; runs of other pools, tasks, routers or seeds that lie there are passed over.
+        mode: As in a suite.
+        temperature: As in a suite.
+
+    Returns:
+        The runs that were asked for, by task, then router, then seed.
+
+    Raises:
+        MixrouteError: as ``SuiteRunner``.
+    """
+    suite = Suite(
+        schema=1,
+        name=name,
+        pool=pool,
+        tasks=[opened.entry for opened in tasks],
+        routers=list(routers),
+        seeds=list(seeds),
+        mode=mode,
+        temperature=temperature,
+        concurrency=CONCURRENCY,
+    )
+    return SuiteRunner(suite, folder, Console(stderr=True), training_tasks=tasks).run()
+
+
 class _Episodes:
-    """Keeps finished episodes."""
+    """Collects finished episodes."""
 
     def __init__(self) -> None:
         self.finished: list[Episode] = []
 
     def call_finished(self, tokens: int) -> None:
-        """Nothing is shown."""
+        """Show nothing."""
 
     def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
-        """Keep it."""
+        """Add the episode."""
         self.finished.append(episode)
 
 
@@ -137,18 +180,15 @@ def drawn_from(instances: Sequence[Instance], count: int | None, seed: int) -> l
 def played_by_model(
     recipe: AgentRecipe, spec: ModelSpec, lesson: Lesson, opened: OpenTask, folder: Path
 ) -> dict[str, Episode]:
-    """The lesson's instances as the model ``spec`` plays them, by id; those in ``folder`` are not played again."""
+    """Episodes of the lesson's instances that the model ``spec`` plays, by instance; resumes from ``folder``."""
     pool = save_pool(folder / "pool.yaml", recipe.name, "The model before training.", {recipe.model: spec})
-    suite = Suite(
-        schema=1,
-        name=recipe.name,
-        pool=str(pool),
-        tasks=[opened.entry],
-        routers=[RouterEntry(router="always", args={"model": recipe.model})],
-        seeds=[recipe.seed],
+    runs = play_runs(
+        recipe.name,
+        str(pool),
+        [opened],
+        [RouterEntry(router="always", args={"model": recipe.model})],
+        [recipe.seed],
+        folder / content_hash(lesson.model_dump())[:8],
         mode="throughput",
-        concurrency=CONCURRENCY,
     )
-    there = folder / content_hash(lesson.model_dump())[:8]
-    SuiteRunner(suite, there, Console(stderr=True), training_tasks=[opened]).run()
-    return {e.instance: e for run in find_runs(there) for e in read_episodes(run) if not e.error}
+    return {episode.instance: episode for run in runs for episode in run.episodes() if not episode.error}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from harness.engine.runner import OpenTask, open_instances
+from harness.engine.opening import OpenTask, open_instances
 from harness.errors import MixrouteError
 from harness.pool import load_pool
 from harness.traces.contamination import instance_key, seen_by

@@ -14,7 +14,7 @@ from typing import Any
 from harness.backends.encoding import Encoder
 from harness.contracts import Router, Task
 from harness.engine.identity import run_hash, run_id
-from harness.engine.runner import open_models, sample
+from harness.engine.opening import open_models, sample
 from harness.errors import MixrouteError
 from harness.plugins import open_router, open_task
 from harness.pool import load_pool

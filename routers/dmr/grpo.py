@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from harness.contracts import Backend
-from harness.engine.runner import OpenTask
+from harness.engine.opening import OpenTask
 from harness.records import Episode
 from harness.seeding import seed_for
 from harness.training.play import drawn_from, play_episodes

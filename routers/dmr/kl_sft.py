@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from harness.backends.completion_cache import CompletionCache
-from harness.engine.runner import open_models
+from harness.engine.opening import open_models
 from harness.errors import MixrouteError
 from harness.provenance import provenance
 from harness.seeding import seed_for

@@ -10,22 +10,20 @@ from pathlib import Path
 from statistics import fmean
 
 import msgspec
-from rich.console import Console
 from transformers import PreTrainedModel
 
 from harness import Completion, MixrouteError, Step, register_router
 from harness.backends.encoding import Encoder
 from harness.contracts import Task, Teachable
 from harness.data import Observation, Turn
-from harness.engine.runner import SuiteRunner
+from harness.engine.runner import FinishedRun
 from harness.files import Record, read_lines, repair
 from harness.pool import save_pool
 from harness.quantization.compare import open_for_comparison
 from harness.quantization.divergence import Divergence, answer_divergences, choice_divergence
 from harness.records import Episode, StepRecord
-from harness.suite import RouterEntry, Suite
-from harness.traces.store import find_runs, read_episodes, read_meta
-from harness.training.play import CONCURRENCY
+from harness.suite import RouterEntry
+from harness.training.play import play_runs
 from harness.training.sections import open_training_tasks
 from routers.dmr.recipe import DmrRecipe, training_pool
 
@@ -91,27 +89,15 @@ def label(recipe: DmrRecipe, working: Path) -> list[Path]:
     opened = open_training_tasks(recipe)
     models = training_pool(recipe).models
     pool = save_pool(folder / "pool.yaml", name, f"Pool {recipe.pool} as it plays in training.", models)
-    suite = Suite(
-        schema=1,
-        name=f"{name}-labels",
-        pool=str(pool),
-        tasks=[one.entry for one in opened],
-        routers=[RouterEntry(router="both", args={"p": recipe.drive})],
-        seeds=[recipe.seed],
-        mode=recipe.mode,
-        concurrency=CONCURRENCY,
-    )
-    SuiteRunner(suite, folder, Console(stderr=True), training_tasks=opened).run()
-    runs = find_runs(folder)
-    tasks = {(one.task.name, one.entry.split): one for one in opened}
-    missing = [run for run in runs if len(read_labels(run)) < len(read_meta(run).instances)]
+    router = RouterEntry(router="both", args={"p": recipe.drive})
+    runs = play_runs(f"{name}-labels", str(pool), opened, [router], [recipe.seed], folder, mode=recipe.mode)
+    missing = [run for run in runs if len(read_labels(run.folder)) < len(run.meta.instances)]
     if missing:
         high, encoder = open_for_comparison("high", models["high"])
         low, _ = open_for_comparison("low", models["low"])
         for run in missing:
-            meta = read_meta(run)
-            _label_run(run, tasks[meta.task, meta.split].task, high, low, encoder, choices=recipe.choices)
-    return runs
+            _label_run(run, high, low, encoder, choices=recipe.choices)
+    return [run.folder for run in runs]
 
 
 def read_labels(run: Path) -> dict[str, EpisodeLabels]:
@@ -120,14 +106,15 @@ def read_labels(run: Path) -> dict[str, EpisodeLabels]:
 
 
 def _label_run(
-    run: Path, task: Task, high: PreTrainedModel, low: PreTrainedModel, encoder: Encoder, *, choices: bool
+    run: FinishedRun, high: PreTrainedModel, low: PreTrainedModel, encoder: Encoder, *, choices: bool
 ) -> None:
-    repair(run / LABELS)
-    done = read_labels(run)
-    with (run / LABELS).open("ab") as lines:
-        for number, episode in enumerate(read_episodes(run)):
+    task, path = run.opened.task, run.folder / LABELS
+    repair(path)
+    done = read_labels(run.folder)
+    with path.open("ab") as lines:
+        for number, episode in enumerate(run.episodes()):
             if number % 50 == 0:
-                log.info("%s: %d of %d episodes labelled", run.name, number, len(read_meta(run).instances))
+                log.info("%s: %d of %d episodes labelled", run.meta.id, number, len(run.meta.instances))
             if episode.instance in done:
                 continue
             kl = _action_divergences(episode, task, high, low, encoder)

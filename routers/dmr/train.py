@@ -14,7 +14,7 @@ import torch
 
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend
-from harness.engine.runner import OpenTask, open_instances, open_models
+from harness.engine.opening import OpenTask, open_instances, open_models
 from harness.errors import MixrouteError
 from harness.provenance import provenance
 from harness.seeding import seed_for

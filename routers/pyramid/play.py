@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-
-from harness.engine.runner import OpenTask, SuiteRunner
+from harness.engine.opening import OpenTask
+from harness.engine.runner import FinishedRun
 from harness.errors import MixrouteError
-from harness.suite import RouterEntry, Suite, run_config
+from harness.suite import RouterEntry
 from harness.traces.contamination import instance_key
 from harness.traces.cost import call_cost
 from harness.traces.read import model_cards
-from harness.traces.store import find_runs, read_episodes, read_meta
-from harness.training.play import CONCURRENCY
+from harness.training.play import play_runs
 from routers.pyramid.features import Draft, draft_of
 from routers.pyramid.recipe import PyramidRecipe
 
@@ -69,45 +67,31 @@ def play(recipe: PyramidRecipe, opened: Sequence[OpenTask], folder: Path, ways: 
         routers.append(RouterEntry(router="always", args={"model": recipe.oracle}))
     if ANCHORED in ways:
         routers.append(RouterEntry(router="anchored-oracle", args={"members": members, "oracle": recipe.oracle}))
-    suite = Suite(
-        schema=1,
-        name=recipe.name,
-        pool=recipe.pool,
-        tasks=[one.entry for one in opened],
-        routers=routers,
-        seeds=[recipe.seed],
-        mode=recipe.mode,
-        concurrency=CONCURRENCY,
-    )
-    SuiteRunner(suite, folder, Console(stderr=True), training_tasks=opened).run()
-    wanted = [run_config(suite, one.entry, router, recipe.seed).model_dump() for one in opened for router in routers]
-    runs = [run for run in find_runs(folder) if read_meta(run).config in wanted]  # others are of an earlier recipe
+    runs = play_runs(recipe.name, recipe.pool, opened, routers, [recipe.seed], folder, mode=recipe.mode)
     names = {instance_key(one.task.name, instance.id) for one in opened for instance in one.instances}
     return _read(runs, members, names)
 
 
-def _read(runs: Sequence[Path], members: Sequence[str], names: set[str]) -> Played:
+def _read(runs: Sequence[FinishedRun], members: Sequence[str], names: set[str]) -> Played:
     queries = {name: Query() for name in sorted(names)}
     fingerprints: dict[str, str] = {}
     for run in runs:
-        meta = read_meta(run)
-        cards = model_cards(run, meta)
-        for name, card in cards.items():
-            if fingerprints.setdefault(name, card.fingerprint) != card.fingerprint:
-                raise MixrouteError(
-                    f"{run} was played with other weights of '{name}': delete {run.parent}, train again"
-                )
-        model = meta.config["router_args"].get("model")
-        for episode in read_episodes(run):
-            query = queries[instance_key(meta.task, episode.instance)]
+        cards = model_cards(run.folder, run.meta)
+        fingerprints |= {name: card.fingerprint for name, card in cards.items()}
+        for episode in run.episodes():
+            query = queries[instance_key(run.meta.task, episode.instance)]
             if episode.error or not episode.steps:
-                raise MixrouteError(f"{run}: {episode.instance} ended in an error ({episode.error}): play it again")
+                raise MixrouteError(
+                    f"{run.folder}: {episode.instance} ended in an error ({episode.error}): play it again"
+                )
             call = episode.steps[0].calls[-1]
             answer = Answered(draft_of(call), episode.success, call_cost(call, cards[call.model]).weight_bytes)
-            if model in members:
+            if run.router.router == "anchored-oracle":
+                query.oracle[ANCHORED] = answer
+            elif (model := run.router.args["model"]) in members:
                 query.members[model] = answer
             else:
-                query.oracle[ANCHORED if model is None else PLAIN] = answer
+                query.oracle[PLAIN] = answer
     for query in queries.values():
         query.members = {name: query.members[name] for name in members}
     return Played(queries, fingerprints)

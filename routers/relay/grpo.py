@@ -20,7 +20,7 @@ from torch.nn.functional import log_softmax
 from harness.backends.encoding import Encoder
 from harness.contracts import Backend, Granularity, Step
 from harness.data import Completion, Prompt
-from harness.engine.runner import OpenTask
+from harness.engine.opening import OpenTask
 from harness.seeding import seed_for
 from harness.training.examples import IGNORED, Example, batched, collate
 from harness.training.play import drawn_from, play_rounds

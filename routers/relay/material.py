@@ -9,23 +9,20 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from rich.console import Console
 from transformers import PreTrainedTokenizerBase
 
 from harness.backends.encoding import Encoder
 from harness.contracts import Task
 from harness.data import Observation, Prompt
-from harness.engine.runner import OpenTask, SuiteRunner
+from harness.engine.opening import OpenTask
 from harness.errors import MixrouteError
-from harness.files import content_hash
 from harness.records import CallRecord, Episode
 from harness.seeding import seed_for
-from harness.suite import RouterEntry, Suite, run_config
+from harness.suite import RouterEntry
 from harness.traces.contamination import instance_key
-from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.training.agent import Material
 from harness.training.examples import IGNORED, Example
-from harness.training.play import CONCURRENCY
+from harness.training.play import play_runs
 from routers.relay.command import OPEN, command
 from routers.relay.recipe import RelayRecipe, WarmUpRecipe
 
@@ -179,26 +176,12 @@ def _alone(model: str) -> RouterEntry:
 def _played(
     recipe: RelayRecipe, tasks: Sequence[OpenTask], router: RouterEntry, samples: int, temperature: float, folder: Path
 ) -> list[list[Episode]]:
-    """Episodes of a router, for each task: ordinary runs, which may be stopped and go on."""
-    suite = Suite(
-        schema=1,
-        name=recipe.name,
-        pool=recipe.pool,
-        tasks=[opened.entry for opened in tasks],
-        routers=[router],
-        seeds=[seed_for(recipe.seed, sample) % (1 << 31) for sample in range(samples)],
-        mode=recipe.mode,
-        temperature=temperature,
-        concurrency=CONCURRENCY,
+    """The episodes of one router on each task, without those that ended in an error."""
+    seeds = [seed_for(recipe.seed, sample) % (1 << 31) for sample in range(samples)]
+    runs = play_runs(
+        recipe.name, recipe.pool, tasks, [router], seeds, folder, mode=recipe.mode, temperature=temperature
     )
-    SuiteRunner(suite, folder, Console(stderr=True), training_tasks=tasks).run()
-    runs = {content_hash(read_meta(run).config): run for run in find_runs(folder)}
     return [
-        [
-            episode
-            for seed in suite.seeds
-            for episode in read_episodes(runs[content_hash(run_config(suite, opened.entry, router, seed).model_dump())])
-            if not episode.error
-        ]
+        [episode for run in runs if run.opened is opened for episode in run.episodes() if not episode.error]
         for opened in tasks
     ]

@@ -14,7 +14,7 @@ import torch
 from harness.backends.completion_cache import CompletionCache
 from harness.backends.encoding import Encoder
 from harness.contracts import Backend
-from harness.engine.runner import OpenTask, open_models
+from harness.engine.opening import OpenTask, open_models
 from harness.plugins import open_router
 from harness.pool import ModelSpec, Pool, load_pool, open_backend, save_pool
 from harness.provenance import provenance

@@ -17,8 +17,8 @@ from lm_eval.api.registry import register_model
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Environment
 from harness.data import Instance, Observation, Prompt, Turn
+from harness.engine.opening import open_models
 from harness.engine.rollout import Play, play_all
-from harness.engine.runner import open_models
 from harness.errors import MixrouteError
 from harness.integrations.lm_eval_prompts import chat_as_text, ends_of, prompt_of
 from harness.plugins import open_router

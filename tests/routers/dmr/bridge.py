@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness import Completion, Instance, Message, ModelCard, Observation, Prompt, Request, Token, Turn
-from harness.engine.runner import OpenTask
+from harness.engine.opening import OpenTask
 from harness.suite import TaskEntry
 
 PLANKS = 6
