@@ -1,4 +1,4 @@
-"""What a run needs, opened and checked: the instances of its tasks and the models of its pool."""
+"""Opening of the instances of a task and of the models of a pool, with their checks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OpenTask:
 def sample(instances: Sequence[Instance], limit: int | None) -> list[Instance]:
     """A fixed sample of ``limit`` instances, as even over the kinds as their numbers allow, sorted by id.
 
-    Which ones depends on their ids alone, so that a larger limit contains the smaller.
+    The choice depends on the ids alone, so that a larger sample contains every smaller one.
     """
     if limit is None or limit >= len(instances):
         return list(instances)
@@ -47,7 +47,7 @@ def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
 
     Args:
         entry: What to open.
-        without: Instances to leave out, as ``instance_key`` names them.
+        without: Instances to leave out, as named by ``instance_key``.
 
     Raises:
         MixrouteError: unknown task or argument, missing data, corrupt instance.
@@ -68,12 +68,12 @@ def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
 
 @contextmanager
 def open_models(pool: Pool, mode: Mode, answers: CompletionCache | None) -> Iterator[dict[str, Backend]]:
-    """The pool's models, loaded, until the block ends.
+    """Load the pool's models, and close them when the block ends.
 
     Args:
-        pool: What to load.
-        mode: Of the suite that is to be played.
-        answers: Where greedy answers are kept; closed at the end.
+        pool: The pool to load.
+        mode: Mode of the suite to be played.
+        answers: Completion cache of greedy answers, if any; closed at the end.
 
     Raises:
         MixrouteError: weights or options that are wrong.

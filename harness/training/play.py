@@ -22,7 +22,7 @@ from harness.suite import Mode, RouterEntry, Suite
 from harness.training.recipe import AgentRecipe, Lesson
 
 CONCURRENCY = 16
-"""Episodes at once."""
+"""Episodes that are played at the same time."""
 
 
 def play_runs(
@@ -44,7 +44,7 @@ def play_runs(
         tasks: What to play; models of the pool may have been trained on it, since it is not reported.
         routers: Who plays.
         seeds: Root seeds.
-        folder: Of the runs; runs of other pools, tasks, routers or seeds that lie there are passed over.
+        folder: Folder of the runs; it may hold runs of other pools, tasks, routers or seeds.
         mode: As in a suite.
         temperature: As in a suite.
 
@@ -86,7 +86,7 @@ class DevGames:
     """Plays tasks greedily with one model.
 
     Args:
-        tasks: What to play.
+        tasks: Tasks to play.
         seed: Root seed.
     """
 
@@ -95,7 +95,7 @@ class DevGames:
         self._seed = seed
 
     def play(self, spec: ModelSpec) -> dict[str, float]:
-        """Success rate, mean steps and share of invalid actions of each task, in [0, 1] but for the steps."""
+        """Success rate and share of invalid actions in [0, 1], and mean number of steps, of each task."""
         metrics: dict[str, float] = {}
         for opened, episodes in zip(self._tasks, self.episodes(spec), strict=True):
             steps = [step for episode in episodes for step in episode.steps]
@@ -122,10 +122,10 @@ def play_episodes(
     seed: int,
     instances: Sequence[Instance] | None = None,
 ) -> list[Episode]:
-    """Play the task's instances, or those given, greedily; nothing is written.
+    """Play the task's instances, or those given, greedily, without writing anything.
 
     Raises:
-        RouterStopped: the router broke its contract. Other errors end their episode, which tells them.
+        RouterStopped: the router broke its contract. Other errors end their episode and are recorded in it.
     """
     (episodes,) = play_rounds(opened, [(router, seed)], pool, opened.instances if instances is None else instances)
     return episodes
@@ -134,19 +134,19 @@ def play_episodes(
 def play_rounds(
     opened: OpenTask, rounds: Sequence[tuple[Router, int]], pool: Mapping[str, Backend], instances: Sequence[Instance]
 ) -> list[list[Episode]]:
-    """Play the instances once a round, all rounds side by side, so that the last episodes of one keep nobody waiting.
+    """Play the instances once for each round, all rounds at the same time, so that none waits for the end of another.
 
     Args:
         opened: The task.
-        rounds: Router and root seed of each; no two seeds alike.
+        rounds: Router and root seed of each round; the seeds differ.
         pool: The models.
-        instances: To play.
+        instances: Instances to play.
 
     Returns:
         The episodes of each round.
 
     Raises:
-        RouterStopped: as ``play_episodes``.
+        RouterStopped: as in ``play_episodes``.
     """
     plays = [
         Play(
@@ -172,12 +172,12 @@ def play_rounds(
     return [observer.finished for observer in observers]
 
 
-def drawn_from(instances: Sequence[Instance], count: int | None, seed: int) -> list[Instance]:
-    """At most ``count`` of the instances, the same ones for the same seed."""
+def draw_instances(instances: Sequence[Instance], count: int | None, seed: int) -> list[Instance]:
+    """Draw at most ``count`` of the instances; the draw depends on the seed alone."""
     return sorted(instances, key=lambda one: seed_for(seed, "drawn", one.id))[:count]
 
 
-def played_by_model(
+def play_lesson(
     recipe: AgentRecipe, spec: ModelSpec, lesson: Lesson, opened: OpenTask, folder: Path
 ) -> dict[str, Episode]:
     """Episodes of the lesson's instances that the model ``spec`` plays, by instance; resumes from ``folder``."""

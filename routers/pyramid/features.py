@@ -1,5 +1,5 @@
-"""What the router reads of an ensemble's answers: how far they agree, how sure the models were of them, and, where a
-recipe wants it, whether they calculate right.
+"""Features of an ensemble's answers: how far they agree, how sure the models were of them and, if the recipe says so,
+whether their equations hold.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ FEATURES = (
     "length_min",
     "length_max",
 )
-"""Names of what ``features`` gives."""
+"""Names of the values that ``features`` returns."""
 
 CHECKED = (*FEATURES, "false_equations_mean", "false_equations_chosen")
-"""The same with equations checked (ours)."""
+"""Names of the values with equations checked (ours)."""
 
 
 def majority(drafts: Sequence[Draft]) -> int:
-    """Number of the draft that speaks for the answer with most votes.
+    """Index of the draft that is chosen by majority vote.
 
-    Ours: of several such answers the one that holds the likeliest draft (mean log-probability of its tokens), and of
-    the drafts that give an answer the likeliest.
+    Ours: ties between answers go to the one with the likeliest draft (mean log-probability of its tokens), and of the
+    drafts with the chosen answer the likeliest is taken.
     """
     cast = votes([draft.text for draft in drafts])
     counts = Counter(vote for vote in cast if vote is not None)
@@ -83,7 +83,7 @@ def majority(drafts: Sequence[Draft]) -> int:
 
 
 def features(drafts: Sequence[Draft], *, checked: bool = False) -> tuple[float, ...]:
-    """Numbers on one model's answer or several models' answers to one query, as ``FEATURES`` or ``CHECKED`` names them.
+    """Features of one or several models' answers to one query, as named by ``FEATURES`` or ``CHECKED``.
 
     ``vote_share`` in [0, 1] of the majority; ``answer_entropy`` of the votes, in nats; ``distinct_answers`` counted;
     ``abstained`` the share of drafts without a vote; similarities of all pairs of texts in [0, 1] (1 minus the Indel

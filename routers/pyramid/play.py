@@ -1,4 +1,4 @@
-"""Who is right on which query: ordinary runs of every member and the oracle, read from their traces."""
+"""Runs of every member and of the oracle, read from their traces: which model is right on which query."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from routers.pyramid.features import Draft, draft_of
 from routers.pyramid.recipe import PyramidRecipe
 
 PLAIN, ANCHORED = "plain", "anchored"
-"""How the oracle is asked: with its own prompt, or with the ensemble's answers before its eyes."""
+"""Ways to ask the oracle: with its own prompt, or with the ensemble's answers in its context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Answered:
     draft: Draft
     right: bool
     cost: float
-    """Weight bytes of this call."""
+    """Weight bytes that this call read."""
 
 
 @dataclass(slots=True)
@@ -36,30 +36,30 @@ class Query:
     """All answers to one instance."""
 
     members: dict[str, Answered] = field(default_factory=dict)
-    """By name, in the recipe's order."""
+    """Answers of the members by name, in the recipe's order."""
     oracle: dict[str, Answered] = field(default_factory=dict)
-    """By ``PLAIN`` and ``ANCHORED``, as far as it was asked."""
+    """Answers of the oracle by ``PLAIN`` and ``ANCHORED``, as far as it was asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """One section of the data: queries by ``instance_key``, and the models' fingerprints."""
+class PlayedQueries:
+    """Queries by ``instance_key``, and the models' fingerprints."""
 
     queries: Mapping[str, Query]
     fingerprints: Mapping[str, str]
 
 
-def play(recipe: PyramidRecipe, opened: Sequence[OpenTask], folder: Path, ways: Sequence[str]) -> Played:
-    """Play what is missing, then read it.
+def play_queries(recipe: PyramidRecipe, opened: Sequence[OpenTask], folder: Path, ways: Sequence[str]) -> PlayedQueries:
+    """Play what is missing, then read all answers.
 
     Args:
         recipe: Pool, ensemble, seed.
-        opened: What to play.
-        folder: Of the runs.
-        ways: How the oracle is asked, ``PLAIN`` first.
+        opened: Tasks to play.
+        folder: Folder of the runs.
+        ways: Ways to ask the oracle, ``PLAIN`` first.
 
     Raises:
-        MixrouteError: anything that keeps the models from playing, or an answer that ended in an error.
+        MixrouteError: the models cannot play, or an episode ended in an error.
     """
     members = recipe.ensemble()
     routers = [RouterEntry(router="always", args={"model": name}) for name in members]
@@ -72,7 +72,7 @@ def play(recipe: PyramidRecipe, opened: Sequence[OpenTask], folder: Path, ways: 
     return _read(runs, members, names)
 
 
-def _read(runs: Sequence[FinishedRun], members: Sequence[str], names: set[str]) -> Played:
+def _read(runs: Sequence[FinishedRun], members: Sequence[str], names: set[str]) -> PlayedQueries:
     queries = {name: Query() for name in sorted(names)}
     fingerprints: dict[str, str] = {}
     for run in runs:
@@ -94,4 +94,4 @@ def _read(runs: Sequence[FinishedRun], members: Sequence[str], names: set[str]) 
                 query.oracle[PLAIN] = answer
     for query in queries.values():
         query.members = {name: query.members[name] for name in members}
-    return Played(queries, fingerprints)
+    return PlayedQueries(queries, fingerprints)

@@ -16,7 +16,7 @@ from harness import MixrouteError, Observation, Turn, open_router
 from harness.traces.contamination import instance_key
 from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.verify import verify_entry
-from routers.dmr.checkpoint import RouterCard, load_checkpoint, save_checkpoint
+from routers.dmr.checkpoint import DmrCard, load_checkpoint, save_checkpoint
 from routers.dmr.features import FACTS, views
 from routers.dmr.network import NetworkConfig, Reads, RouterNetwork, Trajectory
 from routers.dmr.router import Decider
@@ -38,7 +38,7 @@ def network(seed: int = 0, steps: int = 64, reads: Reads = "text") -> RouterNetw
 
 def checkpoint(folder: Path, seen: list[str], seed: int = 0, reads: Reads = "text") -> Path:
     own = network(seed, reads=reads)
-    card = RouterCard(
+    card = DmrCard(
         schema=1, name="test", stage="dmr", network=own.config, recipe={}, pool={}, facts={"lambda": 0.1}, provenance={}
     )
     save_checkpoint(folder, own, card, seen)

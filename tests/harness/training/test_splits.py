@@ -8,7 +8,7 @@ import pytest
 
 from harness import MixrouteError
 from harness.training.recipe import RouterRecipe
-from harness.training.sections import open_sections
+from harness.training.splits import open_train_and_dev
 
 
 def recipe(*, train: int, dev: int, first: int) -> RouterRecipe:
@@ -20,7 +20,7 @@ def recipe(*, train: int, dev: int, first: int) -> RouterRecipe:
 
 
 def names(recipe: RouterRecipe) -> list[set[str]]:
-    return [{instance.id for one in opened for instance in one.instances} for opened in open_sections(recipe)]
+    return [{instance.id for one in opened for instance in one.instances} for opened in open_train_and_dev(recipe)]
 
 
 def test_dev_is_left_out_of_what_is_learned_from() -> None:
@@ -38,4 +38,4 @@ def test_a_section_of_which_nothing_is_left_is_named() -> None:
     with pytest.raises(
         MixrouteError, match="'arith-gen' has no instance in split 'train' left: a model was trained on"
     ):
-        open_sections(recipe(train=12, dev=12, first=900_000))
+        open_train_and_dev(recipe(train=12, dev=12, first=900_000))
