@@ -42,7 +42,7 @@ class TrainingSet:
     """Examples to train on."""
 
     examples: list[Example]
-    seen: list[str]
+    trained_on: list[str]
     """Instances that they come from, as named by ``instance_key``."""
 
 
@@ -112,7 +112,7 @@ def fine_tune(
             dev=history,
             provenance=provenance(),
         )
-        write_card(result, card, [*trained_on(spec), *training_set.seen])
+        write_card(result, card, [*trained_on(spec), *training_set.trained_on])
 
 
 def _model_of(recipe: AgentRecipe) -> ModelSpec:

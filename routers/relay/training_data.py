@@ -52,7 +52,7 @@ def warm_up_set(
                 pieces = list(_tagged_parts(parts, recipe.large))
             else:
                 rng = random.Random(seed_for(recipe.seed, episode.instance, episode.seed, "commands"))  # noqa: S311
-                pieces = [(_with_tags(step.text, parts[0], tokenizer, recipe.warm_up, rng), True)]
+                pieces = [(_tagged_answer(step.text, parts[0], tokenizer, recipe.warm_up, rng), True)]
             if parts[-1].model != recipe.large:
                 pieces.append((_ending(opened.task, parts[-1], tokenizer), True))
             prompt = opened.task.prompt((), Observation(step.observation, tuple(step.admissible)))
@@ -68,7 +68,7 @@ def warm_up_set(
     return TrainingSet(examples, seen)
 
 
-def _with_tags(
+def _tagged_answer(
     text: str, call: CallRecord, tokenizer: PreTrainedTokenizerBase, options: WarmUpRecipe, rng: random.Random
 ) -> str:
     """The answer with call tags, placed as the recipe says."""
