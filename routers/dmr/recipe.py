@@ -62,9 +62,9 @@ class GrpoRecipe(Strict):
     group: int = Field(default=8, ge=2)
     """Rollouts for each instance."""
     scale: Literal["group", "none"] = "group"
-    """``group``: a rollout's advantage is its reward less the group's mean, over the group's standard deviation (GRPO).
-    In a group whose rollouts are all won, lambda then cancels out: however little high costs, all the advantage is for
-    less of it. ``none``: without the standard deviation (Dr. GRPO, arXiv 2503.20783)."""
+    """``group``: a rollout's advantage is its reward minus the group's mean, over the group's standard deviation
+    (GRPO). In a group that is won throughout, lambda then cancels out: even if high costs little, only its share
+    decides the advantage. ``none``: without the standard deviation (Dr. GRPO, arXiv 2503.20783)."""
     epochs: int = Field(default=2, ge=1)
     """Passes over an iteration's rollouts."""
     batch: int = Field(default=64, ge=1)
