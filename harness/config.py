@@ -1,4 +1,4 @@
-"""YAML files into checked models, with errors that name the file, the key, the value and the mend."""
+"""YAML files into checked models, with errors that name the file, the key, the value and the fix."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ else:
 
 
 class _UniqueKeys(_SafeLoader):
-    """YAML lets a repeated key replace the first in silence."""
+    """Refuses repeated keys, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if key.value != "<<"]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -63,7 +63,7 @@ def check(content: dict[str, Any], model: type[S], where: str) -> S:
 
 
 def find_file(kind: str, name: str, shipped: Path) -> Path:
-    """The file of a pool or suite, given as the name of a shipped one or as a path.
+    """The file of a pool, suite or recipe, given by the name of a shipped one or by a path.
 
     Raises:
         MixrouteError: neither exists; the closest shipped name is suggested.
@@ -71,8 +71,8 @@ def find_file(kind: str, name: str, shipped: Path) -> Path:
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         if not path.is_file():
-            mend = "give another path, or make it, as the suite or recipe that names it says"
-            raise MixrouteError(f"{kind} file {path} does not exist: {mend}")
+            fix = "give another path, or make it, as the suite or recipe that names it says"
+            raise MixrouteError(f"{kind} file {path} does not exist: {fix}")
         return path
     path = shipped / f"{name}.yaml"
     if path.is_file():

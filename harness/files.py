@@ -8,11 +8,12 @@ import lzma
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from harness.errors import MixrouteError
@@ -45,6 +46,25 @@ def made_once(kind: str, identity: str, make: Callable[[Path], None]) -> Path:
                 make(made)
                 made.replace(folder)
     return folder
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keep a folder, made if need be, for this process until the block ends.
+
+    Raises:
+        MixrouteError: another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise MixrouteError(f"{folder} is in use by another mixroute process: wait, or use another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def content_hash(value: object) -> str:

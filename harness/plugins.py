@@ -1,4 +1,4 @@
-"""Building plug-ins from names and arguments, with errors that name the wrong argument before anything is spent."""
+"""Construction of plug-ins from names and arguments. Errors name the wrong argument before a model is loaded."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> A
 
 
 def _check_types(kind: registry.Registry, name: str, cls: type[Any], arguments: Mapping[str, Any]) -> None:
-    """YAML's idea of a value may not be the constructor's: 0.4 is no string, and "no" is true."""
+    """Check arguments against the constructor's annotations: YAML may read a value as another type than was meant."""
     try:
         hints = get_type_hints(cls.__init__)
     except (NameError, TypeError):  # annotations that cannot be resolved are not ours to judge

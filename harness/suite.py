@@ -1,4 +1,4 @@
-"""Suites: which routers play which tasks with which pool. YAML in, one ``RunConfig`` a (task, router, seed) out."""
+"""Suites: which routers play which tasks with which pool. A YAML file becomes one ``RunConfig`` for each run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Mode = Literal["deterministic", "throughput"]
 
 
 class Calibration(Strict):
-    """Development instances on which thresholds are chosen; never those that are reported."""
+    """Development instances on which thresholds are chosen. They are never reported."""
 
     split: str
     limit: int | None = Field(None, ge=1)
@@ -34,7 +34,7 @@ class TaskEntry(Strict):
     calibration: Calibration | None = None
 
     @model_validator(mode="after")
-    def _apart(self) -> Self:
+    def _split_is_not_calibrated_on(self) -> Self:
         if "split" in self.args:
             raise ValueError(f"args of task '{self.task}': 'split' is a key of the task itself")
         if self.calibration and self.calibration.split == self.split:
@@ -46,17 +46,17 @@ class TaskEntry(Strict):
 
 
 class RouterEntry(Strict):
-    """A router of the suite, with its constructor's arguments. ``label`` names its row on the board."""
+    """A router of the suite with its constructor arguments. ``label`` names its row on the board."""
 
     router: str
     args: dict[str, Any] = Field(default_factory=dict)
     label: str = ""
     curve: str = ""
-    """Routers with the same one are points of one curve on the board: a method at several thresholds or prices."""
+    """Name of a curve on the board. Routers that share it are its points, such as one method at several thresholds."""
     seeds: list[int] | None = Field(default=None, min_length=1)
-    """Root seeds instead of the suite's: more of them for a router that draws."""
+    """Root seeds instead of the suite's, such as more of them for a router that draws at random."""
     tasks: list[str] | None = Field(default=None, min_length=1)
-    """Names of the tasks that it plays, if not all: for one that was trained on a task."""
+    """Names of the tasks that it plays; all if not given. For a router that was trained on one task."""
 
     @model_validator(mode="before")
     @classmethod
@@ -83,9 +83,9 @@ class Suite(Strict):
     mode: Mode = "deterministic"
     temperature: float = Field(default=0.0, ge=0)
     concurrency: int = Field(default=16, ge=1)
-    """Episodes at once. Changes no result in deterministic mode."""
+    """Episodes that are played at the same time. Changes no result in deterministic mode."""
     router_timeout: float = Field(default=60.0, gt=0)
-    """Seconds a router may spend on a step without waiting for a model."""
+    """Seconds that a router may spend on a step, without the time that models take."""
 
     @property
     def folder(self) -> Path:
@@ -117,7 +117,7 @@ class Suite(Strict):
 
 
 class RunConfig(Strict):
-    """One run: everything that is asked for and may change a result."""
+    """Settings of one run that may change its result."""
 
     task: str
     task_args: dict[str, Any]
@@ -131,12 +131,12 @@ class RunConfig(Strict):
     temperature: float
 
     def comparable(self) -> dict[str, Any]:
-        """What two runs must share to stand in one table."""
+        """The settings that two runs must share to be compared in one table."""
         return self.model_dump(exclude={"router", "router_args", "seed"})
 
 
 def load_suite(name: str) -> Suite:
-    """A shipped suite by name, or one from a ``.yaml`` file.
+    """Load a shipped suite by name, or one from a ``.yaml`` file.
 
     Raises:
         MixrouteError: unknown name, or a wrong key or value in the file.
@@ -145,12 +145,12 @@ def load_suite(name: str) -> Suite:
 
 
 def part_of(suite: Suite, names: Sequence[str]) -> Suite:
-    """The suite with those tasks and routers (by label) alone that are named.
+    """The part of a suite that ``names`` names: tasks, and routers by label.
 
-    Where no task is named it keeps all tasks; likewise routers.
+    Where no task is named, all tasks remain; likewise routers.
 
     Raises:
-        MixrouteError: a name that is neither.
+        MixrouteError: a name that is neither a task nor a router of the suite.
     """
     tasks = [entry for entry in suite.tasks if entry.task in names]
     routers = [entry for entry in suite.routers if entry.name in names]

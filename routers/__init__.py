@@ -1,1 +1,1 @@
-"""Router strategies: one file a router or family."""
+"""Routers, one file for each router or family."""

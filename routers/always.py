@@ -1,14 +1,14 @@
-"""The two ends of every curve."""
+"""Routers that always ask the same model: the two ends of every trade-off curve."""
 
 from mixroute import Step, StepRouter, register_router
 
 
 @register_router("always")
 class Always(StepRouter):
-    """The same model at every step.
+    """One model at every step.
 
     Args:
-        model: Its name in the pool.
+        model: Name of the model in the pool.
     """
 
     role = "baseline"
@@ -17,13 +17,13 @@ class Always(StepRouter):
         self._model = model
 
     def choose(self, step: Step) -> str:
-        """Always that model."""
+        """The model that was given."""
         return self._model
 
 
 @register_router("always-high")
 class AlwaysHigh(StepRouter):
-    """High precision at every step: quality and cost that others are measured against."""
+    """High precision at every step: the quality and cost that other routers are compared with."""
 
     role = "baseline"
 

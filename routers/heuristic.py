@@ -1,4 +1,4 @@
-"""Rules of thumb that read the text of the episode. They know the words of ALFWorld; elsewhere they stay low."""
+"""Heuristics that read the text of the episode. They know the words of ALFWorld and stay low on other tasks."""
 
 from mixroute import Step, StepRouter, register_router
 
@@ -7,7 +7,7 @@ NOTHING_HAPPENS = "Nothing happens."
 
 @register_router("stuck")
 class Stuck(StepRouter):
-    """High precision where low precision got nowhere: after "Nothing happens.", or in a state seen before.
+    """High precision where the agent makes no progress: after "Nothing happens.", or in a state seen before.
 
     A state is what the agent sees: the observation with the admissible actions.
     """
@@ -23,7 +23,7 @@ class Stuck(StepRouter):
 
 @register_router("phase")
 class Phase(StepRouter):
-    """High precision in one phase of the errand, told by whether the agent holds an object.
+    """High precision in one phase of the goal; the phase depends on whether the agent holds an object.
 
     Args:
         high: ``search`` (hands empty: finding the object) or ``deliver`` (holding one: treating and placing it).
@@ -37,7 +37,7 @@ class Phase(StepRouter):
         self._high = high
 
     def choose(self, step: Step) -> str:
-        """Follow what was picked up and put down."""
+        """``high`` in the chosen phase."""
         phase = "deliver" if _holds_object(step) else "search"
         return "high" if phase == self._high else "low"
 

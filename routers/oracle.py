@@ -1,6 +1,6 @@
-"""Routers for analysis: they ask both models at every step, so they show what a perfect signal would give, no saving.
+"""Oracles for analysis: they ask both models at every step, so they show what a perfect signal would reach.
 
-Both calls are charged. What they tell is the success that is within reach at a share of high steps.
+They save nothing: both calls are charged. They show the success that a share of high steps can reach.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class AgreementOracle:
     role = "oracle"
 
     async def act(self, step: Step) -> Completion:
-        """Ask both, compare."""
+        """Ask both models and compare their actions."""
         low, high = await step.ask("low"), await step.ask("high")
         return low if low.text.strip() == high.text.strip() else high
 
@@ -31,11 +31,11 @@ class AgreementOracle:
 class KlOracle:
     """High where KL(high || low), mean over the tokens of high's action, is at least ``tau``; low elsewhere.
 
-    The models are loaded a second time, to be read token by token; of each episode's prompts only what is new.
+    The models are loaded a second time, to be read token by token. Only the new part of each prompt is read.
 
     Args:
-        pool: Of the suite.
-        tau: In nats; a checkpoint of ``kl-sft`` tells the quantiles of train steps in its card.
+        pool: Name or file of the suite's pool.
+        tau: Threshold in nats; the card of a ``kl-sft`` checkpoint has quantiles of train steps.
     """
 
     granularity: ClassVar[Granularity] = "step"
@@ -48,7 +48,7 @@ class KlOracle:
         self._loaded: tuple[Reader, Reader, Encoder] | None = None
 
     async def act(self, step: Step) -> Completion:
-        """Ask both, let both read high's action, compare."""
+        """Ask both models, let both read high's action, and compare."""
         low, high = await step.ask("low"), await step.ask("high")
         divergence = self._divergence(step, high)
         step.log(kl=divergence)

@@ -1,4 +1,4 @@
-"""Random routing: what any router must beat at the same share of high-precision steps."""
+"""Random routing: the baseline that a router must beat at the same share of high-precision steps."""
 
 from mixroute import Step, StepRouter, register_router
 

@@ -1,4 +1,4 @@
-"""Routers that look at nothing but the step's number."""
+"""Routers that depend on the step's number alone."""
 
 from mixroute import Step, StepRouter, register_router
 
@@ -25,7 +25,7 @@ class FirstK(StepRouter):
 
 @register_router("every-k")
 class EveryK(StepRouter):
-    """High precision on every ``k``-th step, the first included, low otherwise."""
+    """High precision on every ``k``-th step, beginning with the first; low otherwise."""
 
     role = "baseline"
 

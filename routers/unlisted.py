@@ -1,4 +1,4 @@
-"""What a trained router that reads low's action has to beat: high where the environment does not know that action."""
+"""Baseline for routers that read low's action: high where the environment does not list that action."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from routers.dmr.features import is_listed
 class Unlisted:
     """Low answers every step; high is asked where the environment lists its actions and low's is not among them.
 
-    The agent is never shown that list. Both answers are charged. A task that lists nothing stays with low.
+    The agent does not see that list. Both answers are charged. On tasks that list no actions, low always answers.
     """
 
     granularity: ClassVar[Granularity] = "step"

@@ -1,4 +1,4 @@
-"""What the prompts of all tasks share: observation and action alternate, and each prompt extends the one before."""
+"""Rendering that the prompts of all tasks share: observations and actions alternate, and prompts are append-only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mixroute import Message, Prompt, Turn
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The texts of one prompt format. Every turn is rendered alone, so each prompt extends the one before."""
+    """Texts of one prompt format. Every turn is rendered independently, so each prompt extends the one before."""
 
     format: Literal["chat", "plain"]
     instruction: str
@@ -19,7 +19,7 @@ class Template:
     """Follows an observation where admissible actions are shown; has a field for their list."""
     after_observation: str
     after_completion: str
-    """Completes what the model wrote to what the next turn's prompt holds: the stop string in plain text."""
+    """Suffix that completes the model's text in the next prompt: the stop string in plain text."""
 
     def render(self, instruction: str, turns: Sequence[Turn], shown: Sequence[str]) -> Prompt:
         """The prompt for the step after ``turns``.
@@ -40,7 +40,7 @@ class Template:
         return Prompt(tuple(messages), self.format)
 
     def answer(self, action: str) -> str:
-        """What a model writes to take ``action``; in plain text it goes on after the ``>``."""
+        """The text that a model writes to take ``action``; in plain text it follows the ``>``."""
         return action if self.format == "chat" else f" {action}"
 
 

@@ -55,7 +55,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 def test_a_repeated_key_is_refused(tmp_path: Path, tiny_pool: Path) -> None:
     path = write_suite(tmp_path, tiny_pool)
     path.write_text(path.read_text() + "\nrouters: [always-low]\n")
-    assert "key 'routers' stands twice" in mixroute("run", "suite.yaml", cwd=tmp_path, code=2).stderr
+    assert "key 'routers' is given twice" in mixroute("run", "suite.yaml", cwd=tmp_path, code=2).stderr
 
 
 @pytest.mark.parametrize(

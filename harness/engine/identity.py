@@ -1,4 +1,4 @@
-"""What names a run: hashes of everything that may change its result."""
+"""Identity of a run: hashes of everything that may change its result."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from harness.traces.store import SCHEMA
 def run_hash(
     config: RunConfig, protocol: Mapping[str, Any], fingerprints: Mapping[str, str], fitted: Mapping[str, Any]
 ) -> tuple[str, str]:
-    """Hash of the run and of its group; see ``harness.records.RunMeta``.
+    """Hashes of the run and of its group; see ``harness.records.RunMeta``.
 
     Args:
-        config: What was asked for.
-        protocol: Of the task.
-        fingerprints: Of the pool's models, by name.
-        fitted: Router arguments that were chosen on development episodes.
+        config: The run's settings.
+        protocol: The task's protocol.
+        fingerprints: Fingerprints of the pool's models, by name.
+        fitted: Router arguments chosen on development episodes.
     """
     shared = {
         "schema": SCHEMA,

@@ -37,13 +37,13 @@ class RunProgress:
         self._progress.stop()
 
     def tokens(self, count: int) -> None:
-        """So many tokens more were decoded."""
+        """Count tokens that were just decoded."""
         self._tokens += count
         elapsed = self._progress.tasks[0].elapsed or 0
         if elapsed:
             self._progress.update(self._bar, rate=f"{self._tokens / elapsed:.0f}")
 
     def episode(self, success: bool) -> None:
-        """An episode is over."""
+        """Count a finished episode."""
         self._won += success
         self._progress.update(self._bar, advance=1, won=self._won)

@@ -1,34 +1,32 @@
-"""From a suite to finished runs on disk. Everything that can be wrong is checked before anything is written."""
+"""Plays a suite: one run on disk for each task, router and seed. All checks come before anything is written."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from harness.backends.completion_cache import CompletionCache
-from harness.contracts import Backend, Calibrated, Router, SupportsCompletionCache, Task, Trained, role_of
-from harness.data import Instance
+from harness.contracts import Backend, Calibrated, Router, Trained, role_of
 from harness.engine.identity import run_hash, run_id
 from harness.engine.loop import run_to_end
+from harness.engine.opening import OpenTask, open_instances, open_models
 from harness.engine.progress import RunProgress
 from harness.engine.rollout import Play, play_all
 from harness.errors import MixrouteError
-from harness.plugins import open_router, open_task
-from harness.pool import Pool, load_pool, open_backend
+from harness.files import locked_folder
+from harness.plugins import open_router
+from harness.pool import Pool, load_pool
 from harness.provenance import provenance, source_of
 from harness.records import Episode, EpisodeTiming, RunMeta
-from harness.seeding import seed_for
-from harness.suite import Mode, RouterEntry, RunConfig, Suite, TaskEntry, run_config
+from harness.suite import RouterEntry, RunConfig, Suite, run_config
 from harness.traces.contamination import instance_key, seen_by, write_seen
-from harness.traces.store import SCHEMA, TraceWriter, read_meta
+from harness.traces.store import SCHEMA, TraceWriter, read_episodes, read_meta
 
 log = logging.getLogger(__name__)
 
@@ -36,86 +34,32 @@ CALIBRATION = "calibration"
 
 
 @dataclass(frozen=True, slots=True)
-class OpenTask:
-    """A task entry of the suite with its task and the instances to play."""
+class FinishedRun:
+    """A run whose episodes have all been played, and where it is."""
 
-    entry: TaskEntry
-    task: Task
-    instances: Sequence[Instance]
+    folder: Path
+    meta: RunMeta
+    opened: OpenTask
+    router: RouterEntry
 
-
-def sample(instances: Sequence[Instance], limit: int | None) -> list[Instance]:
-    """A fixed sample of ``limit`` instances, as even over the kinds as their numbers allow, sorted by id.
-
-    Which ones depends on their ids alone, so that a larger limit contains the smaller.
-    """
-    if limit is None or limit >= len(instances):
-        return list(instances)
-    kinds: dict[str, list[Instance]] = {}
-    for instance in sorted(instances, key=lambda one: seed_for("sample", one.id)):
-        kinds.setdefault(instance.kind, []).append(instance)
-    rounds = ((turn, kind, one) for kind, members in kinds.items() for turn, one in enumerate(members))
-    chosen = [one for _, _, one in sorted(rounds, key=lambda place: place[:2])[:limit]]
-    return sorted(chosen, key=lambda one: one.id)
-
-
-def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
-    """Open a task and check that each of its instances can be played.
-
-    Args:
-        entry: What to open.
-        without: Instances to leave out, as ``instance_key`` names them.
-
-    Raises:
-        MixrouteError: unknown task or argument, missing data, corrupt instance.
-    """
-    task = open_task(entry.task, split=entry.split, **entry.args)
-    instances = sample([one for one in task.instances() if instance_key(task.name, one.id) not in without], entry.limit)
-    if not instances:
-        left = " left: a model was trained on all of them, or dev plays them" if without else ""
-        raise MixrouteError(f"task '{entry.task}' has no instance in split '{entry.split}'{left}")
-    for one, count in Counter(one.id for one in instances).items():
-        if count > 1:
-            raise MixrouteError(f"task '{entry.task}' has two instances with the id {one}: make the data's ids unique")
-    if not task.blocking:
-        for instance in instances:
-            task.open(instance).close()
-    return OpenTask(entry, task, instances)
-
-
-@contextmanager
-def open_models(pool: Pool, mode: Mode, answers: CompletionCache | None) -> Iterator[dict[str, Backend]]:
-    """The pool's models, loaded, until the block ends.
-
-    Args:
-        pool: What to load.
-        mode: Of the suite that is to be played.
-        answers: Where greedy answers are kept; closed at the end.
-
-    Raises:
-        MixrouteError: weights or options that are wrong.
-    """
-    with ExitStack() as stack:
-        if answers is not None:
-            stack.callback(answers.close)
-        models = {}
-        for name, spec in pool.models.items():
-            backend = models[name] = open_backend(name, spec, deterministic=mode == "deterministic")
-            stack.callback(backend.close)
-            if answers is not None and isinstance(backend, SupportsCompletionCache):
-                backend.use_cache(answers)
-        yield models
+    def episodes(self) -> list[Episode]:
+        """Its episodes, sorted by instance; those that ended in an error are among them."""
+        return list(read_episodes(self.folder))
 
 
 class SuiteRunner:
     """Plays the runs of one suite into a folder. Finished episodes are kept and not played again.
 
+    Each router is built once, before anything is played, and once more for each set of arguments that calibration
+    chooses: its runs share the object.
+
     Args:
         suite: What to run.
         out: Folder of the runs; calibration runs go to its subfolder ``calibration``.
         console: Where progress is shown.
-        reuse: Whether answers that were computed before, in this run or another, are taken from ``CompletionCache``.
-        training_tasks: The suite's tasks, opened; what is learned from is never reported, so models may have seen it.
+        reuse: Whether completions that were computed before, in this run or another, come from ``CompletionCache``.
+        training_tasks: The suite's tasks, opened, for runs that training reads. They are never reported, so the
+            pool's models may have been trained on their instances.
 
     Raises:
         MixrouteError: anything in the suite, the data, the weights or the folder that keeps it from running.
@@ -136,12 +80,13 @@ class SuiteRunner:
         self._reuse = reuse
         self._pool: Pool = load_pool(suite.pool)
         self._models: dict[str, Backend] = {}
+        self._routers: dict[str, Router] = {}
         self._seen_by_pool = seen_by(self._pool)
         self._seen = self._seen_by_pool
         self._reported = [open_instances(entry) for entry in suite.tasks] if training_tasks is None else training_tasks
         if training_tasks is None:
             self._check_apart(f"pool '{suite.pool}'", self._seen_by_pool)
-        routers = [open_router(entry.router, **entry.args) for entry in suite.routers]
+        routers = [self._router(entry) for entry in suite.routers]
         for entry, router in zip(suite.routers, routers, strict=True):
             own = _trained_on(router)
             self._check_apart(f"router '{entry.name}'", own)
@@ -149,28 +94,35 @@ class SuiteRunner:
         self._development = [self._open_development(opened) for opened in self._reported]
         for router in routers:
             if isinstance(router, Calibrated):
-                open_router(router.probe)
+                self._router(RouterEntry(router=router.probe))
                 if None in self._development:
-                    router.fit(())  # says now what is missing, not after other routers have played
+                    router.fit(())  # raises now what would be missing after other routers have played
 
-    def run(self) -> None:
-        """Play everything that is not on disk yet."""
+    def run(self) -> list[FinishedRun]:
+        """Play everything that is not on disk yet.
+
+        Returns:
+            Every run of the suite, without its calibration runs.
+        """
         with ExitStack() as stack:
             self._console.print(f"loading models {', '.join(self._pool.models)}", style="dim", highlight=False)
             answers = CompletionCache() if self._reuse else None
             self._models = stack.enter_context(open_models(self._pool, self._suite.mode, answers))
-            self._out.mkdir(parents=True, exist_ok=True)
-            try:
-                stack.enter_context(FileLock(self._out / ".lock").acquire(timeout=0))
-            except Timeout:
-                raise MixrouteError(
-                    f"{self._out} is in use by another mixroute process: wait, or use another --out"
-                ) from None
-            for opened, development in zip(self._reported, self._development, strict=True):
-                for entry in self._suite.routers_of(opened.entry.task):
-                    for seed in entry.seeds or self._suite.seeds:
-                        fitted = self._fit(entry, development, seed)
-                        self._play(opened, entry, fitted, seed, self._out)
+            stack.enter_context(locked_folder(self._out))
+            return [
+                self._play(opened, entry, self._fit(entry, development, seed), seed, self._out)
+                for opened, development in zip(self._reported, self._development, strict=True)
+                for entry in self._suite.routers_of(opened.entry.task)
+                for seed in entry.seeds or self._suite.seeds
+            ]
+
+    def _router(self, entry: RouterEntry, fitted: Mapping[str, Any] | None = None) -> Router:
+        """The router with its arguments and those that calibration chose; the same object for the same arguments."""
+        arguments = {**entry.args, **(fitted or {})}
+        key = repr((entry.router, arguments))
+        if key not in self._routers:
+            self._routers[key] = open_router(entry.router, **arguments)
+        return self._routers[key]
 
     def _check_apart(self, who: str, seen: Collection[str]) -> None:
         for opened in self._reported:
@@ -196,19 +148,19 @@ class SuiteRunner:
         return opened
 
     def _fit(self, entry: RouterEntry, development: OpenTask | None, seed: int) -> dict[str, Any]:
-        router = open_router(entry.router, **entry.args)
+        router = self._router(entry)
         if not isinstance(router, Calibrated):
             return {}
         episodes: Iterable[Episode] = ()
         if development is not None:
             probe = RouterEntry(router=router.probe)
-            episodes = self._play(development, probe, {}, seed, self._out / CALIBRATION)
+            episodes = self._play(development, probe, {}, seed, self._out / CALIBRATION).episodes()
         return dict(router.fit(episodes))
 
     def _play(
         self, opened: OpenTask, entry: RouterEntry, fitted: Mapping[str, Any], seed: int, out: Path
-    ) -> list[Episode]:
-        router = open_router(entry.router, **{**entry.args, **fitted})
+    ) -> FinishedRun:
+        router = self._router(entry, fitted)
         config = run_config(self._suite, opened.entry, entry, seed)
         meta = self._meta(config, opened, entry, router, fitted)
         writer = TraceWriter(out / meta.id, meta)
@@ -237,7 +189,7 @@ class SuiteRunner:
         errors = [episode for episode in writer.episodes.values() if episode.error]
         if errors:
             log.warning("%s: %d episodes ended in an error; the first: %s", title, len(errors), errors[0].error)
-        return [writer.episodes[key] for key in sorted(writer.episodes)]
+        return FinishedRun(writer.folder, meta, opened, entry)
 
     def _meta(
         self, config: RunConfig, opened: OpenTask, entry: RouterEntry, router: Router, fitted: Mapping[str, Any]
@@ -272,7 +224,7 @@ def _trained_on(router: Router) -> frozenset[str]:
 
 
 def _check_source(folder: Path, meta: RunMeta) -> None:
-    """One run is one router: an edited one may not finish what another began."""
+    """Refuse to finish a run with a router whose source was edited since the run was begun."""
     begun = read_meta(folder).provenance["router"]["sha256"]
     if begun != meta.provenance["router"]["sha256"]:
         raise MixrouteError(

@@ -1,7 +1,7 @@
-"""Runs as logs of inspect_ai, for its viewer and its data frames.
+"""Export of runs as logs of inspect_ai, for its viewer and its data frames.
 
-The package asks for versions of others that do not go with ours, so its JSON format (version 2) is written by hand; a
-test opens the logs with its own reader.
+The package needs versions of other packages that conflict with ours, so its JSON format (version 2) is written here; a
+test reads the logs with inspect_ai itself.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ VERSION = 2
 def export_run(folder: Path, out: Path) -> Path:
     """Write a run or entry folder as ``out/ID.json``; returns the file.
 
-    A sample is an episode, its epoch the seed plus one; observations are messages of the user, answers those of the
-    assistant, with the model that gave them.
+    A sample is an episode, and its epoch is the seed plus one. Observations are user messages; answers are assistant
+    messages and name the model that wrote them.
 
     Raises:
         MixrouteError: not a run folder, or a corrupt line.
@@ -101,11 +101,11 @@ def _sample(episode: Episode) -> dict[str, Any]:
 
 
 def _messages(step: StepRecord) -> list[dict[str, Any]]:
-    told = {"action": step.action, "valid": step.valid, "reward": step.reward, "scores": step.scores}
+    metadata = {"action": step.action, "valid": step.valid, "reward": step.reward, "scores": step.scores}
     calls = [{"model": call.model, "prompt_tokens": call.prompt_tokens, "text": call.text} for call in step.calls]
     return [
         {"role": "user", "content": step.observation},
-        {"role": "assistant", "content": step.text, "model": step.model, "metadata": {**told, "calls": calls}},
+        {"role": "assistant", "content": step.text, "model": step.model, "metadata": {**metadata, "calls": calls}},
     ]
 
 

@@ -1,7 +1,7 @@
-"""What lm-eval hands to a model, as our data: prompts and how an answer ends. Needs no lm-eval.
+"""Conversion of lm-eval's requests into prompts, stop strings and lengths. Does not need lm-eval.
 
-It hands prompts around as text. A conversation is rendered into a string here and read back for the model, so that the
-model's own chat template is applied where that of every prompt is, in the backend.
+lm-eval passes prompts as text. A conversation is encoded into a string here and decoded again for the model, so that
+the backend applies the model's own chat template, as it does for every prompt.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from harness.data import Message, Prompt
 from harness.errors import MixrouteError
 
 MAX_TOKENS = 256
-"""Of an answer, where the task does not say: what lm-eval's own models take."""
+"""Longest answer in tokens where the task states none; the default of lm-eval's own models."""
 
 _MARK = "\x1echat\x1e"
-"""Begins such a string; a control character that no prompt of words holds."""
+"""Prefix of an encoded conversation; it holds a control character that no ordinary prompt holds."""
 
 
 def chat_as_text(history: Sequence[dict[str, Any]], add_generation_prompt: bool = True) -> str:
-    """The conversation, to be given to ``prompt_of``.
+    """Encode a conversation for ``prompt_of``.
 
     Raises:
-        MixrouteError: the answer is to go on from words that are put in the model's mouth.
+        MixrouteError: the task prefills the answer (``gen_prefix``).
     """
     if not add_generation_prompt:
         raise MixrouteError("the task begins the answer itself (gen_prefix): run it without a chat template")
@@ -32,13 +32,13 @@ def chat_as_text(history: Sequence[dict[str, Any]], add_generation_prompt: bool 
 
 
 def prompt_of(text: str) -> Prompt:
-    """The prompt that a string stands for: a conversation of ``chat_as_text``, or plain text."""
+    """Decode a prompt: a conversation that ``chat_as_text`` encoded, or plain text."""
     if not text.startswith(_MARK):
         return Prompt((Message("user", text),), "plain")
     return Prompt(tuple(Message(role, content) for role, content in json.loads(text.removeprefix(_MARK))), "chat")
 
 
-def ends_of(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
-    """Stop strings and most tokens of an answer, from a task's ``generation_kwargs``."""
+def generation_limits(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
+    """Stop strings and longest answer in tokens, from a task's ``generation_kwargs``."""
     until = settings.get("until") or ()
     return (until,) if isinstance(until, str) else tuple(until), int(settings.get("max_gen_toks") or MAX_TOKENS)

@@ -10,7 +10,8 @@ import msgspec
 
 from harness.contracts import Calibrated, Task
 from harness.data import HIGH
-from harness.engine.runner import CALIBRATION, OpenTask, open_instances
+from harness.engine.opening import OpenTask, open_instances
+from harness.engine.runner import CALIBRATION
 from harness.errors import MixrouteError
 from harness.files import write_atomically
 from harness.plan.past import Past

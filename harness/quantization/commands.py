@@ -23,10 +23,10 @@ def quantize(
 ) -> None:
     """Make quantized variants of a model: AWQ, GPTQ and round-to-nearest, in the compressed-tensors format."""
     from harness.quantization.quantize import quantize
-    from harness.training.recipe import load_recipe
+    from harness.training.recipe import AgentRecipe, load_recipe
     from harness.weights.schemes import SCHEMES
 
-    made = quantize(pool_name, model, scheme or list(SCHEMES), load_recipe(recipe), to, place)
+    made = quantize(pool_name, model, scheme or list(SCHEMES), load_recipe(recipe, AgentRecipe), to, place)
     done = f"pool: {made}" if place else f"next: mixroute variants {made} --recipe {recipe} --out {to}"
     Console().print(done, highlight=False, markup=False)
 
@@ -39,9 +39,9 @@ def variants(
 ) -> None:
     """Compare the models of a pool with its high one: bits, KL, flipped actions, success."""
     from harness.quantization.compare import compare, markdown
-    from harness.training.recipe import load_recipe
+    from harness.training.recipe import AgentRecipe, load_recipe
 
-    tasks = load_recipe(recipe).dev
+    tasks = load_recipe(recipe, AgentRecipe).dev
     if limit:
         tasks = [task.model_copy(update={"limit": limit}) for task in tasks]
     Console().print(markdown(compare(pool_name, tasks, to)), highlight=False, markup=False)

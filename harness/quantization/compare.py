@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from harness.backends.loading import TransformersOptions, model_card, open_for_comparison
 from harness.config import check
 from harness.data import ModelCard
-from harness.engine.runner import open_instances
+from harness.engine.opening import open_instances
 from harness.errors import MixrouteError
 from harness.files import write_atomically
 from harness.metrics.statistics import Estimate, clustered_mean

@@ -1,4 +1,4 @@
-"""``mixroute train agent``: from a recipe to weights with a card. Stopped at any moment, it goes on where it was."""
+"""``mixroute train agent``: trains weights with a card from a recipe. A stopped training resumes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from harness.backends.encoding import Encoder
 from harness.backends.memory import keep_freed_memory
 from harness.config import Strict
-from harness.engine.runner import OpenTask, open_instances
+from harness.engine.opening import OpenTask, open_instances
 from harness.errors import MixrouteError
-from harness.files import write_atomically
+from harness.files import locked_folder, write_atomically
 from harness.pool import ModelSpec, load_pool
 from harness.provenance import provenance
 from harness.traces.contamination import instance_key, trained_on
-from harness.training.card import Card, read_card, write_card
+from harness.training.card import AgentCard, read_card, write_card
+from harness.training.checkpoint import atomic_folder
 from harness.training.demonstrate import demonstrations, open_lesson
 from harness.training.examples import IGNORED, Example, batched, encode
-from harness.training.play import DevGames, played_by_model
+from harness.training.play import DevGames, play_lesson
 from harness.training.recipe import AgentRecipe
 from harness.training.trainer import AgentTrainer, spec_in_training
 from harness.weights.adapters import FILES, merge, weights_folder
@@ -38,81 +38,81 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What is learned from."""
+class TrainingSet:
+    """Examples to train on."""
 
     examples: list[Example]
-    seen: list[str]
-    """Instances, as ``instance_key`` names them."""
+    trained_on: list[str]
+    """Instances that they come from, as named by ``instance_key``."""
 
 
 def train_agent(recipe: AgentRecipe, folder: Path) -> Path:
     """Train, and write weights and card to ``folder/model``; the same call again resumes.
 
     Args:
-        recipe: What to do.
-        folder: Holds checkpoints and TensorBoard logs (``checkpoints``) and, in the end, the result.
+        recipe: Model, data and hyperparameters.
+        folder: Working folder: checkpoints and TensorBoard logs (``checkpoints``), and the result (``model``).
 
     Raises:
-        MixrouteError: anything in recipe, data or weights that keeps it from training, or a folder of another recipe.
+        MixrouteError: recipe, data or weights are wrong, or the folder was begun with another recipe.
     """
     spec = _model_of(recipe)
     seen = trained_on(spec)
     lessons = [open_lesson(lesson, seen) for lesson in recipe.lessons]
     dev = [open_instances(entry) for entry in recipe.dev]
-    check_apart(lessons, dev)
-    with claimed(folder, recipe):
+    check_disjoint(lessons, dev)
+    with locked_workdir(folder, recipe):
         if not (folder / "model" / "card.json").exists():
             player = spec_in_training(spec, recipe.precision)
-            material = _material(recipe, player, lessons, Encoder(tokenizer_of(spec)), folder / "played")
-            learn(recipe, spec, material, dev, folder)
+            training_set = _training_set(recipe, player, lessons, Encoder(tokenizer_of(spec)), folder / "played")
+            fine_tune(recipe, spec, training_set, dev, folder)
     return folder / "model"
 
 
-def learn(recipe: AgentRecipe, spec: ModelSpec, material: Material, dev: Sequence[OpenTask], folder: Path) -> None:
-    """Train on ``material`` and write ``folder/model``; goes on from the last checkpoint in ``folder``.
+def fine_tune(
+    recipe: AgentRecipe, spec: ModelSpec, training_set: TrainingSet, dev: Sequence[OpenTask], folder: Path
+) -> None:
+    """Train on ``training_set`` and write ``folder/model``; resumes from the last checkpoint in ``folder``.
 
     Args:
-        recipe: How to train.
-        spec: The model to begin from.
-        material: What to learn from.
-        dev: Played in the course of it.
+        recipe: Hyperparameters.
+        spec: Model to begin from.
+        training_set: Examples to train on.
+        dev: Dev games, played during training.
         folder: Working folder.
     """
-    batches = batched(material.examples, recipe.batch_tokens, recipe.seed)
+    batches = batched(training_set.examples, recipe.batch_tokens, recipe.seed)
     games = DevGames(dev, recipe.seed)
 
     def play(model: nn.Module) -> dict[str, float]:
-        with playable(model, spec, recipe.precision, folder) as player:
+        with export_for_inference(model, spec, recipe.precision, folder) as player:
             return games.play(player)
 
     keep_freed_memory()
     torch.manual_seed(recipe.seed)
-    trainer = AgentTrainer(prepared(recipe, spec), recipe, batches, play, folder)
-    tokens = sum(len(example.ids) for example in material.examples)
-    log.info("%d examples, %d tokens an epoch, %d updates", len(material.examples), tokens, trainer.updates)
+    trainer = AgentTrainer(trainable_model(recipe, spec), recipe, batches, play, folder)
+    tokens = sum(len(example.ids) for example in training_set.examples)
+    log.info("%d examples, %d tokens an epoch, %d updates", len(training_set.examples), tokens, trainer.updates)
     checkpoint = last_checkpoint(folder / "checkpoints")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model: Any = trainer.model
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        result = Path(scratch) / "model"
+    with atomic_folder(folder / "model") as result:
         save_weights(model, result)
         history = [entry for entry in trainer.state.log_history if any(key.startswith("eval_") for key in entry)]
-        card = Card(
+        card = AgentCard(
             schema=1,
             name=recipe.name,
             base={**spec.model_dump(include={"weights", "adapter"}), "card": read_card(spec)},
             recipe=recipe.model_dump(by_alias=True),
-            examples=len(material.examples),
+            examples=len(training_set.examples),
             tokens=tokens,
-            learned_tokens=sum(label != IGNORED for example in material.examples for label in example.labels),
+            learned_tokens=sum(label != IGNORED for example in training_set.examples for label in example.labels),
             updates=trainer.updates,
             seconds=round(trainer.state.log_history[-1]["seconds"]),
             dev=history,
             provenance=provenance(),
         )
-        write_card(result, card, [*trained_on(spec), *material.seen])
-        result.replace(folder / "model")
+        write_card(result, card, [*trained_on(spec), *training_set.trained_on])
 
 
 def _model_of(recipe: AgentRecipe) -> ModelSpec:
@@ -125,11 +125,11 @@ def _model_of(recipe: AgentRecipe) -> ModelSpec:
     return spec.model_copy(update={"adapter": recipe.start})
 
 
-def check_apart(lessons: Sequence[OpenTask], dev: Sequence[OpenTask]) -> None:
+def check_disjoint(lessons: Sequence[OpenTask], dev: Sequence[OpenTask]) -> None:
     """Refuse dev instances that are trained on.
 
     Raises:
-        MixrouteError: there is one.
+        MixrouteError: an instance is in both.
     """
     learned = {(opened.task.name, one.id) for opened in lessons for one in opened.instances}
     for opened in dev:
@@ -139,23 +139,19 @@ def check_apart(lessons: Sequence[OpenTask], dev: Sequence[OpenTask]) -> None:
 
 
 @contextmanager
-def claimed(folder: Path, recipe: Strict) -> Iterator[None]:
+def locked_workdir(folder: Path, recipe: Strict) -> Iterator[None]:
     """Keep a working folder, made if need be, for this process and this recipe until the block ends.
 
     Raises:
         MixrouteError: another process has it, or it was begun with another recipe.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock").acquire(timeout=0):
-            _claim(folder, recipe)
-            yield
-    except Timeout:
-        raise MixrouteError(f"{folder} is in use by another mixroute process: wait, or use another --out") from None
+    with locked_folder(folder):
+        _check_recipe(folder, recipe)
+        yield
 
 
-def _claim(folder: Path, recipe: Strict) -> None:
-    """One folder, one recipe: what was begun with another may not be finished with this one."""
+def _check_recipe(folder: Path, recipe: Strict) -> None:
+    """Refuse a folder that was begun with another recipe."""
     path = folder / "recipe.json"
     content = recipe.model_dump(mode="json", by_alias=True)
     if path.exists():
@@ -169,14 +165,14 @@ def _claim(folder: Path, recipe: Strict) -> None:
     write_atomically(path, json.dumps(content, indent=1).encode())
 
 
-def _material(
+def _training_set(
     recipe: AgentRecipe, spec: ModelSpec, lessons: Sequence[OpenTask], encoder: Encoder, played: Path
-) -> Material:
+) -> TrainingSet:
     examples: list[Example] = []
     seen: list[str] = []
     for lesson, opened in zip(recipe.lessons, lessons, strict=True):
         before, too_long = len(examples), 0
-        episodes = played_by_model(recipe, spec, lesson, opened, played) if lesson.takeover else None
+        episodes = play_lesson(recipe, spec, lesson, opened, played) if lesson.takeover else None
         for shown in demonstrations(lesson, opened, recipe.seed, episodes):
             example = encode(shown, opened.task, encoder)
             if len(example.ids) > recipe.longest:
@@ -189,12 +185,12 @@ def _material(
             lesson.task, lesson.split, len(examples) - before, len(opened.instances), too_long,
         )  # fmt: skip
     if not examples:
-        raise MixrouteError(f"recipe '{recipe.name}' gives nothing to learn: check its lessons' limits and traces")
-    return Material(examples, seen)
+        raise MixrouteError(f"recipe '{recipe.name}' has no example to learn from: check the limits of its lessons")
+    return TrainingSet(examples, seen)
 
 
 def _base_of(spec: ModelSpec) -> str | Path:
-    """The weights under the adapter."""
+    """Weights that the adapter extends."""
     return weights_folder(spec.model_copy(update={"adapter": None}))
 
 
@@ -204,7 +200,7 @@ def tokenizer_of(spec: ModelSpec) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def prepared(recipe: AgentRecipe, spec: ModelSpec) -> nn.Module:
+def trainable_model(recipe: AgentRecipe, spec: ModelSpec) -> nn.Module:
     """The model to train: float32 weights, with adapters if the recipe has them."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
@@ -223,14 +219,14 @@ def prepared(recipe: AgentRecipe, spec: ModelSpec) -> nn.Module:
 
 
 @contextmanager
-def playable(model: nn.Module, spec: ModelSpec, precision: str, folder: Path) -> Iterator[ModelSpec]:
-    """The model in training as one that can be played, until the block ends.
+def export_for_inference(model: nn.Module, spec: ModelSpec, precision: str, folder: Path) -> Iterator[ModelSpec]:
+    """Export the model in training as one that a backend can load, until the block ends.
 
     Args:
-        model: Of ``prepared``.
-        spec: What it began from.
-        precision: Of the recipe.
-        folder: Where its weights are written meanwhile.
+        model: Model that ``trainable_model`` returned.
+        spec: Model that training began from.
+        precision: The recipe's precision.
+        folder: Folder for the temporary weights.
     """
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         weights = Path(scratch) / "weights"
@@ -243,7 +239,7 @@ def playable(model: nn.Module, spec: ModelSpec, precision: str, folder: Path) ->
 
 
 def save_weights(model: Any, folder: Path) -> None:  # noqa: ANN401 - a model or peft's wrapper
-    """Write adapter or weights in bfloat16, without what only a hub would read."""
+    """Write adapter or weights in bfloat16, without the files that only a model hub reads."""
     state = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in model.state_dict().items()}
     model.save_pretrained(folder, state_dict=state)
     (folder / "README.md").unlink(missing_ok=True)
@@ -252,9 +248,9 @@ def save_weights(model: Any, folder: Path) -> None:  # noqa: ANN401 - a model or
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written whole; its state file comes last."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    """The newest complete checkpoint; incomplete ones, which lack the state file that is written last, are deleted."""
+    complete = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
     for path in folder.glob("checkpoint-*"):
-        if path not in whole:
+        if path not in complete:
             shutil.rmtree(path)
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)

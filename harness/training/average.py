@@ -1,6 +1,6 @@
 """The mean of adapters that were trained from one another.
 
-Small batches leave the weights scattered around a better middle, which a mean finds without training.
+Small batches leave the weights scattered around a better point, which their mean approximates without training.
 Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018; Wortsman et al.,
 "Model Soups", 2022.
 """
@@ -8,7 +8,6 @@ Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Gen
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,23 +20,24 @@ from harness.errors import MixrouteError
 from harness.pool import ModelSpec
 from harness.provenance import provenance
 from harness.traces.contamination import trained_on
-from harness.training.card import read_card, write_card
+from harness.training.card import AverageCard, read_card, write_card
+from harness.training.checkpoint import atomic_folder
 from harness.weights.adapters import FILES
 
 
 def average(adapters: Sequence[Path], folder: Path) -> Path:
-    """Write the mean of ``adapters``, tensor by tensor, with a card that holds theirs.
+    """Write the mean of ``adapters``, tensor by tensor, with a card that contains theirs.
 
     Args:
-        adapters: Folders of LoRA adapters of one shape. The factors of a product are averaged apart, so the mean is
-            of use only for adapters close to one another: one trained on from the other, or both from a third.
-        folder: Where it goes; must not exist.
+        adapters: Folders of LoRA adapters of one shape. The two factors of a LoRA product are averaged separately, so
+            the mean is useful only for adapters that are close: one trained from the other, or both from a third.
+        folder: Folder to write; it must not exist.
 
     Raises:
         MixrouteError: an adapter cannot be read, they are of different shapes, or ``folder`` exists.
     """
     if len(adapters) < 2:
-        raise MixrouteError(f"an average of {len(adapters)} adapter: name two or more")
+        raise MixrouteError(f"an average needs two adapters or more, not {len(adapters)}: name another one")
     if folder.exists():
         raise MixrouteError(f"{folder} exists: use another --out")
     configs, tensors = zip(*(_read(adapter) for adapter in adapters), strict=True)
@@ -51,15 +51,11 @@ def average(adapters: Sequence[Path], folder: Path) -> Path:
     }
     specs = [ModelSpec(weights="", adapter=str(adapter)) for adapter in adapters]
     cards = [read_card(spec) for spec in specs]
-    card = {"schema": 1, "name": folder.name, "mean_of": cards, "provenance": provenance()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        made = Path(scratch) / "mean"
-        made.mkdir()
+    card = AverageCard(schema=1, name=folder.name, mean_of=cards, provenance=provenance())
+    with atomic_folder(folder) as made:
         (made / FILES[0]).write_bytes((adapters[0] / FILES[0]).read_bytes())
         save_file(mean, made / FILES[1], metadata={"format": "pt"})
         write_card(made, card, frozenset().union(*map(trained_on, specs)))
-        made.replace(folder)
     return folder
 
 

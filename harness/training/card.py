@@ -1,13 +1,15 @@
-"""The card of trained weights: what they were made from, and which instances they have seen."""
+"""Cards of trained weights and routers: what they were made from, and the instances that they were trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+from pydantic import Field
 
+from harness.config import Strict
 from harness.errors import MixrouteError
 from harness.files import write_atomically
 from harness.pool import ModelSpec
@@ -16,44 +18,68 @@ from harness.traces.contamination import file_beside_weights, write_seen
 CARD = "card.json"
 
 
-class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Facts about trained weights, as JSON beside them."""
+class AgentCard(Strict):
+    """Facts about the trained weights of an agent."""
 
-    schema: int
+    schema_: Literal[1] = Field(alias="schema")
     name: str
     base: Any
     """The weights that training began from, as in the pool file, and their own card if they have one."""
-    recipe: Mapping[str, Any]
+    recipe: dict[str, Any]
     examples: int
     tokens: int
-    """Tokens of one epoch, padding aside."""
+    """Tokens of one epoch, without padding."""
     learned_tokens: int
     """Tokens of one epoch that the loss was taken on."""
     updates: int
     seconds: float
     """Wall time of training, dev games included, over all sessions."""
-    dev: Sequence[Mapping[str, Any]]
-    """What the dev games gave, by update."""
-    provenance: Mapping[str, Any]
+    dev: list[dict[str, Any]]
+    """Metrics of the dev games, by update."""
+    provenance: dict[str, Any]
 
 
-def write_card(folder: Path, card: Card | Mapping[str, Any], seen: Iterable[str]) -> None:
+class AverageCard(Strict):
+    """Facts about weights that are the mean of others."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: str
+    mean_of: list[Any]
+    """The cards of the others; None for one without."""
+    provenance: dict[str, Any]
+
+
+class RouterCard(Strict):
+    """Facts about a trained router, or about a model that was trained to route."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: str
+    recipe: dict[str, Any]
+    pool: dict[str, str]
+    """Fingerprint of each model that it was trained with."""
+    facts: dict[str, Any]
+    """Figures of this training, such as dev metrics and learning curves."""
+    provenance: dict[str, Any]
+
+
+def write_card(folder: Path, card: Strict | Mapping[str, Any], trained_on: Iterable[str]) -> None:
     """Write the card and the list of instances that the weights were trained on.
 
     Args:
-        folder: The weights'.
-        card: Facts; a mapping for weights that were not trained but made from trained ones.
-        seen: Instances, as ``instance_key`` names them.
+        folder: Folder of the weights.
+        card: Facts about them.
+        trained_on: Instances, as ``instance_key`` names them.
     """
-    write_seen(folder, seen)
-    write_atomically(folder / CARD, msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
+    write_seen(folder, trained_on)
+    facts = card.model_dump(mode="json", by_alias=True) if isinstance(card, Strict) else card
+    write_atomically(folder / CARD, msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")
 
 
 def read_card(spec: ModelSpec) -> Any:  # noqa: ANN401 - JSON
-    """The card of a model's weights or adapter; None for those without.
+    """The card of a model's weights or adapter as JSON; None if there is none.
 
     Raises:
-        MixrouteError: it is damaged.
+        MixrouteError: the card is damaged.
     """
     path = file_beside_weights(spec, CARD)
     if path is None:

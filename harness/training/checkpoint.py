@@ -1,4 +1,4 @@
-"""Folders of trained routers: made whole, and found by name."""
+"""Folders of checkpoints: written atomically, and found by name."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from harness.errors import MixrouteError
 
 
 @contextmanager
-def made_whole(folder: Path) -> Iterator[Path]:
-    """A scratch folder that becomes ``folder`` when the block ends, and nothing if it fails."""
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A scratch folder that is renamed to ``folder`` when the block ends, and deleted if the block fails."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         made = Path(scratch) / "checkpoint"
@@ -22,15 +22,15 @@ def made_whole(folder: Path) -> Iterator[Path]:
 
 
 def find_checkpoint(name: str, shipped: Path, weights: str) -> Path:
-    """The folder of a shipped checkpoint, or of one given by its path.
+    """The folder of a shipped checkpoint, or of one that is given by its path.
 
     Args:
-        name: Of a folder in ``shipped``, or a path.
-        shipped: Folder of those that come with the program.
-        weights: File that each holds.
+        name: Name of a folder in ``shipped``, or a path.
+        shipped: Folder of the checkpoints that come with the program.
+        weights: Name of the file that each checkpoint holds.
 
     Raises:
-        MixrouteError: there is none.
+        MixrouteError: there is no such checkpoint.
     """
     for folder in (shipped / name, Path(name)):
         if (folder / weights).is_file():

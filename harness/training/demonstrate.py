@@ -1,4 +1,4 @@
-"""Episodes to learn from: what a task's expert does, from the start or from where somebody else went astray."""
+"""Demonstrations: episodes that a task's expert plays, from the start or from where a model left the expert's path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.contracts import Expert, Task, Teachable
 from harness.data import Instance, Observation, Turn
-from harness.engine.runner import OpenTask, open_instances
+from harness.engine.opening import OpenTask, open_instances
 from harness.errors import MixrouteError
 from harness.records import Episode
 from harness.seeding import seed_for
@@ -18,7 +18,7 @@ from harness.training.recipe import Lesson
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A solved episode. ``taught`` tells which of its actions are the expert's and are to be learned."""
+    """A solved episode. ``taught`` marks the actions that are the expert's, which are learned."""
 
     instance: Instance
     turns: tuple[Turn, ...]
@@ -27,7 +27,7 @@ class Demonstration:
 
 
 def as_played(episode: Episode) -> Demonstration:
-    """An episode with every action marked. One cut off at its longest ends here: all models read the same."""
+    """A demonstration with every action of a played episode marked."""
     turns = episode.turns
     return Demonstration(
         Instance(episode.instance), turns, (True,) * len(turns), Observation(episode.final_observation)
@@ -38,11 +38,11 @@ def open_lesson(lesson: Lesson, seen: Collection[str] = ()) -> OpenTask:
     """Open a lesson's task.
 
     Args:
-        lesson: What to open.
-        seen: What the model was trained on before, as ``trained_on`` names it.
+        lesson: Lesson to open.
+        seen: Instances that the model was trained on before, as named by ``trained_on``.
 
     Raises:
-        MixrouteError: the task has no expert, or what ``open_instances`` raises.
+        MixrouteError: the task has no expert, or the reasons of ``open_instances``.
     """
     entry = TaskEntry(task=lesson.task, split=lesson.split, args=lesson.args, limit=lesson.limit)
     opened = open_instances(entry, without=seen if lesson.unseen else ())
@@ -57,10 +57,10 @@ def demonstrations(
     """The lesson's solved episodes, in the order of its instances.
 
     Args:
-        lesson: What to play and how.
-        opened: Its task.
+        lesson: Lesson to play.
+        opened: The lesson's task and instances.
         seed: Root seed of slips and takeovers.
-        played: For a lesson with ``takeover``: what the model did, by instance.
+        played: For a lesson with ``takeover``: the model's episodes, by instance.
     """
     task = opened.task
     assert isinstance(task, Teachable)  # noqa: S101 - checked by open_lesson
@@ -69,7 +69,7 @@ def demonstrations(
         rng = random.Random(seed_for(seed, instance.id, "lesson"))  # noqa: S311 - reproducible on purpose
         student: Sequence[Turn] = ()
         if lesson.takeover:
-            student = _astray(played[instance.id], expert, rng) if played and instance.id in played else ()
+            student = _until_departure(played[instance.id], expert, rng) if played and instance.id in played else ()
             if not student:
                 continue
         shown = _demonstrate(task, instance, expert, student, lesson.slips, rng)
@@ -80,7 +80,7 @@ def demonstrations(
 def _demonstrate(
     task: Task, instance: Instance, expert: Expert, student: Sequence[Turn], slips: float, rng: random.Random
 ) -> Demonstration | None:
-    """Play ``student``'s turns, then let the expert finish; None if it does not."""
+    """Play the turns of ``student``, then let the expert finish; None if the expert does not solve it."""
     assert isinstance(task, Teachable)  # noqa: S101 - checked by open_lesson
     environment = task.open(instance)
     observation = environment.reset()
@@ -107,17 +107,17 @@ def _demonstrate(
 
 
 def _slip(observation: Observation, offered: set[str], rng: random.Random) -> str:
-    """A mistake: something else that can be done, or something that could be done earlier and cannot now."""
+    """A mistaken action: an admissible one, or one that was admissible earlier and no longer is."""
     stale = offered.difference(observation.admissible)
     choices = sorted(stale) if stale and rng.random() < 0.5 else sorted(observation.admissible)
     return rng.choice(choices) if choices else ""
 
 
-def _astray(episode: Episode, expert: Expert, rng: random.Random) -> list[Turn]:
-    """The player's turns up to some point soon after it left the expert's path; none if it never did.
+def _until_departure(episode: Episode, expert: Expert, rng: random.Random) -> list[Turn]:
+    """The player's turns up to a point soon after it left the expert's path; none if it never left it.
 
-    Where the game was won, the first departure counts; where it was lost, any, since the one that lost it may come
-    late. Departures at one and the same observation, as of a player that repeats itself, count as one.
+    In a won game the first departure is taken; in a lost one any departure, drawn at random, since the one that lost
+    the game may come late. Departures at the same observation, as of a player that repeats itself, count as one.
     """
     turns = episode.turns
     departures: dict[str, int] = {}
@@ -132,4 +132,4 @@ def _astray(episode: Episode, expert: Expert, rng: random.Random) -> list[Turn]:
 
 
 _FOLLOWED = 6
-"""Steps that a player is followed at most after a departure; lost players soon repeat themselves."""
+"""Most steps that a player is followed after a departure; lost players soon repeat themselves."""

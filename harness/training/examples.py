@@ -1,4 +1,4 @@
-"""Demonstrations to token ids: one example an episode, with a mask on the tokens to be learned."""
+"""Training examples from demonstrations: one example for each episode, with labels at the tokens to be learned."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An episode as a model reads it; ``labels`` holds the ids of learned tokens and ``IGNORED`` elsewhere."""
+    """Token ids of an episode; ``labels`` holds the ids of learned tokens and ``IGNORED`` elsewhere."""
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]
 
 
 def encode(demonstration: Demonstration, task: Task, encoder: Encoder) -> Example:
-    """The episode in the very tokens that the model sees in play, each learned action with the token that ends it.
+    """Encode an episode in the tokens that the model reads in play; learned actions include the token that ends them.
 
     Raises:
-        MixrouteError: the prompt of a step does not begin with the one before, so that steps cannot share an example.
+        MixrouteError: a step's prompt does not begin with the one before it, so that steps cannot share an example.
     """
     turns = demonstration.turns
     observations = [*(turn.observation for turn in turns), demonstration.final]
@@ -53,9 +53,9 @@ def encode(demonstration: Demonstration, task: Task, encoder: Encoder) -> Exampl
 
 
 def batched(examples: Sequence[Example], batch_tokens: int, seed: int) -> list[list[Example]]:
-    """Examples of like length together, no more than ``batch_tokens`` with the padding; a longer one is alone.
+    """Group examples of similar length into batches of at most ``batch_tokens`` with padding; a longer one is alone.
 
-    Batches are in random order, and alike for the same seed.
+    The order of the batches is random and depends on the seed alone.
     """
     rng = random.Random(seed)  # noqa: S311 - reproducible on purpose
     ordered = sorted(examples, key=lambda example: (len(example.ids), rng.random()))
@@ -70,8 +70,8 @@ def batched(examples: Sequence[Example], batch_tokens: int, seed: int) -> list[l
 
 
 def collate(batch: Sequence[Example]) -> dict[str, Tensor]:
-    """Tensors of shape (examples, longest): ``input_ids`` and ``labels``. Padding stands on the right, where causal
-    attention keeps it from being seen, so there is no mask.
+    """Tensors ``input_ids`` and ``labels`` of shape (examples, longest). Padding is on the right, where causal
+    attention hides it, so no mask is needed.
     """
     longest = max(len(example.ids) for example in batch)
     ids = torch.zeros(len(batch), longest, dtype=torch.long)

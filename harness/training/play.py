@@ -1,4 +1,4 @@
-"""What the model plays in the course of its training: dev games, and training games that the expert then takes over."""
+"""Episodes that training needs: runs on disk, and episodes that are played in memory with the weights of the moment."""
 
 from __future__ import annotations
 
@@ -10,32 +10,75 @@ from rich.console import Console
 
 from harness.contracts import Backend, Router
 from harness.data import Instance
+from harness.engine.opening import OpenTask
 from harness.engine.rollout import Play, play_all
-from harness.engine.runner import OpenTask, SuiteRunner
+from harness.engine.runner import FinishedRun, SuiteRunner
 from harness.files import content_hash
 from harness.plugins import open_router
 from harness.pool import ModelSpec, open_backend, save_pool
 from harness.records import Episode, EpisodeTiming
 from harness.seeding import seed_for
-from harness.suite import RouterEntry, Suite
-from harness.traces.store import find_runs, read_episodes
+from harness.suite import Mode, RouterEntry, Suite
 from harness.training.recipe import AgentRecipe, Lesson
 
 CONCURRENCY = 16
-"""Episodes at once."""
+"""Episodes that are played at the same time."""
+
+
+def play_runs(
+    name: str,
+    pool: str,
+    tasks: Sequence[OpenTask],
+    routers: Sequence[RouterEntry],
+    seeds: Sequence[int],
+    folder: Path,
+    *,
+    mode: Mode,
+    temperature: float = 0.0,
+) -> list[FinishedRun]:
+    """Play what is missing of the runs of each task, router and seed, as a suite does; may be stopped and resumed.
+
+    Args:
+        name: Name of the suite.
+        pool: Name or file of the pool.
+        tasks: What to play; models of the pool may have been trained on it, since it is not reported.
+        routers: Who plays.
+        seeds: Root seeds.
+        folder: Folder of the runs; it may hold runs of other pools, tasks, routers or seeds.
+        mode: As in a suite.
+        temperature: As in a suite.
+
+    Returns:
+        The runs that were asked for, by task, then router, then seed.
+
+    Raises:
+        MixrouteError: as ``SuiteRunner``.
+    """
+    suite = Suite(
+        schema=1,
+        name=name,
+        pool=pool,
+        tasks=[opened.entry for opened in tasks],
+        routers=list(routers),
+        seeds=list(seeds),
+        mode=mode,
+        temperature=temperature,
+        concurrency=CONCURRENCY,
+    )
+    return SuiteRunner(suite, folder, Console(stderr=True), training_tasks=tasks).run()
 
 
 class _Episodes:
-    """Keeps finished episodes."""
+    """Collects finished episodes."""
 
     def __init__(self) -> None:
         self.finished: list[Episode] = []
 
     def call_finished(self, tokens: int) -> None:
-        """Nothing is shown."""
+        """Show nothing."""
 
     def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
-        """Keep it."""
+        """Add the episode."""
         self.finished.append(episode)
 
 
@@ -43,7 +86,7 @@ class DevGames:
     """Plays tasks greedily with one model.
 
     Args:
-        tasks: What to play.
+        tasks: Tasks to play.
         seed: Root seed.
     """
 
@@ -52,7 +95,7 @@ class DevGames:
         self._seed = seed
 
     def play(self, spec: ModelSpec) -> dict[str, float]:
-        """Success rate, mean steps and share of invalid actions of each task, in [0, 1] but for the steps."""
+        """Success rate and share of invalid actions in [0, 1], and mean number of steps, of each task."""
         metrics: dict[str, float] = {}
         for opened, episodes in zip(self._tasks, self.episodes(spec), strict=True):
             steps = [step for episode in episodes for step in episode.steps]
@@ -79,10 +122,10 @@ def play_episodes(
     seed: int,
     instances: Sequence[Instance] | None = None,
 ) -> list[Episode]:
-    """Play the task's instances, or those given, greedily; nothing is written.
+    """Play the task's instances, or those given, greedily, without writing anything.
 
     Raises:
-        RouterStopped: the router broke its contract. Other errors end their episode, which tells them.
+        RouterStopped: the router broke its contract. Other errors end their episode and are recorded in it.
     """
     (episodes,) = play_rounds(opened, [(router, seed)], pool, opened.instances if instances is None else instances)
     return episodes
@@ -91,19 +134,19 @@ def play_episodes(
 def play_rounds(
     opened: OpenTask, rounds: Sequence[tuple[Router, int]], pool: Mapping[str, Backend], instances: Sequence[Instance]
 ) -> list[list[Episode]]:
-    """Play the instances once a round, all rounds side by side, so that the last episodes of one keep nobody waiting.
+    """Play the instances once for each round, all rounds at the same time, so that none waits for the end of another.
 
     Args:
         opened: The task.
-        rounds: Router and root seed of each; no two seeds alike.
+        rounds: Router and root seed of each round; the seeds differ.
         pool: The models.
-        instances: To play.
+        instances: Instances to play.
 
     Returns:
         The episodes of each round.
 
     Raises:
-        RouterStopped: as ``play_episodes``.
+        RouterStopped: as in ``play_episodes``.
     """
     plays = [
         Play(
@@ -129,26 +172,23 @@ def play_rounds(
     return [observer.finished for observer in observers]
 
 
-def drawn_from(instances: Sequence[Instance], count: int | None, seed: int) -> list[Instance]:
-    """At most ``count`` of the instances, the same ones for the same seed."""
+def draw_instances(instances: Sequence[Instance], count: int | None, seed: int) -> list[Instance]:
+    """Draw at most ``count`` of the instances; the draw depends on the seed alone."""
     return sorted(instances, key=lambda one: seed_for(seed, "drawn", one.id))[:count]
 
 
-def played_by_model(
+def play_lesson(
     recipe: AgentRecipe, spec: ModelSpec, lesson: Lesson, opened: OpenTask, folder: Path
 ) -> dict[str, Episode]:
-    """The lesson's instances as the model ``spec`` plays them, by id; those in ``folder`` are not played again."""
+    """Episodes of the lesson's instances that the model ``spec`` plays, by instance; resumes from ``folder``."""
     pool = save_pool(folder / "pool.yaml", recipe.name, "The model before training.", {recipe.model: spec})
-    suite = Suite(
-        schema=1,
-        name=recipe.name,
-        pool=str(pool),
-        tasks=[opened.entry],
-        routers=[RouterEntry(router="always", args={"model": recipe.model})],
-        seeds=[recipe.seed],
+    runs = play_runs(
+        recipe.name,
+        str(pool),
+        [opened],
+        [RouterEntry(router="always", args={"model": recipe.model})],
+        [recipe.seed],
+        folder / content_hash(lesson.model_dump())[:8],
         mode="throughput",
-        concurrency=CONCURRENCY,
     )
-    there = folder / content_hash(lesson.model_dump())[:8]
-    SuiteRunner(suite, there, Console(stderr=True), training_tasks=[opened]).run()
-    return {e.instance: e for run in find_runs(there) for e in read_episodes(run) if not e.error}
+    return {episode.instance: episode for run in runs for episode in run.episodes() if not episode.error}

@@ -1,4 +1,4 @@
-"""Where an optimisation in iterations stands, on disk: tensors, optimizer and log, so that it survives a kill."""
+"""State of an iterative optimisation on disk (tensors, optimizer and log), so that a killed training can resume."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ LOG = "log.jsonl"
 
 
 def resume(folder: Path, trained: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
-    """Put everything where it was; returns the figures of the iterations so far, none where nothing was saved.
+    """Restore tensors and optimizer; returns the metrics of the iterations so far, none if nothing was saved.
 
     Args:
-        folder: Of ``save_state``.
-        trained: The tensors to fill, by name.
-        optimizer: Theirs.
+        folder: Folder that ``save_state`` wrote.
+        trained: Tensors to fill, by name.
+        optimizer: Optimizer of these tensors.
     """
     if not (folder / STATE).exists():
         return []
@@ -49,7 +49,7 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     history: Sequence[Mapping[str, float]],
 ) -> None:
-    """Log first, state after: a state always has its log."""
+    """Save the log, then the state, so that a state on disk always has its log."""
     write_atomically(folder / LOG, "".join(json.dumps(line) + "\n" for line in history).encode())
     tensors = {f"trained.{key}": tensor for key, tensor in trained.items()}
     for number, values in optimizer.state_dict()["state"].items():

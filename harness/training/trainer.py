@@ -1,4 +1,4 @@
-"""The optimisation: transformers' Trainer, with the loss on learned tokens only and games instead of a dev loss."""
+"""Fine-tuning with transformers' Trainer: the loss is on learned tokens only, and dev games replace the dev loss."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from harness.training.recipe import AgentRecipe
 
 
 class AgentTrainer(Trainer):
-    """Trains on batches of examples and plays the dev games where others compute a dev loss.
+    """Trains on batches of examples and plays dev games instead of computing a dev loss.
 
     Args:
         model: The model, with or without adapters.
-        recipe: How to train.
-        batches: Every update of an epoch.
+        recipe: Hyperparameters.
+        batches: The updates of one epoch.
         play: Plays the dev games with the present weights; returns metrics by name.
         folder: Where checkpoints and TensorBoard logs go.
     """
@@ -60,7 +60,7 @@ class AgentTrainer(Trainer):
             dataloader_pin_memory=torch.cuda.is_available(),
             disable_tqdm=False,
         )
-        # The Trainer wants something to evaluate on; `evaluate` plays games instead.
+        # The Trainer requires an evaluation set; `evaluate` plays games instead.
         super().__init__(
             model=model,
             args=arguments,
@@ -89,7 +89,7 @@ class AgentTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log with the wall time so far in seconds, that of earlier sessions included."""
+        """Log with the wall time so far in seconds, earlier sessions included."""
         if self._earlier is None:
             history = self.state.log_history
             self._earlier = float(history[-1]["seconds"]) if history else 0.0
@@ -104,20 +104,20 @@ class AgentTrainer(Trainer):
 
 
 def _only(items: list[list[Example]]) -> dict[str, Tensor]:
-    """Batches are made beforehand, so the loader hands over one at a time."""
+    """Collate the one batch that the loader passes: batches are made beforehand."""
     (batch,) = items
     return collate(batch)
 
 
 def spec_in_training(spec: ModelSpec, precision: str) -> ModelSpec:
-    """The model as it plays in the course of a training: in bfloat16 where ``precision`` says so, which is faster."""
+    """The model's spec for play during training: in bfloat16 where ``precision`` says so, which is faster."""
     if spec.backend == "transformers" and computes_in_bfloat16(precision):
         return spec.model_copy(update={"options": {**spec.options, "dtype": "bfloat16"}})
     return spec
 
 
 def computes_in_bfloat16(precision: str) -> bool:
-    """Whether to compute in bfloat16 on this machine: what is asked for, or with ``auto`` where it is native."""
+    """Whether to compute in bfloat16 on this machine; ``auto`` means where the hardware supports it natively."""
     if precision != "auto":
         return precision == "bfloat16"
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Played episodes as what the network learns from."""
+"""Training data of the network from played episodes."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from routers.dmr.network import NetworkConfig, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """An episode's trajectory with a label a step."""
+class LabelledEpisode:
+    """An episode's trajectory with a label for each step."""
 
     instance: str
     trajectory: Trajectory
     labels: tuple[StepLabel, ...]
-    doomed: int
-    """The step from which on nothing is left to save; see ``KlSftRecipe.doomed``."""
+    unrecoverable_from: int
+    """Index of the first step at which the episode can no longer be won; see ``KlSftRecipe.unrecoverable_steps``."""
 
 
 def trajectories(
     episodes: Sequence[Episode], task: Task, config: NetworkConfig, low: Backend | None
 ) -> list[Trajectory]:
-    """Of each played episode the last steps, each as it was when its model was chosen.
+    """The trajectory of each played episode: its last steps, each in the state in which its model was chosen.
 
     Args:
-        episodes: Of at least one step.
-        task: What was played.
-        config: Of the network that is to read them.
-        low: Gives the hidden states, for a network that reads them; drafts are in the episodes.
+        episodes: Episodes of at least one step.
+        task: Task that was played.
+        config: Sizes of the network.
+        low: The low model, for a network that reads hidden states; its answers are in the episodes.
     """
     found = []
     for episode in episodes:
@@ -86,27 +86,25 @@ async def _states(episodes: Sequence[Episode], task: Task, low: Backend, steps: 
     return await asyncio.gather(*(read(number, episode) for number, episode in enumerate(episodes)))
 
 
-def labelled(run: Path, task: Task, config: NetworkConfig, low: Backend | None) -> list[Labelled]:
+def labelled_episodes(run: Path, task: Task, config: NetworkConfig, low: Backend | None) -> list[LabelledEpisode]:
     """The labelled episodes of a run."""
     labels = read_labels(run)
     episodes = [episode for episode in read_episodes(run) if episode.steps and not episode.error]
-    return [
-        Labelled(
-            episode.instance,
-            trajectory,
-            tuple(labels[episode.instance].steps[-config.steps :]),
-            max(0, _doomed(episode, labels[episode.instance].steps) - max(0, len(episode.steps) - config.steps)),
-        )
-        for episode, trajectory in zip(episodes, trajectories(episodes, task, config, low), strict=True)
-    ]
+    found = []
+    for episode, trajectory in zip(episodes, trajectories(episodes, task, config, low), strict=True):
+        steps = labels[episode.instance].steps
+        left_out = max(0, len(steps) - config.steps)
+        unrecoverable_from = max(0, _first_unrecoverable(episode, steps) - left_out)
+        found.append(LabelledEpisode(episode.instance, trajectory, tuple(steps[left_out:]), unrecoverable_from))
+    return found
 
 
-def _doomed(episode: Episode, labels: Sequence[StepLabel]) -> int:
-    """One after the first step at which a lost episode followed low against high."""
-    erred = (place for place, label in enumerate(labels) if not label.agree and episode.steps[place].model == "low")
+def _first_unrecoverable(episode: Episode, labels: Sequence[StepLabel]) -> int:
+    """Index after the first step at which a lost episode followed low where high would have acted otherwise."""
+    erred = (index for index, label in enumerate(labels) if not label.agree and episode.steps[index].model == "low")
     return len(labels) if episode.success else next(erred, len(labels)) + 1
 
 
 def padded(rows: Sequence[Tensor], length: int) -> Tensor:
-    """Vectors under one another, zeros at the end; shape (rows, length)."""
+    """Stack vectors, with zeros at the end of shorter ones; shape (rows, length)."""
     return torch.stack([pad(row, (0, length - len(row))) for row in rows])

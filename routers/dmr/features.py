@@ -1,5 +1,5 @@
-"""What the router's network reads of a trajectory: for each step, hashed words and a few facts. All of it is what the
-agent has seen; of an answer to come nothing is known, unless a network waits for low's (``routers.dmr.drafts``).
+"""Features of a trajectory for the router's network: for each step, hashed words and a few numbers. All come from what
+the agent has seen; the next answer is unknown, unless a network waits for low's (``routers.dmr.drafts``).
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ _NOTHING = array("q", [0])
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """One step as the network reads it: word numbers of the observation and of the action before it, and facts."""
+    """Features of one step: word numbers of the observation and of the action before it, and ``FACTS`` numbers."""
 
     words: array[int]
-    """At least one, of 64 bits each."""
+    """At least one number, of 64 bits each."""
     facts: tuple[float, ...]
 
 
 def views(turns: Sequence[Turn], observation: Observation, models_used: Sequence[str]) -> list[StepView]:
-    """All steps so far, the present one last.
+    """Features of all steps so far, the present one last.
 
     Args:
-        turns: The finished steps.
-        observation: What is shown now.
-        models_used: Which model's answer became the action, per finished step.
+        turns: Finished steps.
+        observation: Present observation.
+        models_used: For each finished step, the model whose answer became the action.
     """
     found = []
     times_seen: dict[str, int] = {}
     actions: set[str] = set()
     high = 0
-    for index, seen in enumerate([*(turn.observation for turn in turns), observation]):
-        times = times_seen.get(seen.text, 0)
-        times_seen[seen.text] = times + 1
-        words = _numbers("o", seen.text)
+    for index, current in enumerate([*(turn.observation for turn in turns), observation]):
+        times = times_seen.get(current.text, 0)
+        times_seen[current.text] = times + 1
+        words = _numbers("o", current.text)
         refused = repeated = by_high = by_low = unchanged = False
         if index:
             shown, action = turns[index - 1].observation, turns[index - 1].action
             refused = bool(shown.admissible) and not is_listed(action, shown)
             repeated = action in actions
             by_high, by_low = models_used[index - 1] == "high", models_used[index - 1] == "low"
-            unchanged = shown.text == seen.text
+            unchanged = shown.text == current.text
             words = words + _numbers("a", action)
             actions.add(action)
             high += by_high
@@ -67,25 +67,25 @@ def views(turns: Sequence[Turn], observation: Observation, models_used: Sequence
 
 
 def is_listed(action: str, observation: Observation) -> bool:
-    """Whether the environment lists the action, in capitals or not: WebShop shows "B09" and lists "click[b09]"."""
+    """Whether the environment lists the action. Case is ignored: WebShop shows "B09" and lists "click[b09]"."""
     return action.lower() in lowered(observation.admissible)
 
 
 @lru_cache(maxsize=65536)
 def lowered(actions: tuple[str, ...]) -> frozenset[str]:
-    """The actions without capitals."""
+    """The actions in lower case."""
     return frozenset(action.lower() for action in actions)
 
 
 @lru_cache(maxsize=65536)
 def words_of(text: str) -> tuple[str, ...]:
-    """Words, numbers and other marks of a text, in order."""
+    """Words, numbers and punctuation marks of a text, in order."""
     return tuple(_WORD.findall(text.lower()))
 
 
 @lru_cache(maxsize=65536)
 def _numbers(field: str, text: str) -> array[int]:
-    """Numbers of the words of a text, apart for observations and actions, and of neighbouring pairs in actions."""
+    """Hashes of the words of a text, different for observations and actions; for actions also of pairs of words."""
     words = list(words_of(text)[:_LONGEST])
     if field == "a":
         words += [" ".join(pair) for pair in pairwise(words)]

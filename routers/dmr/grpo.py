@@ -1,4 +1,4 @@
-"""Stage two, GRPO: the router is rewarded for episodes that are won with few high steps.
+"""Stage two (GRPO): the router is rewarded for episodes that are won with few high steps.
 
 Paper: GRPO on top of stage one, reward = success - lambda * cost. Ours: a group is G rollouts of one instance with
 choices drawn from the network; the cost is the share of high steps; the advantage is the reward less the group's mean,
@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from harness.contracts import Backend
-from harness.engine.runner import OpenTask
+from harness.engine.opening import OpenTask
 from harness.records import Episode
 from harness.seeding import seed_for
-from harness.training.play import drawn_from, play_episodes
+from harness.training.play import draw_instances, play_episodes
 from routers.dmr.data import padded, trajectories
 from routers.dmr.network import RouterNetwork, Trajectory
 from routers.dmr.recipe import GrpoRecipe
@@ -29,7 +29,7 @@ from routers.dmr.router import LearnedRouter
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A finished episode with what the update needs of it."""
+    """A finished episode with its advantage."""
 
     trajectory: Trajectory
     high: Tensor
@@ -41,9 +41,9 @@ class Grpo:
     """The policy and its updates.
 
     Args:
-        network: To begin from; it is trained in place, and its copy is the reference.
-        options: How to train.
-        price: The lambda of the reward.
+        network: Initial network; it is trained in place, and a copy of it is the reference.
+        options: Hyperparameters.
+        price: Lambda of the reward.
     """
 
     def __init__(self, network: RouterNetwork, options: GrpoRecipe, price: float) -> None:
@@ -54,19 +54,19 @@ class Grpo:
         self._price = price
 
     def iterate(self, tasks: Sequence[OpenTask], pool: Mapping[str, Backend], seed: int) -> dict[str, float]:
-        """Roll out and update once; returns what there is to log.
+        """Roll out and update once; returns the metrics to log.
 
         Args:
-            tasks: To draw instances from, each task as often as the others.
+            tasks: Tasks to draw instances from, in equal shares.
             pool: The models.
-            seed: Of this iteration.
+            seed: Seed of this iteration.
         """
         rollouts: list[Rollout] = []
         episodes: list[Episode] = []
         for number, opened in enumerate(tasks):
             groups: dict[str, list[Episode]] = {}
             share = self._options.instances // len(tasks) + (number < self._options.instances % len(tasks))
-            drawn = drawn_from(opened.instances, share, seed)
+            drawn = draw_instances(opened.instances, share, seed)
             for rollout in range(self._options.group):
                 router = LearnedRouter(self.network, sample=True)
                 for episode in play_episodes(opened, router, pool, seed_for(seed, rollout), drawn):
@@ -74,15 +74,17 @@ class Grpo:
                         groups.setdefault(episode.instance, []).append(episode)
             for group in groups.values():
                 episodes += group
-                rollouts += self._judged(group, opened, pool)
+                rollouts += self._with_advantages(group, opened, pool)
         return {**self._summary(episodes), **self._update(rollouts, seed)}
 
     def reward(self, episode: Episode) -> float:
         """``success - lambda * share of high steps``."""
         return float(episode.success) - self._price * episode.high_share
 
-    def _judged(self, group: Sequence[Episode], opened: OpenTask, pool: Mapping[str, Backend]) -> list[Rollout]:
-        """The group's rollouts with their advantages; none where all were rewarded alike."""
+    def _with_advantages(
+        self, group: Sequence[Episode], opened: OpenTask, pool: Mapping[str, Backend]
+    ) -> list[Rollout]:
+        """The group's rollouts with their advantages; none if all rewards are equal."""
         rewards = [self.reward(episode) for episode in group]
         mean, spread = fmean(rewards), pstdev(rewards)
         if spread == 0:
@@ -101,7 +103,7 @@ class Grpo:
         ]
 
     def _update(self, rollouts: Sequence[Rollout], seed: int) -> dict[str, float]:
-        """Several passes over the rollouts; the figures are means over all updates."""
+        """Make several passes over the rollouts; returns the means of the metrics over all updates."""
         batches = []
         for epoch in range(self._options.epochs):
             order = sorted(range(len(rollouts)), key=lambda place: seed_for(seed, epoch, place))
@@ -120,7 +122,7 @@ class Grpo:
     def _step(
         self, batch: Sequence[Rollout], before: Sequence[Tensor], reference: Sequence[Tensor]
     ) -> dict[str, float]:
-        """One update; ``before`` and ``reference`` are logits of the policy that played and of stage one."""
+        """Make one update; ``before`` and ``reference`` are logits of the policy that played and of stage one."""
         length = max(len(one.high) for one in batch)
         high = padded([one.high for one in batch], length)
         counts = padded([torch.ones_like(one.high) / len(one.high) for one in batch], length)

@@ -1,7 +1,7 @@
-"""Stage one, KL-SFT: which steps are sensitive to precision, by class-weighted cross-entropy.
+"""Stage one (KL-SFT): predicts which steps are sensitive to precision, with class-weighted cross-entropy.
 
-Paper: both models run at a step, and it is sensitive where the KL of their action distributions is at least tau. Ours:
-tau is the quantile of all labelled steps that calls a share K of them sensitive; the positive class weighs N- / N+.
+Paper: both models run at a step, and it is sensitive if the KL of their action distributions is at least tau. Ours:
+tau is the quantile of all labelled steps above which a share K of them lies; the positive class has weight N- / N+.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from sklearn.metrics import roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from harness.backends.completion_cache import CompletionCache
-from harness.engine.runner import open_models
+from harness.engine.opening import open_models
 from harness.errors import MixrouteError
 from harness.provenance import provenance
 from harness.seeding import seed_for
 from harness.traces.contamination import instance_key
 from harness.traces.store import read_meta
-from harness.training.sections import open_training_tasks
-from routers.dmr.checkpoint import RouterCard, save_checkpoint
-from routers.dmr.data import Labelled, labelled, padded
+from harness.training.splits import open_training_tasks
+from routers.dmr.checkpoint import DmrCard, save_checkpoint
+from routers.dmr.data import LabelledEpisode, labelled_episodes, padded
 from routers.dmr.label import StepLabel, label
 from routers.dmr.network import RouterNetwork
 from routers.dmr.recipe import DmrRecipe, KlSftRecipe, Label, training_pool
 
 log = logging.getLogger(__name__)
 
-Target = tuple[Labelled, list[float]]
-"""An episode and, a step, 1 for sensitive, 0 for not, NaN for unknown."""
+Target = tuple[LabelledEpisode, list[float]]
+"""An episode, and for each step 1 if it is sensitive, 0 if not, NaN if unknown."""
 
 
 def train_kl_sft(recipe: DmrRecipe, folder: Path) -> dict[float, Path]:
-    """Label, then train a network for each rate K; what is there already is not made again.
+    """Label, then train a network for each rate K; existing labels and checkpoints are kept.
 
     Returns:
-        Folder of the checkpoint, by rate.
+        Folders of the checkpoints, by rate.
 
     Raises:
-        MixrouteError: what ``label`` raises, or labels that are all alike.
+        MixrouteError: the reasons of ``label``, or all labels are equal.
     """
     made = {rate: folder / "kl-sft" / f"k{round(100 * rate)}" for rate in recipe.kl_sft.rates}
     missing = [rate for rate, path in made.items() if not (path / "card.json").exists()]
@@ -59,7 +59,7 @@ def train_kl_sft(recipe: DmrRecipe, folder: Path) -> dict[float, Path]:
         network = RouterNetwork(recipe.network)
         figures = fit(network, wanted, recipe.kl_sft, recipe.seed)
         log.info("kl-sft, K = %g: %s", rate, figures)
-        card = RouterCard(
+        card = DmrCard(
             schema=1,
             name=recipe.name,
             stage="kl-sft",
@@ -73,7 +73,7 @@ def train_kl_sft(recipe: DmrRecipe, folder: Path) -> dict[float, Path]:
     return made
 
 
-def _labelled(recipe: DmrRecipe, runs: Sequence[Path]) -> list[Labelled]:
+def _labelled(recipe: DmrRecipe, runs: Sequence[Path]) -> list[LabelledEpisode]:
     tasks = {(one.task.name, one.entry.split): one.task for one in open_training_tasks(recipe)}
     with ExitStack() as stack:
         low = None
@@ -84,20 +84,20 @@ def _labelled(recipe: DmrRecipe, runs: Sequence[Path]) -> list[Labelled]:
         found = []
         for run in runs:
             meta = read_meta(run)
-            found += labelled(run, tasks[meta.task, meta.split], recipe.network, low)
+            found += labelled_episodes(run, tasks[meta.task, meta.split], recipe.network, low)
     return found
 
 
 def fingerprints(runs: Sequence[Path]) -> dict[str, str]:
-    """Of the models that played."""
+    """Fingerprints of the models that played."""
     return {name: str(card["fingerprint"]) for name, card in read_meta(runs[0]).models.items()}
 
 
-def targets(data: Sequence[Labelled], options: KlSftRecipe, rate: float) -> tuple[list[Target], float | None]:
-    """What is to be learned; and tau, if the kind of label needs one.
+def targets(data: Sequence[LabelledEpisode], options: KlSftRecipe, rate: float) -> tuple[list[Target], float | None]:
+    """Training targets, and tau if the kind of label has a threshold.
 
     Raises:
-        MixrouteError: no step has such a label, or all have the same.
+        MixrouteError: no step has a label of this kind, or all labels are equal.
     """
     kind = options.label
     values = [[_value(step, kind) for step in one.labels] for one in data]
@@ -108,9 +108,12 @@ def targets(data: Sequence[Labelled], options: KlSftRecipe, rate: float) -> tupl
     if kind in ("kl", "choice"):
         tau = known[min(len(known) - 1, int((1 - rate) * len(known)))]
         values = [[value if math.isnan(value) else float(value >= tau) for value in row] for row in values]
-    if options.doomed == "low":
+    if options.unrecoverable_steps == "low":
         values = [
-            [0.0 if place >= one.doomed and not math.isnan(value) else value for place, value in enumerate(row)]
+            [
+                0.0 if place >= one.unrecoverable_from and not math.isnan(value) else value
+                for place, value in enumerate(row)
+            ]
             for one, row in zip(data, values, strict=True)
         ]
     if len({value for row in values for value in row if not math.isnan(value)}) < 2:
@@ -124,7 +127,7 @@ def _value(step: StepLabel, kind: Label) -> float:
 
 
 def fit(network: RouterNetwork, data: Sequence[Target], options: KlSftRecipe, seed: int) -> dict[str, float]:
-    """Train in place, keeping the epoch of the best AUC on held-out instances; returns the figures there."""
+    """Train in place and keep the epoch with the best AUC on held-out instances; returns the metrics of that epoch."""
     known = [value for _, row in data for value in row if not math.isnan(value)]
     weight = torch.tensor((len(known) - sum(known)) / sum(known))
     held = [one for one in data if seed_for(seed, one[0].instance) % 1000 < 1000 * options.held_out]
@@ -153,19 +156,20 @@ def fit(network: RouterNetwork, data: Sequence[Target], options: KlSftRecipe, se
 
 @torch.inference_mode()
 def _measure(network: RouterNetwork, data: Sequence[Target]) -> dict[str, float]:
-    """AUC, the share of sensitive steps, and the share of those called so.
+    """AUC, the share of sensitive steps, and the share of steps that the network calls sensitive.
 
-    And, whatever the label: of the steps where the models' actions differ and something is left to save, the share that
-    are found when so many of all savable steps are called sensitive.
+    ``found_by_20%`` and the like do not depend on the kind of label: of the steps where the models' actions differ and
+    the episode can still be won, the share among the 20% that the network scores highest.
     """
     network.eval()
     scored: list[tuple[float, bool]] = []
-    savable: list[tuple[float, bool]] = []
+    recoverable_scores: list[tuple[float, bool]] = []
     for one, row in data:
         chances = torch.sigmoid(network([one.trajectory])[0]).tolist()
         scored += [(chance, value > 0) for chance, value in zip(chances, row, strict=True) if not math.isnan(value)]
-        savable += [
-            (chance, not label.agree) for chance, label in list(zip(chances, one.labels, strict=True))[: one.doomed]
+        recoverable_scores += [
+            (chance, not label.agree)
+            for chance, label in list(zip(chances, one.labels, strict=True))[: one.unrecoverable_from]
         ]
     scores, truth = [score for score, _ in scored], [true for _, true in scored]
     if len(set(truth)) < 2:
@@ -175,12 +179,12 @@ def _measure(network: RouterNetwork, data: Sequence[Target]) -> dict[str, float]
         "steps": float(len(truth)),
         "sensitive": sum(truth) / len(truth),
         "called_sensitive": sum(score >= 0.5 for score in scores) / len(scores),
-        **{f"found_by_{share:.0%}": _found(savable, share) for share in (0.2, 0.3, 0.4)},
+        **{f"found_by_{share:.0%}": _recall(recoverable_scores, share) for share in (0.2, 0.3, 0.4)},
     }
 
 
-def _found(scored: Sequence[tuple[float, bool]], share: float) -> float:
-    """Share of the true ones among that share of all which scores highest; 1 if none is true."""
+def _recall(scored: Sequence[tuple[float, bool]], share: float) -> float:
+    """Recall of the true ones among the given share of all that scores highest; 1 if none is true."""
     ordered = sorted(scored, key=lambda one: -one[0])
     true = sum(truth for _, truth in scored)
     return sum(truth for _, truth in ordered[: round(share * len(ordered))]) / true if true else 1.0

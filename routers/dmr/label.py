@@ -1,5 +1,5 @@
-"""``mixroute label``: where both precisions part. Train episodes are played with both models asked at every step, and
-each step is labelled with the divergence between them; a stopped command goes on where it was.
+"""``mixroute label``: labels steps with the divergence between both precisions. Train episodes are played with both
+models asked at every step. A stopped command resumes.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ from pathlib import Path
 from statistics import fmean
 
 import msgspec
-from rich.console import Console
+from harness.training.sections import open_training_tasks
 from transformers import PreTrainedModel
 
 from harness.backends.encoding import Encoder
 from harness.backends.loading import open_for_comparison
 from harness.contracts import Task, Teachable
 from harness.data import Observation, Turn
-from harness.engine.runner import SuiteRunner
+from harness.engine.runner import FinishedRun
 from harness.files import Record, read_lines, repair
 from harness.pool import save_pool
 from harness.quantization.divergence import Divergence, answer_divergences, choice_divergence
 from harness.records import Episode, StepRecord
-from harness.suite import RouterEntry, Suite
-from harness.traces.store import find_runs, read_episodes, read_meta
-from harness.training.play import CONCURRENCY
-from harness.training.sections import open_training_tasks
+from harness.suite import RouterEntry
+from harness.training.play import play_runs
+from harness.training.splits import open_training_tasks
 from mixroute import Completion, MixrouteError, Step, register_router
 from routers.dmr.recipe import DmrRecipe, training_pool
 
@@ -35,16 +34,16 @@ LABELS = "labels.jsonl"
 
 
 class StepLabel(Record, frozen=True):
-    """How far the models part at one step. None where it could not be said."""
+    """Divergence of the models at one step; None where it could not be computed."""
 
     kl: float | None
     """KL(high || low) in nats, mean over the tokens of high's action and the one that ends it, as high wrote them."""
     choice: float | None
-    """KL(high || low) in nats over the admissible actions, each as likely as its tokens."""
+    """KL(high || low) in nats over the admissible actions, with the probabilities of their tokens."""
     agree: bool
-    """Whether both choose the same action."""
+    """Whether both models choose the same action."""
     flip: bool | None
-    """Whether low, reading high's action, would write some token otherwise."""
+    """Whether low, given high's action so far, would write some token of it differently (greedy)."""
 
 
 class EpisodeLabels(Record, frozen=True):
@@ -56,7 +55,7 @@ class EpisodeLabels(Record, frozen=True):
 
 @register_router("both")
 class Both:
-    """Asks both models at every step and follows high with probability ``p``: episodes to label.
+    """Asks both models at every step and follows high with probability ``p``; plays episodes for labels.
 
     Args:
         p: Probability in [0, 1].
@@ -68,7 +67,7 @@ class Both:
         self._p = p
 
     async def act(self, step: Step) -> Completion:
-        """One after the other: the order of the calls is then the same in every run."""
+        """Ask one after the other, so that the order of the calls is the same in every run."""
         high, low = await step.ask("high"), await step.ask("low")
         return high if step.rng.random() < self._p else low
 
@@ -77,57 +76,47 @@ def label(recipe: DmrRecipe, working: Path) -> list[Path]:
     """Play and label the recipe's training instances.
 
     Args:
-        recipe: What to play with which pool.
-        working: Folder of the recipe; ``labels`` in it holds a run a task, with ``labels.jsonl`` beside the episodes.
+        recipe: Names pool and tasks.
+        working: Folder of the recipe; ``labels`` in it holds one run for each task, with ``labels.jsonl`` beside the
+            episodes.
 
     Returns:
         The run folders.
 
     Raises:
-        MixrouteError: anything in pool, task or folder that keeps it from working.
+        MixrouteError: pool, task or folder are wrong.
     """
     name = recipe.labels or recipe.name
     folder = (working.with_name(name) if recipe.labels else working) / "labels"
     opened = open_training_tasks(recipe)
     models = training_pool(recipe).models
     pool = save_pool(folder / "pool.yaml", name, f"Pool {recipe.pool} as it plays in training.", models)
-    suite = Suite(
-        schema=1,
-        name=f"{name}-labels",
-        pool=str(pool),
-        tasks=[one.entry for one in opened],
-        routers=[RouterEntry(router="both", args={"p": recipe.drive})],
-        seeds=[recipe.seed],
-        mode=recipe.mode,
-        concurrency=CONCURRENCY,
-    )
-    SuiteRunner(suite, folder, Console(stderr=True), training_tasks=opened).run()
-    runs = find_runs(folder)
-    tasks = {(one.task.name, one.entry.split): one for one in opened}
-    missing = [run for run in runs if len(read_labels(run)) < len(read_meta(run).instances)]
+    router = RouterEntry(router="both", args={"p": recipe.behaviour_high_share})
+    runs = play_runs(f"{name}-labels", str(pool), opened, [router], [recipe.seed], folder, mode=recipe.mode)
+    missing = [run for run in runs if len(read_labels(run.folder)) < len(run.meta.instances)]
     if missing:
         high, encoder = open_for_comparison("high", models["high"])
         low, _ = open_for_comparison("low", models["low"])
         for run in missing:
-            meta = read_meta(run)
-            _label_run(run, tasks[meta.task, meta.split].task, high, low, encoder, choices=recipe.choices)
-    return runs
+            _label_run(run, high, low, encoder, choices=recipe.choices)
+    return [run.folder for run in runs]
 
 
 def read_labels(run: Path) -> dict[str, EpisodeLabels]:
-    """Labels by instance; those that were written so far."""
+    """Labels by instance, as far as they have been written."""
     return {one.instance: one for one in read_lines(run / LABELS, EpisodeLabels)}
 
 
 def _label_run(
-    run: Path, task: Task, high: PreTrainedModel, low: PreTrainedModel, encoder: Encoder, *, choices: bool
+    run: FinishedRun, high: PreTrainedModel, low: PreTrainedModel, encoder: Encoder, *, choices: bool
 ) -> None:
-    repair(run / LABELS)
-    done = read_labels(run)
-    with (run / LABELS).open("ab") as lines:
-        for number, episode in enumerate(read_episodes(run)):
+    task, path = run.opened.task, run.folder / LABELS
+    repair(path)
+    done = read_labels(run.folder)
+    with path.open("ab") as lines:
+        for number, episode in enumerate(run.episodes()):
             if number % 50 == 0:
-                log.info("%s: %d of %d episodes labelled", run.name, number, len(read_meta(run).instances))
+                log.info("%s: %d of %d episodes labelled", run.meta.id, number, len(run.meta.instances))
             if episode.instance in done:
                 continue
             kl = _action_divergences(episode, task, high, low, encoder)
@@ -151,7 +140,7 @@ def _agree(task: Task, step: StepRecord) -> bool:
 def _action_divergences(
     episode: Episode, task: Task, high: PreTrainedModel, low: PreTrainedModel, encoder: Encoder
 ) -> list[Divergence | None]:
-    """Of high's action at each step, the end of the answer included, as high wrote it."""
+    """Divergences on the tokens that high wrote at each step, including the token that ends the answer."""
     turns = episode.turns
     prompts = [encoder.encode(task.prompt(turns[:n], turn.observation)).ids for n, turn in enumerate(turns)]
     answers: dict[int, list[int]] = {}
@@ -163,7 +152,9 @@ def _action_divergences(
         if ids[: len(answered)] == answered and prompts[-1][: len(prompts[index])] == prompts[index]:
             answers[index] = ids[len(prompts[index]) : len(answered) + 1]
         else:
-            log.warning("%s, step %d: no label, since prompts do not begin with those before", episode.instance, index)
+            log.warning(
+                "%s, step %d: no label, since its prompt does not extend the one before", episode.instance, index
+            )
     places = [(len(prompts[index]), answer) for index, answer in answers.items()]
     found = dict(zip(answers, answer_divergences(high, low, prompts[-1], places), strict=True)) if places else {}
     return [found.get(index) for index in range(len(turns))]
@@ -173,7 +164,7 @@ def _choice_divergences(
     episode: Episode, task: Task, high: PreTrainedModel, low: PreTrainedModel, encoder: Encoder
 ) -> Iterator[float | None]:
     if not isinstance(task, Teachable):
-        raise MixrouteError(f"task '{task.name}' does not say how actions are written: set 'choices: false'")
+        raise MixrouteError(f"task '{task.name}' has no 'completion_text' for its actions: set 'choices: false'")
     turns = episode.turns
     for index, turn in enumerate(turns):
         prompt = task.prompt(turns[:index], turn.observation)

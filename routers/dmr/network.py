@@ -1,8 +1,8 @@
-"""The router's network: a Transformer encoder over the steps of a trajectory, causal, with a decision at every step.
+"""The router's network: a causal Transformer encoder over the steps of a trajectory, with a decision at every step.
 
-Paper: 2 layers (v1) or 8 (v2), 2 to 3 percent of the model's parameters. Ours: 2 layers of width 64 by default, 0.6
-million parameters, of which most are word embeddings; a step is one position, so an episode is a sequence of tens, not
-thousands.
+Paper: 2 layers (v1) or 8 (v2), 2 to 3 percent of the model's parameters. Ours: 2 layers of width 64 by default and 0.6
+million parameters, most of them word embeddings. A step is one position, so an episode is a sequence of tens of
+positions, not thousands.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class NetworkConfig(Strict):
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=4, ge=1)
     steps: int = Field(default=64, ge=1)
-    """Most steps that are read: of a longer trajectory the last."""
+    """Most steps that are read; of a longer trajectory the last ones."""
     reads: Reads = "text"
     """``text``: the words of the trajectory. ``hidden``: besides, the low model's last hidden state at the end of the
     prompt. Low then reads every prompt, which costs nothing where it also answers. ``draft``: besides, how sure low was
@@ -39,16 +39,16 @@ class NetworkConfig(Strict):
     observations; see ``drafts.word_facts``. ``placed``: besides that, what it leaves out; see
     ``drafts.place_facts``."""
     hidden_size: int = Field(default=576, ge=1)
-    """Width of the low model, with ``reads: hidden``."""
+    """Width of the low model's hidden states, for ``reads: hidden``."""
 
     @property
     def state_size(self) -> int:
-        """Numbers a step besides the trajectory's."""
+        """Length of the vector that is read at each step besides the trajectory."""
         return {"text": 0, "hidden": self.hidden_size, **LENGTHS}[self.reads]
 
 
 class RouterNetwork(nn.Module):
-    """Logits of choosing high, one a step."""
+    """Computes the logit of choosing high at each step."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class RouterNetwork(nn.Module):
         )
         self.encoder = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(config.width)
-        # Behind the encoder: a decision needs the state of its own step only.
+        # Added after the encoder: a decision needs the state of its own step only.
         self.state = None if config.reads == "text" else _state_reader(config)
         self.head = nn.Linear(config.width, 1)
 
@@ -70,8 +70,8 @@ class RouterNetwork(nn.Module):
 
         Args:
             batch: The trajectories, each of no more than ``config.steps`` steps.
-            rows: At least so many, by padding.
-            length: At least so long, by padding.
+            rows: Least number of rows; missing ones are padded.
+            length: Least length; shorter trajectories are padded.
         """
         rows = max(rows, len(batch))
         length = max(length, *(len(one.steps) for one in batch))
@@ -109,7 +109,7 @@ def _state_reader(config: NetworkConfig) -> nn.Module:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """What the network reads. ``states`` are those of the last steps, shape (some steps, ``state_size``)."""
+    """Input of the network. ``states`` belong to the last steps, shape (some steps, ``state_size``)."""
 
     steps: Sequence[StepView]
     states: Tensor | None = None

@@ -1,4 +1,4 @@
-"""What labelled episodes say: where both models part, and what it costs to follow low there."""
+"""Report on labelled episodes: where the models diverge, and what it costs to follow low there."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.traces.store import read_episodes, read_meta
 from routers.dmr.label import read_labels
 
 MANY = 4
-"""So many steps or more are counted together."""
+"""This many steps or more are counted together."""
 
 
 def report(run: Path) -> str:
-    """A few lines on a labelled run.
+    """Summary of a labelled run, a few lines.
 
     Raises:
         MixrouteError: not a run folder, or a corrupt line.
@@ -33,8 +33,8 @@ def report(run: Path) -> str:
     if len({apart for _, apart in known}) == 2:
         auc = roc_auc_score([apart for _, apart in known], [kl for kl, _ in known])
         values = sorted(kl for kl, _ in known)
-        middle, top = (values[math.floor(rank * len(values))] for rank in (0.5, 0.9))
-        lines.append(f"KL: median {middle:.3f}, top tenth from {top:.3f} nats; AUC for differing actions {auc:.3f}")
+        median, top = (values[math.floor(rank * len(values))] for rank in (0.5, 0.9))
+        lines.append(f"KL: median {median:.3f}, top tenth from {top:.3f} nats; AUC for differing actions {auc:.3f}")
     played: Counter[int] = Counter()
     won: Counter[int] = Counter()
     for episode in episodes:

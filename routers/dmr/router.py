@@ -1,4 +1,4 @@
-"""The routers ``kl-sft`` and ``dmr``: a trained network names the precision of each step before a model answers."""
+"""The routers ``kl-sft`` and ``dmr``: a trained network chooses the precision of each step."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from routers.dmr.features import views
 from routers.dmr.network import RouterNetwork, Trajectory
 
 _ROWS = 16
-"""Decisions of one pass. Fewer are padded: a matrix product may round differently for another number of rows."""
+"""Decisions in one forward pass. Fewer are padded: a matrix product may round differently for other row counts."""
 
 _LENGTHS = (8, 16, 24, 32, 48)
-"""Shorter trajectories are padded to one of these, longer ones to the most that the network reads."""
+"""Shorter trajectories are padded to one of these lengths, longer ones to the most steps that the network reads."""
 
 
 class Decider:
-    """Probabilities of high, for decisions that come in at the same time together.
+    """Computes probabilities of high; decisions that arrive at the same time share one forward pass.
 
-    The pass runs on the clock of the first of them: the router times of all episodes add up to what was spent.
+    The pass counts as router time of the first of them, so that the router times of all episodes add up to the total.
     """
 
     def __init__(self, network: RouterNetwork) -> None:
@@ -65,8 +65,8 @@ class LearnedRouter:
     """High where the network's probability reaches the threshold.
 
     Args:
-        network: Trained.
-        threshold: In [0, 1].
+        network: Trained network.
+        threshold: Least probability of high, in [0, 1].
         sample: Draw the choice with the network's probability instead, as in training.
     """
 
@@ -82,7 +82,7 @@ class LearnedRouter:
         self._sample = sample
 
     async def act(self, step: Step) -> Completion:
-        """Ask the model that the network names."""
+        """Ask the model that the network chooses."""
         states = draft = None
         if self._reads == "hidden":
             states = torch.tensor([(await step.read("low")).state])
@@ -110,11 +110,11 @@ class _FromCheckpoint(LearnedRouter):
 
 @register_router("kl-sft")
 class KlSft(_FromCheckpoint):
-    """Stage one of DMR alone: trained to tell the steps at which both precisions' action distributions differ.
+    """Stage one of DMR alone: trained to predict the steps at which both precisions' action distributions differ.
 
     Args:
-        checkpoint: Name of a shipped one, or its folder.
-        threshold: High from this probability on.
+        checkpoint: Name of a shipped checkpoint, or its folder.
+        threshold: Least probability at which high is asked.
     """
 
 
@@ -123,6 +123,6 @@ class Dmr(_FromCheckpoint):
     """Dynamic Mixed-Precision Routing: trained by GRPO on success minus the cost of high steps.
 
     Args:
-        checkpoint: Name of a shipped one, or its folder.
-        threshold: High from this probability on.
+        checkpoint: Name of a shipped checkpoint, or its folder.
+        threshold: Least probability at which high is asked.
     """

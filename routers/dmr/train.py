@@ -1,4 +1,4 @@
-"""``mixroute train dmr``: stage two over a grid of lambda and K, in one command, so that the result is a curve."""
+"""``mixroute train dmr``: stage two over a grid of lambda and K, so that the result is a curve."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import torch
 
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend
-from harness.engine.runner import OpenTask, open_instances, open_models
+from harness.engine.opening import OpenTask, open_instances, open_models
 from harness.errors import MixrouteError
 from harness.provenance import provenance
 from harness.seeding import seed_for
 from harness.traces.contamination import instance_key
-from harness.training.play import drawn_from, play_episodes
-from harness.training.sections import open_training_tasks
+from harness.training.play import draw_instances, play_episodes
+from harness.training.splits import open_training_tasks
 from harness.training.state import resume, save_state, scalars
-from routers.dmr.checkpoint import RouterCard, find_checkpoint, load_checkpoint, save_checkpoint
+from routers.dmr.checkpoint import DmrCard, find_checkpoint, load_checkpoint, save_checkpoint
 from routers.dmr.grpo import Grpo
 from routers.dmr.kl_sft import train_kl_sft
 from routers.dmr.network import RouterNetwork
@@ -33,29 +33,29 @@ log = logging.getLogger(__name__)
 
 
 def train_dmr(recipe: DmrRecipe, folder: Path) -> list[Path]:
-    """Train a router for each lambda and K of the recipe; the same call again resumes.
+    """Train a router for each lambda and K of the recipe; a second call resumes.
 
     Returns:
         Folders of the checkpoints.
 
     Raises:
-        MixrouteError: what ``train_kl_sft`` raises, or a pool that cannot be loaded.
+        MixrouteError: the reasons of ``train_kl_sft``, or the pool cannot be loaded.
     """
     rates = recipe.grpo.rates if recipe.grpo.start == "kl-sft" else [None]
     made = {(rate, price): folder / "dmr" / _name(rate, price) for rate in rates for price in recipe.grpo.lambdas}
     missing = {point: target for point, target in made.items() if not (target / "card.json").exists()}
     if missing:
-        started = _started(recipe, folder)
+        initial = _initial_checkpoints(recipe, folder)
         tasks = open_training_tasks(recipe)
         dev = [open_instances(entry) for entry in recipe.dev]
         with open_models(training_pool(recipe), recipe.mode, CompletionCache()) as pool:
             for (rate, price), target in missing.items():
-                _train(recipe, started[rate], price, target, tasks, dev, pool)
+                _train(recipe, initial[rate], price, target, tasks, dev, pool)
     return list(made.values())
 
 
-def _started(recipe: DmrRecipe, folder: Path) -> dict[float | None, Path | None]:
-    """The checkpoints to begin from, by K where it is this recipe's stage one; None for a network drawn at random."""
+def _initial_checkpoints(recipe: DmrRecipe, folder: Path) -> dict[float | None, Path | None]:
+    """Initial checkpoints, by K if they are this recipe's stage one; None for random weights."""
     if recipe.grpo.start == "kl-sft":
         return dict(train_kl_sft(recipe, folder).items())
     if recipe.grpo.start == "nothing":
@@ -94,13 +94,14 @@ def _train(
     policy = Grpo(network, recipe.grpo, price)
     working = target.with_name(f".{target.name}")
     played = [
-        replace(opened, instances=drawn_from(opened.instances, recipe.grpo.distinct, recipe.seed)) for opened in tasks
+        replace(opened, instances=draw_instances(opened.instances, recipe.grpo.distinct, recipe.seed))
+        for opened in tasks
     ]
     trained = network.state_dict()
     history = resume(working, trained, policy.optimizer)
     writer = scalars(working)
     for iteration in range(len(history), recipe.grpo.iterations):
-        # The same draws for every lambda: what differs is then the reward alone, and more answers are kept.
+        # Every lambda has the same draws, so that only the reward differs and more completions come from the cache.
         figures = policy.iterate(played, pool, seed_for(recipe.seed, iteration))
         history.append(figures)
         for key, value in figures.items():
@@ -108,7 +109,7 @@ def _train(
         save_state(working, trained, policy.optimizer, history)
         log.info("lambda %g, iteration %d: %s", price, iteration + 1, {key: round(v, 3) for key, v in figures.items()})
     writer.close()
-    card = RouterCard(
+    card = DmrCard(
         schema=1,
         name=recipe.name,
         stage="dmr",
@@ -128,7 +129,7 @@ def _train(
 
 
 def _dev(network: RouterNetwork, opened: OpenTask, pool: Mapping[str, Backend]) -> dict[str, Any]:
-    """What the network does on dev games, choosing what it finds likelier."""
+    """Metrics of the network on dev games, with the likelier choice at each step."""
     episodes = play_episodes(opened, LearnedRouter(network), pool, 0)
     return {
         "task": opened.task.name,

@@ -1,4 +1,4 @@
-"""What Pyramid is compared with: the vote alone, one small model's own confidence, and a cascade."""
+"""Baselines for Pyramid: the majority vote alone, one small model's own confidence, and a cascade."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from routers.pyramid.router import ask_all
 
 @register_router("majority-vote")
 class MajorityVote:
-    """The answer that most small models give; the oracle is never asked.
+    """The answer that most small models give, without the oracle.
 
     Args:
-        members: Who votes; all of the pool but the oracle if not given.
+        members: Models that vote; all of the pool but the oracle if not given.
         oracle: Name of the model that does not vote.
     """
 
@@ -28,7 +28,7 @@ class MajorityVote:
         self._oracle = oracle
 
     async def act(self, step: Step) -> Completion:
-        """Ask all, count."""
+        """Ask all members and count their votes."""
         answers = await ask_all(step, self._members or [name for name in step.models if name != self._oracle])
         return answers[majority(answers)]
 
@@ -47,12 +47,12 @@ class _FromCheckpoint:
 
 @register_router("confidence")
 class Confidence(_FromCheckpoint):
-    """The best small model alone; where it was unsure of its own answer, the oracle.
+    """The best small model, or the oracle where that model was unsure of its own answer.
 
     Its doubt is minus the mean log-probability of its answer's tokens, in nats.
 
     Args:
-        checkpoint: Of Pyramid, which knows the best model and the threshold.
+        checkpoint: Pyramid checkpoint, which holds the best model and the threshold.
         threshold: Escalate at or above this doubt. Default: the checkpoint's, chosen on development queries.
     """
 
@@ -61,7 +61,7 @@ class Confidence(_FromCheckpoint):
         self._threshold = self._learned.doubt if threshold is None else threshold
 
     async def act(self, step: Step) -> Completion:
-        """Its answer, or the oracle's."""
+        """The best model's answer, or the oracle's."""
         answer = await step.ask(self._learned.best)
         doubt = -answer.statistics.content_and_end.mean_logprob
         step.log(doubt=doubt, threshold=self._threshold)
@@ -73,11 +73,12 @@ class Frugal(_FromCheckpoint):
     """A cascade after FrugalGPT (arXiv 2305.05176): one member after the other, until an answer scores high enough.
 
     Ours: the score is the calibrated probability that the answer is right, by boosted trees on the answer alone,
-    learned on the router's train queries; a threshold a member, chosen together on development queries.
+    learned on the router's train queries; the thresholds, one for each member, are chosen jointly on development
+    queries.
 
     Args:
-        checkpoint: Of Pyramid.
-        threshold: The same for every member instead of the checkpoint's; in [0, 1].
+        checkpoint: Pyramid checkpoint.
+        threshold: One threshold for all members instead of the checkpoint's; in [0, 1].
     """
 
     def __init__(self, checkpoint: str, threshold: float | None = None) -> None:
@@ -88,9 +89,9 @@ class Frugal(_FromCheckpoint):
         self._stages = list(zip(self._learned.members, accept, strict=True))
 
     async def act(self, step: Step) -> Completion:
-        """The first answer that is accepted; the oracle's where none is."""
+        """The first answer that is accepted, or the oracle's if none is."""
         for name, level in self._stages:
-            if level is None:  # nobody waits for an answer that is never taken
+            if level is None:  # an answer that is never accepted is not asked for
                 continue
             answer = await step.ask(name)
             row = features([answer], checked=self._learned.checked)

@@ -1,5 +1,5 @@
-"""Checkpoints of Pyramid: ``router.json`` (trees, calibration, thresholds), ``card.json`` (recipe, data, command,
-figures) and the list of instances that it was trained on or that its thresholds were chosen on. Plain JSON throughout.
+"""Checkpoints of Pyramid: ``router.json`` (trees, calibration, thresholds), ``card.json`` (recipe, data, metrics)
+and the list of instances that it was trained on or that its thresholds were chosen on. All of it is plain JSON.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from harness.config import Strict, check
 from harness.errors import MixrouteError
 from harness.files import write_atomically
 from harness.traces.contamination import read_seen
-from harness.training.card import write_card
-from harness.training.checkpoint import find_checkpoint, made_whole
+from harness.training.card import RouterCard, write_card
+from harness.training.checkpoint import atomic_folder, find_checkpoint
 from routers.pyramid.features import CHECKED, FEATURES
 from routers.pyramid.trees import CalibratedTrees
 
@@ -25,7 +25,7 @@ ROUTER = "router.json"
 
 
 class Escalation(Strict):
-    """What came of asking the oracle on dev, with its own prompt or anchored, and the thresholds chosen there."""
+    """Effect of asking the oracle on dev, with its own prompt or anchored, and the thresholds chosen there."""
 
     fixes: float = Field(ge=0, le=1)
     """P(oracle right | majority wrong)."""
@@ -38,7 +38,7 @@ class Escalation(Strict):
 
 
 class Learned(Strict):
-    """All that the routers of a checkpoint need."""
+    """Learned parameters of the routers of a checkpoint."""
 
     schema_: Literal[1] = Field(alias="schema")
     members: list[str] = Field(min_length=1)
@@ -48,18 +48,18 @@ class Learned(Strict):
     right: dict[str, CalibratedTrees]
     """For each member, P(its answer is right) from the features of its draft alone."""
     tokens: float = Field(gt=0)
-    """Mean length of the drafts on dev; a query's own over this is the expected extra cost of its oracle call."""
+    """Mean length of the drafts on dev. The expected cost of an oracle call is the length of its drafts over this."""
     plain: Escalation
     anchored: Escalation | None
     best: str
-    """The member that was right most often in training."""
+    """The member that was right most often on the train queries."""
     doubt: float
     """Router ``confidence`` escalates where minus the mean log-probability of this member's tokens is at least this."""
     accept: list[float | None]
     """For each member, router ``frugal`` takes its answer from this probability on, or does not ask it (null)."""
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _consistent(self) -> Self:
         if set(self.right) != set(self.members) or len(self.accept) != len(self.members):
             raise ValueError(f"'right' and 'accept' are not those of the members {', '.join(self.members)}")
         if self.best not in self.members:
@@ -75,28 +75,18 @@ class Learned(Strict):
         return tuple(self.wrong.features) == CHECKED
 
 
-class PyramidCard(Strict):
-    """Facts about a trained router."""
-
-    schema_: Literal[1] = Field(alias="schema")
-    name: str
-    recipe: dict[str, Any]
-    pool: dict[str, str]
-    """Fingerprint of each model that it was trained with."""
-    facts: dict[str, Any]
-    """Of the data and of dev: accuracies, AUC, Brier score, calibration error, what each rule does."""
-    provenance: dict[str, Any]
-
-
-def save_checkpoint(folder: Path, learned: Learned, card: PyramidCard, seen: Collection[str]) -> None:
-    """Write a checkpoint whole or not at all."""
-    with made_whole(folder) as made:
+def save_checkpoint(folder: Path, learned: Learned, card: RouterCard, seen: Collection[str]) -> None:
+    """Write a checkpoint atomically."""
+    with atomic_folder(folder) as made:
         write_atomically(made / ROUTER, msgspec.json.encode(learned.model_dump(mode="json", by_alias=True)) + b"\n")
-        write_card(made, card.model_dump(mode="json", by_alias=True), seen)
+        write_card(made, card, seen)
 
 
 def load_checkpoint(name: str) -> tuple[Learned, frozenset[str]]:
-    """A shipped checkpoint by name, or one by its folder: the router, and the instances that it may not report on.
+    """Load a shipped checkpoint by name, or one by its folder.
+
+    Returns:
+        Its parameters, and the instances that may not be reported.
 
     Raises:
         MixrouteError: it is missing or damaged.

@@ -1,4 +1,4 @@
-"""Thresholds: the cheapest on development queries that keep a share of the oracle's accuracy."""
+"""Choice of thresholds: the cheapest ones that keep a share of the oracle's accuracy on development queries."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import ArrayLike
 from routers.pyramid.trees import Floats
 
 PLANS = 20_000
-"""Most plans of a cascade that are tried."""
+"""Most combinations of a cascade's thresholds that are tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a rule does on development queries."""
+    """Result of a rule on development queries."""
 
     accuracy: float
     cost: float
-    """Mean weight bytes of a query, all calls together."""
+    """Mean weight bytes of a query, over all its calls."""
     escalated: float
     """Share of the queries on which the oracle is asked."""
 
@@ -29,18 +29,18 @@ class Outcome:
 def escalate(
     scores: ArrayLike, right: ArrayLike, oracle: ArrayLike, base: ArrayLike, extra: ArrayLike, floor: float
 ) -> tuple[float, Outcome]:
-    """The threshold on a score from which on the oracle is asked.
+    """Choose the least score at which the oracle is asked.
 
     Args:
-        scores: Of each query; the higher, the more the oracle is wanted.
-        right: Whether the answer without the oracle is right.
-        oracle: Whether the oracle's is.
-        base: Cost without the oracle.
-        extra: Cost of the oracle's answer.
-        floor: Accuracy to be kept; at most the oracle's own, which asking it always gives.
+        scores: [queries], higher where the oracle is more likely needed.
+        right: [queries], whether the answer without the oracle is right.
+        oracle: [queries], whether the oracle's answer is right.
+        base: [queries], cost without the oracle.
+        extra: [queries], cost of the oracle's answer.
+        floor: Least accuracy; at most the oracle's own, which is reached by always asking it.
 
     Returns:
-        The cheapest threshold that keeps ``floor`` and, of equally cheap ones, the most accurate; what it does.
+        The cheapest threshold that keeps ``floor``, the most accurate one if several are equally cheap; and its result.
     """
     score, own, its, cost, more = (np.asarray(one, dtype=float) for one in (scores, right, oracle, base, extra))
     never = float(np.nextafter(score.max(), np.inf))
@@ -58,9 +58,9 @@ def escalate(
 def cascade(
     chances: Floats, right: Floats, costs: Floats, oracle: Floats, oracle_costs: Floats, floor: float
 ) -> tuple[list[float | None], Outcome]:
-    """The probabilities from which on each member's answer is accepted, the members asked one after the other.
+    """Choose the least probability at which each member's answer is accepted; members are asked one after the other.
 
-    All combinations of quantiles of each member's own scores are tried, so many of them as keep within ``PLANS``.
+    All combinations of quantiles of the members' scores are tried, with as many quantiles as ``PLANS`` allows.
 
     Args:
         chances: [members, queries], P(right).
@@ -71,7 +71,7 @@ def cascade(
         floor: As in ``escalate``.
 
     Returns:
-        A threshold a member, None for one that is not asked; what they do.
+        A threshold for each member, None for one that is not asked; and their result.
     """
     points = max(2, min(11, int(PLANS ** (1 / len(chances)) + 1e-9)) - 1)
     levels: list[list[float | None]] = [
@@ -91,7 +91,7 @@ def _play(
     waits = np.ones(len(oracle), dtype=bool)
     accuracy, cost = np.zeros(len(oracle)), np.zeros(len(oracle))
     for level, chance, truth, price in zip(plan, chances, right, costs, strict=True):
-        if level is None:  # not even asked
+        if level is None:  # this member is not asked
             continue
         cost += price * waits
         taken = waits & (chance >= level)

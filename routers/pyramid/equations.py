@@ -1,4 +1,4 @@
-"""Arithmetic that an answer writes down can be checked by calculation, without a model and without the right answer."""
+"""Checks of the equations in an answer by calculation, without a model and without the right answer."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _SIGNS = (
     (re.compile(r"\\text\{[^{}]*\}|\\?\$|\*\*|\\[()\[\]]|(?<=\d),(?=\d{3}\b)"), ""),
     (re.compile(r"[ \t]+"), " "),
 )
-"""Other ways to write operators; marks of money, mathematics and emphasis; words within formulas; separators of
-thousands."""
+"""Replacements: other ways to write operators; marks of money, mathematics and emphasis; words within formulas;
+separators of thousands."""
 
 _NUMBER = r"-?(?:\d{1,9}\.\d{1,6}|\d{1,15})"
-"""Of no more digits than a float tells apart."""
+"""A number with no more digits than a float can represent exactly."""
 
 _TERM = rf"\({{0,2}} ?{_NUMBER} ?\){{0,2}}"
 _EQUATION = re.compile(rf"(?<![\w.])({_TERM}(?: ?[-+*/] ?{_TERM}){{1,9}}) ?= ?({_NUMBER})(?![\w]|\.\d| ?[-+*/%^(])")
 _GOES_ON = re.compile(r"[\w)\]}%] ?[-+*/^] ?\(*$")
-"""Before an expression: it is the end of a longer one, of which some part is no number."""
+"""Matches before an expression that is the end of a longer one with a part that is no number."""
 
 
 def false_equations(text: str) -> int:
-    """How many of the equations between numbers in a text do not hold.
+    """Number of equations between numbers in a text that do not hold.
 
-    An expression of up to ten numbers with ``+ - * /`` and parentheses, in plain text or simple LaTeX, an equals sign
-    and a number, all in one line. A result with decimals may be cut or rounded to them. What is written otherwise
-    (variables, units in plain text, percentages) is left alone.
+    An equation is an expression of up to ten numbers with ``+ - * /`` and parentheses, in plain text or simple LaTeX,
+    an equals sign and a number, all in one line. A result with decimals may be truncated or rounded. Anything else
+    (variables, units in plain text, percentages) is ignored.
     """
     for sign, plain in _SIGNS:
         text = sign.sub(plain, text)
@@ -43,7 +43,7 @@ def false_equations(text: str) -> int:
 
 
 def _holds(expression: str, result: str) -> bool | None:
-    """None where the expression has no value: parentheses that do not match, division by 0."""
+    """Whether an equation holds; None if the expression has no value (unbalanced parentheses, division by 0)."""
     try:
         value = _value(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, ZeroDivisionError):
@@ -57,7 +57,7 @@ def _holds(expression: str, result: str) -> bool | None:
 
 
 def _value(node: ast.expr) -> Fraction:
-    """Exact value of a tree of the four operations; anything else in it counts as an error of syntax."""
+    """Exact value of a tree of the four operations; anything else in it raises ``SyntaxError``."""
     match node:
         case ast.Constant(value=int() | float() as number):
             return Fraction(str(number))

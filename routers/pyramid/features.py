@@ -43,8 +43,8 @@ CHECKED = (*FEATURES, "false_equations_mean", "false_equations_chosen")
 def majority(drafts: Sequence[Completion | CallRecord]) -> int:
     """Index of the draft that speaks for the answer with most votes.
 
-    Ours: of several such answers the one that holds the likeliest draft (mean log-probability of its tokens), and of
-    the drafts that give an answer the likeliest.
+    Ours: ties between answers go to the one with the likeliest draft (mean log-probability of its tokens), and of the
+    drafts with the chosen answer the likeliest is taken.
     """
     cast = votes([draft.text for draft in drafts])
     counts = Counter(vote for vote in cast if vote is not None)

@@ -1,4 +1,4 @@
-"""The router ``pyramid``, and its oracle alone."""
+"""The routers ``pyramid`` and ``anchored-oracle``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from routers.pyramid.checkpoint import Escalation, load_checkpoint
 from routers.pyramid.features import features, majority
 
 _SHOWN = 200
-"""Most characters of an answer that the oracle is shown."""
+"""Most characters of an answer in the oracle's context."""
 
 
 async def ask_all(step: Step, members: Sequence[str]) -> list[Completion]:
-    """The answers of all members, asked at once; calls are begun, and so charged and recorded, in this order."""
+    """Ask all members at the same time; calls start, and are charged and recorded, in this order."""
     return await asyncio.gather(*(step.ask(name) for name in members))
 
 
@@ -27,15 +27,15 @@ async def ask_oracle(step: Step, oracle: str, drafts: Sequence[Completion], *, a
 
     Args:
         step: The query.
-        oracle: Its name in the pool.
+        oracle: Name of the oracle in the pool.
         drafts: The ensemble's answers.
-        anchored: Whether the oracle sees them. A router cannot change a prompt, which is the task's; so the oracle's
-            own answer is begun for it with a sentence that names them. That is read, charged and not graded.
+        anchored: Whether the oracle sees them. A router cannot change the task's prompt, so the oracle's answer is
+            prefilled with a sentence that lists them. The sentence is charged as prefill and not graded.
     """
     if not anchored:
         return await step.ask(oracle)
-    told = [(vote or "none")[:_SHOWN] for vote in votes([draft.text for draft in drafts])]
-    return await step.ask(oracle, continue_from=f" (Answers of smaller models: {'; '.join(told)}.)\n")
+    shown = [(vote or "none")[:_SHOWN] for vote in votes([draft.text for draft in drafts])]
+    return await step.ask(oracle, continue_from=f" (Answers of smaller models: {'; '.join(shown)}.)\n")
 
 
 def value_of_computation(
@@ -43,9 +43,9 @@ def value_of_computation(
 ) -> float:
     """Expected gain in accuracy from asking the oracle, per its expected cost.
 
-    ``(P_wrong * P(oracle fixes) - P_right * P(oracle breaks)) / cost``. Ours: an oracle's answer is expected to be as
-    much longer than its mean as the drafts are than theirs, so the cost is the mean length of the drafts over
-    ``tokens``, their mean on development queries.
+    ``(P_wrong * P(oracle fixes) - P_right * P(oracle breaks)) / cost``. Ours: the oracle's answer is
+    expected to be longer than average by the same factor as the drafts, so the cost is the mean length of the drafts
+    over ``tokens``, their mean length on development queries.
     """
     gain = p_wrong * way.fixes - (1 - p_wrong) * way.breaks
     return gain / (fmean(len(draft.statistics.content_and_end) for draft in drafts) / tokens)
@@ -58,7 +58,7 @@ class Pyramid:
     Every member is asked, and charged, on every query. Members and oracle are those of the checkpoint.
 
     Args:
-        checkpoint: Name of a shipped one, or its folder.
+        checkpoint: Name of a shipped checkpoint, or its folder.
         rule: ``threshold`` (on the calibrated probability that the majority is wrong) or ``value`` (of computation).
         threshold: For rule ``threshold``: escalate at or above it. Default: the checkpoint's, chosen on development
             queries.
@@ -117,11 +117,11 @@ class Pyramid:
 
 @register_router("anchored-oracle")
 class AnchoredOracle:
-    """Always the oracle, which sees the answers of all other models: what anchoring alone does. All are charged.
+    """The oracle on every query, with the answers of all other models in its context. All calls are charged.
 
     Args:
         members: Models whose answers it sees; all of the pool but the oracle if not given.
-        oracle: Its name in the pool.
+        oracle: Name of the oracle in the pool.
     """
 
     granularity: ClassVar[Granularity] = "query"
@@ -132,6 +132,6 @@ class AnchoredOracle:
         self._oracle = oracle
 
     async def act(self, step: Step) -> Completion:
-        """Ask everybody, the oracle last."""
+        """Ask all members, then the oracle."""
         members = self._members or [name for name in step.models if name != self._oracle]
         return await ask_oracle(step, self._oracle, await ask_all(step, members), anchored=True)

@@ -1,4 +1,4 @@
-"""``mixroute train pyramid``: play, grow trees, calibrate, choose thresholds."""
+"""``mixroute train pyramid``: plays queries, grows trees, calibrates them and chooses thresholds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from sklearn.metrics import roc_auc_score
 
 from harness.errors import MixrouteError
 from harness.provenance import provenance
-from harness.training.sections import open_sections
-from routers.pyramid.checkpoint import Escalation, Learned, PyramidCard, save_checkpoint
+from harness.training.card import RouterCard
+from harness.training.splits import open_train_and_dev
+from routers.pyramid.checkpoint import Escalation, Learned, save_checkpoint
 from routers.pyramid.choice import Outcome, cascade, escalate
 from routers.pyramid.features import CHECKED, FEATURES, features, majority
-from routers.pyramid.play import ANCHORED, PLAIN, Played, Query, play
+from routers.pyramid.play import ANCHORED, PLAIN, PlayedQueries, Query, play_queries
 from routers.pyramid.recipe import PyramidRecipe
 from routers.pyramid.router import value_of_computation
 from routers.pyramid.trees import CalibratedTrees, Floats, grow
@@ -25,32 +26,32 @@ from routers.pyramid.trees import CalibratedTrees, Floats, grow
 log = logging.getLogger(__name__)
 
 BINS = 10
-"""Of the calibration error."""
+"""Bins of the calibration error."""
 
 
 def train_pyramid(recipe: PyramidRecipe, folder: Path) -> Path:
     """Play what is missing and learn the router.
 
     Args:
-        recipe: What to learn from.
+        recipe: Pool, data and hyperparameters.
         folder: Working folder; ``train`` and ``dev`` in it hold the runs.
 
     Returns:
         Folder of the checkpoint.
 
     Raises:
-        MixrouteError: a wrong recipe or pool, sections that share instances, or too few queries to learn from.
+        MixrouteError: recipe or pool are wrong, or there are too few queries to learn from.
     """
     made = folder / "checkpoint"
     if (made / "card.json").exists():
         return made
     members = recipe.ensemble()
-    train, dev = open_sections(recipe)
-    grown_on = play(recipe, train, folder / "train", [])
-    chosen_on = play(recipe, dev, folder / "dev", [PLAIN, ANCHORED] if recipe.anchored else [PLAIN])
+    train, dev = open_train_and_dev(recipe)
+    grown_on = play_queries(recipe, train, folder / "train", [])
+    chosen_on = play_queries(recipe, dev, folder / "dev", [PLAIN, ANCHORED] if recipe.anchored else [PLAIN])
     learned, facts = learn(recipe, members, grown_on, chosen_on)
     log.info("pyramid: %s", facts["p_wrong"])
-    card = PyramidCard(
+    card = RouterCard(
         schema=1,
         name=recipe.name,
         recipe=recipe.model_dump(mode="json", by_alias=True),
@@ -62,11 +63,16 @@ def train_pyramid(recipe: PyramidRecipe, folder: Path) -> Path:
     return made
 
 
-def learn(recipe: PyramidRecipe, members: Sequence[str], train: Played, dev: Played) -> tuple[Learned, dict[str, Any]]:
-    """The router, and the figures of its card.
+def learn(
+    recipe: PyramidRecipe, members: Sequence[str], train: PlayedQueries, dev: PlayedQueries
+) -> tuple[Learned, dict[str, Any]]:
+    """Fit trees on the train queries and thresholds on the dev queries.
+
+    Returns:
+        The router's parameters, and the metrics for its card.
 
     Raises:
-        MixrouteError: the majority is right, or wrong, on so many train queries that nothing can be learned.
+        MixrouteError: the majority is right, or wrong, on almost all train queries, so that nothing can be learned.
     """
     queries = list(train.queries.values())
     wrong = [not _vote(query) for query in queries]
@@ -113,7 +119,7 @@ def _choose(
     queries: Sequence[Query],
     trained: int,
 ) -> tuple[Learned, dict[str, Any]]:
-    """Thresholds on dev, and what was measured there."""
+    """Choose thresholds on dev; returns the parameters and the metrics."""
     members = list(right)
     chances = wrong.probabilities([_all(query, recipe) for query in queries])
     vote = np.array([_vote(query) for query in queries])
@@ -186,16 +192,16 @@ def _choose(
 
 
 def _rate(true: Floats | np.ndarray[Any, np.dtype[np.bool_]]) -> float:
-    """Share of true ones; 0 of none."""
+    """Share of true values; 0 if there are none."""
     return float(np.mean(true)) if len(true) else 0.0
 
 
 def figures(chances: Floats, truth: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, float | None]:
-    """AUC (None where all are alike), Brier score, and the expected calibration error over ten bins of equal width.
+    """AUC (None if all labels are equal), Brier score and expected calibration error over ten bins of equal width.
 
     Args:
-        chances: [queries], forecast probabilities.
-        truth: [queries], whether it was so.
+        chances: [queries], predicted probabilities.
+        truth: [queries], whether the event happened.
     """
     bins = np.minimum((chances * BINS).astype(int), BINS - 1)
     gaps = [abs(float(np.sum(chances[bins == number] - truth[bins == number]))) for number in range(BINS)]

@@ -1,4 +1,4 @@
-"""Boosted trees with isotonic calibration, as plain numbers: learned by scikit-learn, kept as JSON, evaluated here."""
+"""Boosted trees with isotonic calibration: fitted by scikit-learn, stored as JSON, evaluated here."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from harness.config import Strict
 Floats = NDArray[np.float64]
 
 LEAF = -1
-"""Child of a node that has none."""
+"""Child index of a node without children."""
 
 
 class Tree(Strict):
-    """A regression tree: a list a field, an entry a node, the root first and children after their parents."""
+    """A regression tree as lists with one entry for each node; the root is first and children follow their parents."""
 
     feature: list[int]
     threshold: list[float]
     left: list[int]
-    """Where to go with at most ``threshold``; ``LEAF`` at a leaf."""
+    """Child for values of at most ``threshold``; ``LEAF`` at a leaf."""
     right: list[int]
     value: list[float]
-    """What a leaf adds to the log-odds."""
+    """Value that a leaf adds to the log-odds."""
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _consistent(self) -> Self:
         count = len(self.value)
         if not count or {len(self.feature), len(self.threshold), len(self.left), len(self.right)} != {count}:
             raise ValueError("a tree's lists differ in length, or are empty")
@@ -58,17 +58,17 @@ class Tree(Strict):
 
 
 class CalibratedTrees(Strict):
-    """A probability from features."""
+    """A calibrated probability as a function of features."""
 
     features: list[str] = Field(min_length=1)
     bias: float
     """Log-odds to which the trees add."""
     trees: list[Tree]
     knots: list[tuple[float, float]] = Field(min_length=1)
-    """Log-odds and the probability that is right there; between them it is linear, beyond them constant."""
+    """Pairs of log-odds and calibrated probability; linear between them, constant beyond them."""
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _consistent(self) -> Self:
         for tree in self.trees:
             if max(tree.feature) >= len(self.features):
                 raise ValueError(f"a tree reads feature {max(tree.feature)}, of {len(self.features)}")
@@ -78,7 +78,7 @@ class CalibratedTrees(Strict):
         return self
 
     def log_odds(self, rows: ArrayLike) -> Floats:
-        """Before calibration. Features are rounded to 32 bits, as scikit-learn's trees were grown on."""
+        """Log-odds before calibration. Features are rounded to 32 bits, as scikit-learn does when it grows trees."""
         table = np.asarray(rows, dtype=np.float32).reshape(-1, len(self.features))
         odds = np.full(len(table), self.bias)
         for tree in self.trees:
@@ -86,18 +86,18 @@ class CalibratedTrees(Strict):
         return odds
 
     def probabilities(self, rows: ArrayLike) -> Floats:
-        """Calibrated, a row each."""
+        """Calibrated probability of each row."""
         odds, chances = zip(*self.knots, strict=True)
         found: Floats = np.interp(self.log_odds(rows), odds, chances)
         return found
 
     def probability(self, row: Sequence[float]) -> float:
-        """Calibrated, of one row."""
+        """Calibrated probability of one row."""
         return float(self.probabilities([row])[0])
 
 
 class TreesRecipe(Strict):
-    """How trees are grown; names as in scikit-learn's ``GradientBoostingClassifier``."""
+    """Hyperparameters, named as in scikit-learn's ``GradientBoostingClassifier``."""
 
     n_estimators: int = Field(default=100, ge=1)
     max_depth: int = Field(default=2, ge=1)
@@ -105,16 +105,15 @@ class TreesRecipe(Strict):
     subsample: float = Field(default=0.8, gt=0, le=1)
     min_samples_leaf: int = Field(default=10, ge=1)
     folds: int = Field(default=5, ge=2)
-    """Of the cross-validation whose held-out log-odds the isotonic regression is fitted on."""
+    """Folds of the cross-validation whose held-out log-odds the isotonic regression is fitted on."""
 
 
 def grow(
     features: Sequence[str], rows: ArrayLike, labels: Sequence[bool], options: TreesRecipe, seed: int
 ) -> CalibratedTrees:
-    """Learn P(label | features): trees on all rows, isotonic regression on the log-odds of rows that were held out.
+    """Fit P(label | features): trees on all rows, isotonic regression on held-out log-odds.
 
-    Where fewer than ``folds`` rows have one of the labels there is nothing to learn: their share is then the answer to
-    every row.
+    If fewer than ``folds`` rows have one of the labels, the share of true labels is returned for every row.
     """
     truth = np.asarray(labels, dtype=np.int64)
     count = int(truth.sum())
@@ -138,8 +137,8 @@ def grow(
 def _centred_isotonic(odds: Floats, truth: NDArray[np.int64]) -> list[tuple[float, float]]:
     """Knots of the centred isotonic regression (Oron and Flournoy, Stat. Biopharm. Res. 9, 2017).
 
-    Isotonic regression gives whole stretches of log-odds one probability, so that a threshold takes all of a stretch or
-    nothing. Here each stretch has its probability at its middle (the mean of its log-odds), and between them it rises.
+    Isotonic regression is a step function, so that a threshold includes a step as a whole or not at all. Here each step
+    has its probability at its centre (the mean of its log-odds), with linear interpolation in between.
     """
     chances = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(odds, truth)
     return [(float(odds[chances == chance].mean()), float(chance)) for chance in np.unique(chances)]

@@ -1,8 +1,8 @@
-"""GRPO on the tokens that the small model wrote itself: rollouts, and the updates of its adapter.
+"""GRPO on the tokens that the small model wrote: rollouts, and updates of its adapter.
 
-Rollouts of one prompt are compared with one another (the advantage is the reward less the group's mean, over its
-standard deviation). The large model's tokens, and the prompt, are read and not learned. The ratio is clipped (PPO); KL
-to the warmed-up model is estimated token by token by ``exp(d) - d - 1``, d = log of reference over policy
+The advantage of a rollout is its reward minus the mean of its group (the rollouts of one prompt), over the group's
+standard deviation. The prompt and the large model's tokens are context and not learned. The ratio is clipped (PPO); KL
+to the model after warm-up is estimated token by token by ``exp(d) - d - 1``, d = log of reference over policy
 (DeepSeekMath, arXiv 2402.03300, section 4.1).
 """
 
@@ -20,10 +20,10 @@ from torch.nn.functional import log_softmax
 from harness.backends.encoding import Encoder
 from harness.contracts import Backend, Granularity, Step
 from harness.data import Completion, Prompt
-from harness.engine.runner import OpenTask
+from harness.engine.opening import OpenTask
 from harness.seeding import seed_for
 from harness.training.examples import IGNORED, Example, batched, collate
-from harness.training.play import drawn_from, play_rounds
+from harness.training.play import draw_instances, play_rounds
 from routers.relay.recipe import RELAY, GrpoRecipe, RelayRecipe
 from routers.relay.reward import Outcome, rewards, rho_of
 from routers.relay.router import Relayed, relay
@@ -31,14 +31,14 @@ from routers.relay.router import Relayed, relay
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """An answer with what the update needs of it. ``sequences`` hold the small model's tokens as labels."""
+    """An answer with its advantage. The labels of ``sequences`` are the small model's tokens."""
 
     sequences: tuple[Example, ...]
     advantage: float
 
 
 class Sampled:
-    """The router in training: it draws, and keeps what it did; the trace tells under which number (``rollout``)."""
+    """The router in training: it samples, and keeps its answers; the trace records their index as ``rollout``."""
 
     granularity: Granularity = "token"
 
@@ -57,21 +57,24 @@ class Sampled:
 def roll_out(
     recipe: RelayRecipe, tasks: Sequence[OpenTask], pool: Mapping[str, Backend], encoder: Encoder, seed: int
 ) -> tuple[list[Rollout], dict[str, float]]:
-    """The rollouts of an iteration, and what there is to log of them. Groups whose rewards are all alike teach nothing.
+    """Play the rollouts of an iteration. Groups whose rewards are all equal are left out.
 
     Args:
-        recipe: How.
-        tasks: To draw prompts from, each as often as the others.
+        recipe: Models and hyperparameters.
+        tasks: Tasks to draw prompts from, in equal shares.
         pool: The policy as ``relay``, and the large model.
-        encoder: The policy's.
-        seed: Of the iteration.
+        encoder: Encoder of the policy.
+        seed: Seed of the iteration.
+
+    Returns:
+        The rollouts, and metrics to log.
     """
     rollouts: list[Rollout] = []
     outcomes: list[Outcome] = []
     earned: list[float] = []
     for number, opened in enumerate(tasks):
         share = recipe.grpo.prompts // len(tasks) + (number < recipe.grpo.prompts % len(tasks))
-        drawn = drawn_from(opened.instances, share, seed)
+        drawn = draw_instances(opened.instances, share, seed)
         groups: dict[str, list[tuple[Outcome, tuple[Example, ...]]]] = {one.id: [] for one in drawn}
         rounds = [(Sampled(recipe), seed_for(seed, turn)) for turn in range(recipe.grpo.group)]
         for (router, _), episodes in zip(rounds, play_rounds(opened, rounds, pool, drawn), strict=True):
@@ -79,9 +82,9 @@ def roll_out(
                 if episode.error or not episode.steps:
                     continue
                 prompt, done = router.relayed[int(episode.steps[0].scores["rollout"])]
-                rho = rho_of(done.numbers, done.answer.content_tokens)
-                outcome = Outcome(episode.success, bool(done.numbers), rho)
-                groups[episode.instance].append((outcome, sequences(encoder, prompt, done.spoken)))
+                rho = rho_of(done.requested, done.answer.content_tokens)
+                outcome = Outcome(episode.success, bool(done.requested), rho)
+                groups[episode.instance].append((outcome, sequences(encoder, prompt, done.small_calls)))
         for group in groups.values():
             outcomes += [outcome for outcome, _ in group]
             gained = rewards([outcome for outcome, _ in group])
@@ -102,14 +105,14 @@ def roll_out(
     }
 
 
-def sequences(encoder: Encoder, prompt: Prompt, spoken: Sequence[tuple[str, Completion]]) -> tuple[Example, ...]:
-    """What the small model read and wrote in one answer, its own tokens as labels.
+def sequences(encoder: Encoder, prompt: Prompt, small_calls: Sequence[tuple[str, Completion]]) -> tuple[Example, ...]:
+    """Token ids that the small model read and wrote in one answer, with its own tokens as labels.
 
-    One sequence, unless the tokens that it wrote are not those that its text is read as later: what follows is then a
-    sequence of its own, so that every token is learned in the very context that it was drawn in.
+    They make one sequence, unless the text that it wrote is later encoded as other tokens. Then a new sequence begins,
+    so that every token is learned in the context that it was sampled in.
     """
     made: list[Example] = []
-    for history, call in spoken:
+    for history, call in small_calls:
         context = tuple(encoder.encode(prompt, history).ids)
         wrote = tuple(token.id for token in call.tokens)
         last = made[-1] if made else None
@@ -125,9 +128,9 @@ class Grpo:
     """The policy and its updates.
 
     Args:
-        model: To begin from; what of it requires a gradient is trained in place, and a copy of that is the reference.
-        options: How to train.
-        bfloat16: Whether matrix products are computed so.
+        model: Initial model; parameters that require a gradient are trained in place, and a copy is the reference.
+        options: Hyperparameters.
+        bfloat16: Whether matrix products are computed in bfloat16.
     """
 
     def __init__(self, model: nn.Module, options: GrpoRecipe, *, bfloat16: bool = False) -> None:
@@ -140,7 +143,7 @@ class Grpo:
         self._autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16)
 
     def update(self, rollouts: Sequence[Rollout], seed: int) -> dict[str, float]:
-        """Several passes over the rollouts; the figures are means over all updates."""
+        """Make several passes over the rollouts; returns the means of the metrics over all updates."""
         examples = [example for one in rollouts for example in one.sequences]
         before = self._fixed(examples)
         with self._as_reference():
@@ -156,7 +159,7 @@ class Grpo:
     def _step(
         self, batch: Sequence[Rollout], before: Mapping[int, Tensor], reference: Mapping[int, Tensor]
     ) -> dict[str, float]:
-        """One update: the mean over the tokens of a rollout, then over rollouts."""
+        """Make one update on the mean over the tokens of a rollout, then over rollouts."""
         advantage: dict[int, float] = {}
         weight: dict[int, float] = {}
         for one in batch:
@@ -183,7 +186,7 @@ class Grpo:
         return figures
 
     def _logprobs(self, several: Sequence[Example]) -> list[Tensor]:
-        """For each example, log-probabilities of its labels; logits are computed at their places only."""
+        """Log-probabilities of the labels of each example; logits are computed at their positions only."""
         batch = {name: one.to(self._device) for name, one in collate(several).items()}
         labels = batch["labels"][:, 1:]
         keep = (labels != IGNORED).any(dim=0).nonzero()[:, 0]
@@ -195,7 +198,7 @@ class Grpo:
 
     @torch.no_grad()
     def _fixed(self, examples: Sequence[Example]) -> dict[int, Tensor]:
-        """The same of all examples, by identity, without gradients."""
+        """Log-probabilities of the labels of all examples, by ``id``, without gradients."""
         return {
             id(example): values
             for several in batched(examples, self._options.batch_tokens, 0)
@@ -204,7 +207,7 @@ class Grpo:
 
     @contextmanager
     def _as_reference(self) -> Iterator[None]:
-        """The model as it began, until the block ends."""
+        """Restore the initial weights until the block ends."""
         own = {name: one.detach().clone() for name, one in self.trained.items()}
         self._put(self._reference)
         try:

@@ -1,46 +1,44 @@
-"""Recipes of RelayLLM: which model learns to call which, on what, and how, as YAML."""
+"""Recipes of RelayLLM in YAML: which model learns to call which, on which tasks, and how."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from harness.config import Strict, find_file, load_yaml
+from harness.config import Strict
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec, load_pool
 from harness.suite import RouterEntry
 from harness.training.recipe import AgentRecipe, Lesson, Lora, RouterRecipe
 from routers.relay.router import MOST_CALLS
 
-SHIPPED = Path(__file__).parent / "recipes"
-
 RELAY = "relay"
-"""What the trained small model is called in the pool that training writes."""
+"""Name of the trained small model in the pool that training writes."""
 
 
 class WarmUpRecipe(Strict):
-    """Supervised fine-tuning on the small model's own right answers, or on a teacher's, with commands put in."""
+    """Supervised fine-tuning on the small model's own right answers, or on a teacher's, with call tags inserted."""
 
     teacher: RouterEntry | None = None
-    """If given (ours), answers of this router, right or wrong, are learned from instead of the small model's own right
-    ones: a command stands in front of each part that the large model wrote, and what that wrote is not learned."""
+    """If given (ours), answers of this router, right or wrong, are learned instead of the small model's own right ones:
+    a tag is inserted before each part that the large model wrote, and that part is not learned."""
     samples: int = Field(default=4, ge=1)
-    """Answers drawn to each prompt; those that are right are learned from, and all of a teacher."""
+    """Answers sampled for each prompt; the right ones are learned, or all of a teacher's."""
     temperature: float = Field(default=1.0, ge=0)
     commands: int = Field(default=3, ge=0)
-    """Most commands put into an answer; from 0 up every number is equally likely, and so is every place."""
+    """Most tags inserted into an answer; the number is uniform from 0 up to this, and so is the position."""
     tokens: int = Field(default=20, ge=1)
-    """Most tokens that such a command asks for; from 1 up every number is equally likely (ours)."""
+    """Most tokens that an inserted tag asks for; the number is uniform from 1 up to this (ours)."""
     unsure: float | None = Field(default=None, ge=0)
-    """If given (ours), nothing is left to chance: a command stands before each word of which some token had more than
-    this entropy (nats) when it was drawn, or before the ``commands`` least sure of them, and asks for the word and
-    one token more, which tells where it ends."""
+    """If given (ours), tags are not inserted at random: a tag precedes each word of which some token had more than this
+    entropy (nats) when it was sampled, or the ``commands`` least certain of these words. It asks for the word's tokens
+    and one more, which shows where the word ends."""
     epochs: float = Field(default=1.0, gt=0)
     learning_rate: float = Field(default=2e-4, gt=0)
     batch_tokens: int = Field(default=1024, ge=1)
-    """Most tokens of an update, padding included."""
+    """Most tokens in an update, padding included."""
 
     @model_validator(mode="after")
     def _placed_once(self) -> Self:
@@ -57,17 +55,17 @@ class GrpoRecipe(Strict):
     iterations: int = Field(default=40, ge=0)
     """0 for the warm-up alone."""
     prompts: int = Field(default=16, ge=1)
-    """Prompts of an iteration, drawn anew for each."""
+    """Prompts in an iteration; each iteration draws its own."""
     group: int = Field(default=8, ge=2)
-    """Rollouts of a prompt."""
+    """Rollouts for each prompt."""
     temperature: float = Field(default=1.0, gt=0)
-    """Of the small model; the large one is greedy."""
+    """Temperature of the small model; the large one is greedy."""
     epochs: int = Field(default=1, ge=1)
     """Passes over an iteration's rollouts."""
     batch: int = Field(default=64, ge=1)
-    """Rollouts of an update."""
+    """Rollouts in an update."""
     batch_tokens: int = Field(default=1024, ge=1)
-    """Most tokens that are read at once, padding included: sets the memory that it takes, and changes no result."""
+    """Most tokens in one forward pass, padding included. It determines the memory use and changes no result."""
     learning_rate: float = Field(default=2e-5, gt=0)
     """The paper's 1e-6 is for all weights; an adapter takes more (ours)."""
     clip: float = Field(default=0.2, gt=0)
@@ -76,18 +74,21 @@ class GrpoRecipe(Strict):
 
 
 class RelayRecipe(RouterRecipe):
-    """Everything that a trained small model comes from."""
+    """Pool, data and hyperparameters of a trained small model."""
+
+    kind: ClassVar[str] = "relay recipe"
+    shipped: ClassVar[Path] = Path(__file__).parent / "recipes"
 
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Type of the matrix products in training and of the models that play then; as in recipes of agents."""
+    """Type of the matrix products in training and of the models that play meanwhile; as in recipes of agents."""
     small: str = "low"
     large: str = "high"
     calls: int = Field(default=MOST_CALLS, ge=1)
     """Most calls in an answer."""
     lora: Lora = Lora(rank=8, alpha=16)
-    """Where the pool's small model has an adapter, that one is trained on instead."""
+    """LoRA sizes. If the pool's small model has an adapter, training continues from that adapter instead."""
     longest: int = Field(default=2048, ge=1)
-    """Answers that make more tokens with their prompt are not learned from in the warm-up."""
+    """Most tokens of an answer with its prompt; longer ones are left out of the warm-up."""
     warm_up: WarmUpRecipe = WarmUpRecipe()
     grpo: GrpoRecipe = GrpoRecipe()
 
@@ -112,12 +113,12 @@ class RelayRecipe(RouterRecipe):
         if models[self.small].backend != "transformers":
             raise MixrouteError(
                 f"recipe '{self.name}': model '{self.small}' runs on backend '{models[self.small].backend}': only "
-                "'transformers' tells the tokens that are learned from"
+                "'transformers' returns the token ids that training needs"
             )
         return models[self.small], models[self.large]
 
     def warm_up_recipe(self, spec: ModelSpec) -> AgentRecipe:
-        """The warm-up as the training of an agent, whose examples come from elsewhere."""
+        """The warm-up as a recipe of an agent; its examples are made by ``training_data``."""
         return AgentRecipe.model_validate(
             {
                 "schema": 1,
@@ -132,12 +133,3 @@ class RelayRecipe(RouterRecipe):
                 **self.warm_up.model_dump(include={"epochs", "learning_rate", "batch_tokens"}),
             }
         )
-
-
-def load_recipe(name: str) -> RelayRecipe:
-    """A shipped recipe by name, or one from a ``.yaml`` file.
-
-    Raises:
-        MixrouteError: unknown name, or a wrong key or value in the file.
-    """
-    return load_yaml(find_file("relay recipe", name, SHIPPED), RelayRecipe)

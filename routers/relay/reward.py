@@ -1,4 +1,4 @@
-"""The difficulty-aware reward of RelayLLM (arXiv 2601.05167): what a call is worth depends on who solves the prompt."""
+"""The difficulty-aware reward of RelayLLM (arXiv 2601.05167), which depends on who solves the prompt."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one rollout."""
+    """Result of one rollout."""
 
     right: bool
     called: bool
-    """Whether a command was carried out."""
+    """Whether a call was carried out."""
     rho: float
     """Tokens asked for over tokens of the response, at most 1."""
 
 
-def rho_of(numbers: Sequence[int], response: int) -> float:
+def rho_of(requested: Sequence[int], response: int) -> float:
     """``min(sum of n / response tokens, 1)``; 1 for calls in a response without tokens."""
-    asked = sum(numbers)
+    asked = sum(requested)
     return min(asked / response, 1.0) if response else float(asked > 0)
 
 

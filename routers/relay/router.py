@@ -8,7 +8,7 @@ from typing import ClassVar
 from harness.data import text_before
 from mixroute import Completion, Granularity, Step, register_router
 from routers.relay.answer import Answer
-from routers.relay.command import CLOSE, OPEN, asked_for
+from routers.relay.call_tag import CLOSE, OPEN, requested_tokens
 
 MOST_CALLS = 5
 """The paper's limit for one answer."""
@@ -16,63 +16,62 @@ MOST_CALLS = 5
 
 @dataclass(frozen=True, slots=True)
 class Relayed:
-    """An answer with what training needs of it."""
+    """An answer, and the calls that training learns from."""
 
     answer: Completion
-    spoken: tuple[tuple[str, Completion], ...]
-    """Each call of the small model, with the history that it went on from."""
-    numbers: tuple[int, ...]
-    """What it asked for in each command that was carried out."""
+    small_calls: tuple[tuple[str, Completion], ...]
+    """Each call of the small model, with the text that it continued."""
+    requested: tuple[int, ...]
+    """Tokens that the small model asked for in each call that was carried out."""
 
 
 async def relay(
     step: Step, small: str, large: str, calls: int = MOST_CALLS, temperature: float | None = None
 ) -> Relayed:
-    """Let the small model answer, and carry out its commands.
+    """Let the small model answer, and carry out its calls.
 
-    After ``<call>n</call>`` the large model goes on for n tokens, at most as many as the task leaves, from the text
-    without commands; then the small one, which reads its own commands too. Where the large model ends the answer, it is
-    over. Ours, where the paper is silent: what is no number, or 0, calls nobody, and neither does a command after the
-    last call that is allowed; the small model goes on in both cases. A text that ends within a command, whatever ended
-    it, counts as one whose command is closed there. Both models' tokens, commands included, count towards the length of
-    the answer.
+    After ``<call>n</call>`` the large model continues for n tokens, at most as many as the task leaves, from the text
+    without tags; then the small one continues, which also reads its own tags. If the large model ends the answer, the
+    answer is complete. Ours, where the paper is silent: a tag with 0 or without a number calls nobody, nor does a tag
+    after the last call that is allowed; the small model continues in both cases. A text that ends within a tag counts
+    as if the tag were closed there. The tokens of both models, tags included, count towards the length of the answer.
 
     Args:
-        step: To answer.
-        small: Its name in the pool.
-        large: Its name in the pool.
-        calls: Most that are carried out.
-        temperature: Of the small model; the run's if not given.
+        step: Step to answer.
+        small: Name of the small model in the pool.
+        large: Name of the large model in the pool.
+        calls: Most calls that are carried out.
+        temperature: Temperature of the small model; the run's if not given.
     """
     answer = Answer(step, delimiter=OPEN)
-    spoken: list[tuple[str, Completion]] = []
-    numbers: list[int] = []
+    small_calls: list[tuple[str, Completion]] = []
+    requested: list[int] = []
     history = ""
     while not answer.over:
         part = await answer.write(small, answer.left, history=history, stop=(CLOSE,), temperature=temperature)
-        spoken.append((history, part))
-        _, opened, said = part.text.partition(OPEN)
+        small_calls.append((history, part))
+        _, opened, content = part.text.partition(OPEN)
         if not opened:
             break
         history += part.text + CLOSE
-        tokens = asked_for(said)
-        if tokens == 0 or len(numbers) == calls or answer.over:
+        tokens = requested_tokens(content)
+        if tokens == 0 or len(requested) == calls or answer.over:
             continue
-        numbers.append(tokens)
+        requested.append(tokens)
         part = await answer.write(large, tokens)
         history += text_before(part.text, OPEN)
         if part.finish == "stop":
             break
-    step.log(calls=len(numbers), asked=sum(numbers))
-    return Relayed(answer.completion(), tuple(spoken), tuple(numbers))
+    step.log(calls=len(requested), asked=sum(requested))
+    return Relayed(answer.completion(), tuple(small_calls), tuple(requested))
 
 
 @register_router("relay")
 class Relay:
-    """The small model writes and calls the large one by commands (arXiv 2601.05167).
+    """The small model writes and calls the large one (RelayLLM, arXiv 2601.05167).
 
-    ``mixroute train relay`` writes a pool with a small model that was trained to; it is called ``relay`` there, so that
-    ``low`` remains what it was.
+    ``mixroute train relay`` writes a pool with a small model that was trained to do so; it is called ``relay`` there,
+    so that ``low`` stays unchanged.
 
     Args:
         small: The model that writes.

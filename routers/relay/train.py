@@ -1,4 +1,4 @@
-"""``mixroute train relay``: warm-up, then GRPO; the result is an adapter with its card, and a pool that names it."""
+"""``mixroute train relay``: warm-up, then GRPO. The result is an adapter with its card, and a pool that names it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,30 @@ import torch
 from harness.backends.completion_cache import CompletionCache
 from harness.backends.encoding import Encoder
 from harness.contracts import Backend
-from harness.engine.runner import OpenTask, open_models
+from harness.engine.opening import OpenTask, open_models
 from harness.plugins import open_router
 from harness.pool import ModelSpec, Pool, load_pool, open_backend, save_pool
 from harness.provenance import provenance
 from harness.seeding import seed_for
 from harness.traces.contamination import instance_key, trained_on
-from harness.training.agent import claimed, learn, playable, prepared, save_weights, tokenizer_of
-from harness.training.card import read_card, write_card
-from harness.training.checkpoint import made_whole
+from harness.training.agent import (
+    export_for_inference,
+    fine_tune,
+    locked_workdir,
+    save_weights,
+    tokenizer_of,
+    trainable_model,
+)
+from harness.training.card import RouterCard, read_card, write_card
+from harness.training.checkpoint import atomic_folder
 from harness.training.play import play_episodes
-from harness.training.sections import open_sections
+from harness.training.splits import open_train_and_dev
 from harness.training.state import resume, save_state, scalars
 from harness.training.trainer import computes_in_bfloat16, spec_in_training
 from routers.relay.grpo import Grpo, roll_out
-from routers.relay.material import learned_in_warm_up, solved_by_large
 from routers.relay.recipe import RELAY, RelayRecipe
 from routers.relay.router import Relay
+from routers.relay.training_data import solved_by_large, warm_up_set
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +48,19 @@ def train_relay(recipe: RelayRecipe, folder: Path) -> Path:
     """Train what is not trained yet.
 
     Args:
-        recipe: What to do.
+        recipe: Pool, data and hyperparameters.
         folder: Working folder: answers and their runs (``sampled``, ``solved``), ``warm-up``, ``grpo``, ``checkpoint``.
 
     Returns:
         The pool file in ``checkpoint``: the recipe's pool, and the trained model as ``relay``.
 
     Raises:
-        MixrouteError: a wrong recipe or pool, or nothing to learn from.
+        MixrouteError: recipe or pool are wrong, or there is nothing to learn from.
     """
     small, _ = recipe.specs()
     made = folder / "checkpoint"
-    tasks, dev = open_sections(recipe)
-    with claimed(folder, recipe):
+    tasks, dev = open_train_and_dev(recipe)
+    with locked_workdir(folder, recipe):
         if not (made / "card.json").exists():
             warm = _warm_up(recipe, small, tasks, dev, folder)
             prompts = solved_by_large(recipe, tasks, folder / "solved") if recipe.grpo.iterations else []
@@ -64,12 +71,12 @@ def train_relay(recipe: RelayRecipe, folder: Path) -> Path:
 def _warm_up(
     recipe: RelayRecipe, small: ModelSpec, tasks: Sequence[OpenTask], dev: Sequence[OpenTask], folder: Path
 ) -> Path:
-    """The adapter of the warm-up."""
+    """Train the warm-up if it is missing; returns the folder of its adapter."""
     made = folder / "warm-up" / "model"
     if not (made / "card.json").exists():
-        material = learned_in_warm_up(recipe, tasks, tokenizer_of(small), folder / "sampled")
+        training_set = warm_up_set(recipe, tasks, tokenizer_of(small), folder / "sampled")
         (folder / "warm-up").mkdir(exist_ok=True)
-        learn(recipe.warm_up_recipe(small), small, material, dev, folder / "warm-up")
+        fine_tune(recipe.warm_up_recipe(small), small, training_set, dev, folder / "warm-up")
     return made
 
 
@@ -94,17 +101,17 @@ def _train(
             "dev": [_dev(recipe, opened, models) for opened in dev],
         }
         prints = {name: backend.card().fingerprint for name, backend in models.items()}
-    card = {
-        "schema": 1,
-        "name": recipe.name,
-        "recipe": recipe.model_dump(mode="json", by_alias=True),
-        "pool": prints,
-        "facts": facts,
-        "provenance": provenance(),
-    }
+    card = RouterCard(
+        schema=1,
+        name=recipe.name,
+        recipe=recipe.model_dump(mode="json", by_alias=True),
+        pool=prints,
+        facts=facts,
+        provenance=provenance(),
+    )
     own = {instance_key(opened.task.name, one.id) for opened in tasks for one in opened.instances}
     description = f"Pool {recipe.pool}, and model {recipe.small} trained to call {recipe.large}: recipe {recipe.name}."
-    with made_whole(folder / "checkpoint") as made:
+    with atomic_folder(folder / "checkpoint") as made:
         shutil.copytree(adapter, made, dirs_exist_ok=True)
         write_card(made, card, own | trained_on(warm))
         models_with_relay = {**pool.models, RELAY: warm.model_copy(update={"adapter": str(made)})}
@@ -114,13 +121,13 @@ def _train(
 def _reinforce(
     recipe: RelayRecipe, warm: ModelSpec, pool: Pool, prompts: Sequence[OpenTask], working: Path
 ) -> tuple[Path, list[dict[str, float]]]:
-    """GRPO from the warmed-up model on, as far as it has not come.
+    """Run the iterations of GRPO that are missing, from the model after warm-up.
 
     Returns:
-        The folder of the adapter, and the figures of each iteration.
+        The folder of the adapter, and the metrics of each iteration.
     """
     torch.manual_seed(recipe.seed)
-    model = prepared(recipe.warm_up_recipe(warm), warm).to("cuda" if torch.cuda.is_available() else "cpu")
+    model = trainable_model(recipe.warm_up_recipe(warm), warm).to("cuda" if torch.cuda.is_available() else "cpu")
     policy = Grpo(model, recipe.grpo, bfloat16=computes_in_bfloat16(recipe.precision))
     encoder = Encoder(tokenizer_of(warm))
     working.mkdir(exist_ok=True)
@@ -128,10 +135,10 @@ def _reinforce(
     writer = scalars(working)
     left = range(len(history), recipe.grpo.iterations)
     asked = _only(pool, {recipe.large: pool.models[recipe.large]} if left else {}, recipe)
-    with open_models(asked, recipe.mode, None) as models:  # what is drawn is never asked again: nothing is kept
+    with open_models(asked, recipe.mode, None) as models:  # samples are never requested twice, so no completion cache
         for iteration in left:
             seed = seed_for(recipe.seed, iteration)
-            with playable(policy.model, warm, recipe.precision, working) as player:
+            with export_for_inference(policy.model, warm, recipe.precision, working) as player:
                 backend = open_backend(RELAY, player, deterministic=recipe.mode == "deterministic")
                 try:
                     rollouts, figures = roll_out(recipe, prompts, {**models, RELAY: backend}, encoder, seed)
@@ -150,13 +157,13 @@ def _reinforce(
 
 
 def _only(pool: Pool, models: Mapping[str, ModelSpec], recipe: RelayRecipe) -> Pool:
-    """The pool with these models, in the type that they play in while others are trained."""
+    """The pool with these models alone, in the type that they compute in during training."""
     playing = {name: spec_in_training(spec, recipe.precision) for name, spec in models.items()}
     return pool.model_copy(update={"models": playing})
 
 
 def _dev(recipe: RelayRecipe, opened: OpenTask, models: Mapping[str, Backend]) -> dict[str, Any]:
-    """What the trained model does on dev, greedy, and what both models do alone."""
+    """Metrics on dev, greedy, of the trained model and of both models alone."""
     relayed = play_episodes(opened, Relay(RELAY, recipe.large, recipe.calls), models, 0)
     alone = {
         name: play_episodes(opened, open_router("always", model=name), models, 0)

@@ -1,4 +1,4 @@
-"""ALFWorld: household tasks in text, in an own engine that equals the original to the character, or in the original."""
+"""ALFWorld: household tasks in text, in the original engine or in our own, which equals it to the character."""
 
 from tasks.alfworld.task import AlfworldGenTask, AlfworldTask
 

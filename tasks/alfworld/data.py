@@ -1,4 +1,4 @@
-"""Finding and reading the official games, as unpacked game files or packed as JSON lines.
+"""Location and reading of the official games, as unpacked game files or packed as JSON lines.
 
 Listing a split reads no more of a game than its name and whether it counts; a game is parsed when it is opened.
 """
@@ -31,7 +31,7 @@ TASK_TYPES = (
     "pick_two_obj_and_place",
 )
 
-MEND = "get the games with 'mixroute data alfworld', or point data= or $ALFWORLD_DATA at a folder that has them"
+FIX = "get the games with 'mixroute data alfworld', or point data= or $ALFWORLD_DATA at a folder that has them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class GameData:
 
 
 class Source(Protocol):
-    """Where a game comes from; what an instance of the ALFWorld tasks carries as its data."""
+    """Source of a game; the data of an instance of the ALFWorld tasks."""
 
     def load(self) -> GameData:
         """Read the game."""
@@ -74,7 +74,7 @@ class GameFile:
         grammar = _text(record, "grammar", str(self.path))
         found = re.search(r'"task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*("(?:[^"\\]|\\.)*")', grammar)
         if found is None:
-            raise MixrouteError(f"{self.path}: the grammar states no task; {MEND}")
+            raise MixrouteError(f"{self.path}: the grammar states no task; {FIX}")
         return GameData(
             id=self.id,
             task=json.loads(found[1]),
@@ -87,7 +87,7 @@ class GameFile:
 
 @dataclass(frozen=True, slots=True)
 class PackedLine:
-    """A line of a packed file, kept compressed: 3,553 train games are 230 MB of text."""
+    """A line of a packed file, compressed in memory: 3,553 train games are 230 MB of text."""
 
     id: str
     where: str
@@ -132,7 +132,7 @@ def find_games(folder: Path, split: str) -> list[Instance]:
     if split not in SPLITS:
         raise MixrouteError(f"ALFWorld has no split '{split}': use one of {', '.join(SPLITS)}")
     if not folder.is_dir():
-        raise MixrouteError(f"the ALFWorld data folder {folder} does not exist: {MEND}")
+        raise MixrouteError(f"the ALFWorld data folder {folder} does not exist: {FIX}")
     for games in (folder / "json_2.1.1" / split, folder / split):
         if games.is_dir():
             found = list(_unpacked(games, split))
@@ -141,15 +141,15 @@ def find_games(folder: Path, split: str) -> list[Instance]:
         stem = SPLITS[split]
         packed = next((p for p in (folder / f"{stem}.jsonl.xz", folder / f"{stem}.jsonl") if p.is_file()), None)
         if packed is None:
-            raise MixrouteError(f"{folder} holds neither json_2.1.1/{split} nor {stem}.jsonl.xz: {MEND}")
+            raise MixrouteError(f"{folder} holds neither json_2.1.1/{split} nor {stem}.jsonl.xz: {FIX}")
         found = list(_packed(packed, split))
     if not found:
-        raise MixrouteError(f"{folder} has no games of the split '{split}': {MEND}")
+        raise MixrouteError(f"{folder} has no games of the split '{split}': {FIX}")
     return sorted(found, key=lambda instance: instance.id)
 
 
 def fingerprint(instances: Iterable[Instance]) -> str:
-    """SHA-256 of what the games of ``instances`` are: ids, goal sentences and problems, whatever they are packed in.
+    """SHA-256 of the ids, goal sentences and problems of the games of ``instances``, independent of their packing.
 
     Problems count by their words, so that line ends and indentation do not matter.
     """
@@ -191,7 +191,7 @@ def _packed(path: Path, split: str) -> Iterator[Instance]:
                 kind = str(record.get("task_type") or identifier.split("/")[1].split("-", 1)[0])
                 yield Instance(identifier, kind, PackedLine(identifier, where, path.parent, zlib.compress(line, 1)))
     except (OSError, EOFError, lzma.LZMAError) as error:
-        raise MixrouteError(f"{path} cannot be read ({error}): the file is cut off or damaged; {MEND}") from error
+        raise MixrouteError(f"{path} cannot be read ({error}): the file is cut off or damaged; {FIX}") from error
 
 
 _SPLIT = re.compile(rb'"id"\s*:\s*"(%s)/' % "|".join(SPLITS).encode())
@@ -211,16 +211,16 @@ def _parse(content: bytes, where: str) -> dict[str, Any]:
     try:
         record = json.loads(content)
     except ValueError as error:
-        raise MixrouteError(f"{where} is not JSON ({error}): the file is cut off or damaged; {MEND}") from error
+        raise MixrouteError(f"{where} is not JSON ({error}): the file is cut off or damaged; {FIX}") from error
     if not isinstance(record, dict):
-        raise MixrouteError(f"{where} is not a JSON object; {MEND}")
+        raise MixrouteError(f"{where} is not a JSON object; {FIX}")
     return record
 
 
 def _text(record: dict[str, Any], key: str, where: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
-        raise MixrouteError(f"{where} has no text under '{key}'; {MEND}")
+        raise MixrouteError(f"{where} has no text under '{key}'; {FIX}")
     return value
 
 
@@ -228,7 +228,7 @@ def _commands(record: dict[str, Any], where: str) -> tuple[str, ...]:
     """The walkthrough, if the record has one."""
     value = record.get("walkthrough") or []
     if not isinstance(value, list) or not all(isinstance(command, str) for command in value):
-        raise MixrouteError(f"{where}: 'walkthrough' is not a list of commands; {MEND}")
+        raise MixrouteError(f"{where}: 'walkthrough' is not a list of commands; {FIX}")
     return tuple(value)
 
 

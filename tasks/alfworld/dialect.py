@@ -1,4 +1,4 @@
-"""The two wordings in use. 0.4 is what the game files of release 0.4 say, 0.3 what papers before 2025 played.
+"""The two wordings in use: 0.4 is that of the game files of release 0.4, 0.3 that of papers before 2025.
 
 The differences are those that the original project's own conversion of its game files (2.1.1 to 2.1.2) makes: the put
 command and its answer, the arrival sentence, and the ``help`` command, which 0.3 does not have.

@@ -1,4 +1,4 @@
-"""Fetching the official games: one archive, resumed where a broken download stopped, checked by what is in it."""
+"""Download of the official games: one archive, resumed after a broken connection, with its content checked."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 
 def _differences(folder: Path, expected: Mapping[str, SplitContent]) -> list[str]:
-    """How the games in ``folder`` differ from what is expected; empty where they do not."""
+    """Differences between the games in ``folder`` and what is expected; empty if there are none."""
     differences = []
     for split, content in expected.items():
         try:

@@ -54,7 +54,7 @@ class Game:
         self.reset()
 
     def reset(self) -> str:
-        """Put everything back to the start; returns the opening text."""
+        """Reset the state; returns the opening text."""
         world = self.world
         self._facts: set[Fact] = set(world.initial)
         self._at = world.start
@@ -85,7 +85,7 @@ class Game:
         return self._won
 
     def step(self, command: str) -> str:
-        """Carry out ``command``, surrounding whitespace aside; returns the answer."""
+        """Carry out ``command``, stripped; returns the answer."""
         found = self._commands.get(command.strip())
         if found is None:
             return texts.NOTHING_HAPPENS
@@ -102,7 +102,7 @@ class Game:
         self._won = self.world.goal.reached(self._facts)
 
     def _changing_commands(self) -> Iterator[tuple[str, Command]]:
-        """What is on offer besides the place's fixed commands."""
+        """Commands on offer besides the fixed ones of the place."""
         world, names, held = self.world, self.world.names, self._held
         for receptacle in world.receptacles_at.get(self._at, ()):
             name = names[receptacle]
@@ -147,7 +147,7 @@ class Game:
         return texts.HELP
 
     def _surroundings(self, elsewhere: list[str]) -> str:
-        """What a look says; in mid-room it lists ``elsewhere``, which the original fills at the start only."""
+        """The answer to a look; in mid-room it lists ``elsewhere``, which the original fills at the start only."""
         names = self.world.names
         here = self.world.receptacles_at.get(self._at, [])
         if not here:

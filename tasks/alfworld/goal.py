@@ -40,7 +40,7 @@ class _Conjunction:
 
 
 class Goal:
-    """When a game is won.
+    """The condition under which a game is won.
 
     Args:
         problem: The problem whose goal is grounded over its own objects and unchanging facts.

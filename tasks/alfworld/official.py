@@ -1,4 +1,4 @@
-"""What the official set holds: games and content fingerprint of each split (see ``data.fingerprint``)."""
+"""Content of the official set: number of games and fingerprint of each split (see ``data.fingerprint``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SplitContent:
-    """How many games a split has and the SHA-256 of their content."""
+    """Number of games in a split and the SHA-256 of their content."""
 
     games: int
     fingerprint: str

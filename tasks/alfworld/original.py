@@ -20,7 +20,7 @@ from tasks.alfworld.data import GameData
 from tasks.alfworld.dialect import DIALECTS, get_dialect
 
 _WORKER = Path(__file__).with_name("original_worker.py")
-_MEND = (
+_FIX = (
     "install it with: pip install 'mixroute[alfworld]', or point $MIXROUTE_TEXTWORLD_PYTHON at the Python that has it"
 )
 
@@ -47,7 +47,7 @@ def package_logic() -> tuple[str, str]:
     """
     answer = _probe(python())
     if "failure" in answer:
-        raise MixrouteError(f"the ALFWorld engine 'textworld' is not available ({answer['failure']}): {_MEND}")
+        raise MixrouteError(f"the ALFWorld engine 'textworld' is not available ({answer['failure']}): {_FIX}")
     return answer["domain"], answer["grammar"]
 
 

@@ -1,4 +1,4 @@
-"""What a model reads. The texts are declared here and hashed, since the prompt changes the ranking of routers."""
+"""Prompts. Their texts are declared here and hashed, since the prompt changes the ranking of routers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.prompting import Template
 
 @dataclass(frozen=True, slots=True)
 class _Template(Template):
-    """In the instruction, ``{put}`` is the dialect's put command; in ``admissible``, ``{commands}`` is the list."""
+    """Texts of one prompt; ``{put}`` stands for the dialect's put command, ``{commands}`` for the list of commands."""
 
     examples: tuple[int, ...] = ()
     """Generated train games whose walkthroughs are shown after the instruction."""
@@ -89,7 +89,7 @@ class Prompter:
         return self._template.render(self._instruction, turns, shown)
 
     def answer(self, action: str) -> str:
-        """What a model writes to take ``action``."""
+        """The text that a model writes to take ``action``."""
         return self._template.answer(action)
 
     def _example(self, number: int, dialect: Dialect) -> str:

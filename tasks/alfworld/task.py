@@ -10,7 +10,7 @@ from typing import Any
 
 from mixroute import Environment, Instance, MixrouteError, Observation, Prompt, Turn
 from tasks.alfworld import prompt as prompts
-from tasks.alfworld.data import MEND, GameData, data_folder, find_games, fingerprint
+from tasks.alfworld.data import FIX, GameData, data_folder, find_games, fingerprint
 from tasks.alfworld.dialect import get_dialect
 from tasks.alfworld.expert import Expert, stored
 from tasks.alfworld.game import Game
@@ -39,10 +39,10 @@ class NativeEnvironment:
         try:
             self._game = Game(data.problem, data.task, dialect)
         except (PddlError, LookupError, ValueError) as error:  # the latter two: a fact with too few or unknown terms
-            raise MixrouteError(f"the game {data.id} is corrupt: {error}; {MEND}") from error
+            raise MixrouteError(f"the game {data.id} is corrupt: {error}; {FIX}") from error
 
     def reset(self) -> Observation:
-        """Start the game over."""
+        """Reset the game."""
         self._over = False
         return Observation(self._game.reset(), self._game.admissible)
 
@@ -55,11 +55,11 @@ class NativeEnvironment:
         return Observation(text, self._game.admissible), float(self._game.won), self._game.won
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
 
 class GameTask(ABC):
-    """What both tasks share: how games are shown, played and scored."""
+    """Base class of both tasks: how games are shown, played and scored."""
 
     name: str
     stop: tuple[str, ...] = ("\n",)
@@ -85,7 +85,7 @@ class GameTask(ABC):
 
     @abstractmethod
     def instances(self) -> Sequence[Instance]:
-        """All games of the split, sorted by id."""
+        """The games of the split, sorted by id."""
 
     def open(self, instance: Instance) -> Environment:
         """A new environment for a game of ``instances()``.
@@ -107,15 +107,15 @@ class GameTask(ABC):
         return parse_action(text)
 
     def expert(self) -> Expert:
-        """A handcoded player; see ``tasks.alfworld.expert``."""
+        """The handcoded expert; see ``tasks.alfworld.expert``."""
         return Expert(stored(), get_dialect(self.dialect))
 
     def completion_text(self, action: str) -> str:
-        """What a model writes to take ``action``."""
+        """The text that a model writes to take ``action``."""
         return self._prompter.answer(action)
 
     def is_success(self, score: float) -> bool:
-        """Whether the game was won: it gives one point, once."""
+        """Whether the game was won, which gives a score of 1."""
         return score >= 1
 
     @cached_property
@@ -124,7 +124,7 @@ class GameTask(ABC):
         return fingerprint(self.instances())
 
     def protocol(self) -> Mapping[str, Any]:
-        """Everything that may change a score."""
+        """Settings and data that may change a score."""
         return {
             "task": self.name,
             "split": self.split,
@@ -179,11 +179,11 @@ class AlfworldTask(GameTask):
         return fetch(folder)
 
     def instances(self) -> Sequence[Instance]:
-        """All games of the split, sorted by id."""
+        """The games of the split, sorted by id."""
         return self._instances
 
     def protocol(self) -> Mapping[str, Any]:
-        """Everything that may change a score; ``official_data`` tells whether the games are the released ones."""
+        """Settings and data that may change a score; ``official_data`` says if the games are the released ones."""
         return {**super().protocol(), "official_data": self.data_fingerprint == OFFICIAL[self.split].fingerprint}
 
 
@@ -228,5 +228,5 @@ class AlfworldGenTask(GameTask):
         return folder
 
     def instances(self) -> Sequence[Instance]:
-        """All games of the split, sorted by id."""
+        """The games of the split, sorted by id."""
         return self._instances

@@ -48,7 +48,7 @@ def listing(items: Sequence[str]) -> str:
 
 
 def examined(name: str, properties: Collection[str]) -> str:
-    """What examining the object ``name`` with these properties (predicates true of it) says."""
+    """The answer to examining the object ``name`` with these properties (predicates that are true of it)."""
     for needed, sentence in _EXAMINED:
         if needed.issubset(properties):
             return sentence.format(name)

@@ -1,4 +1,4 @@
-"""What never changes in one game: where things stand, what fits where, which commands a place always offers."""
+"""The unchanging part of a game: locations, which objects fit where, and the commands that a place always offers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KNIVES = frozenset({"knifetype", "butterknifetype"})
 
 
 class Command(NamedTuple):
-    """What a command means, in identifiers ('' where there is none). ``other`` is the receptacle, or slice's knife."""
+    """Meaning of a command, in identifiers ('' where there is none). ``other`` is the receptacle, or slice's knife."""
 
     verb: str
     obj: str = ""
@@ -84,7 +84,7 @@ class World:
             verb: (having(prop), frozenset(r for r in self.location if self._types.get(r, set()) & kinds))
             for verb, (prop, kinds) in _APPLIANCES.items()
         }
-        """By verb: the objects it works on, and the receptacles it works with."""
+        """For each verb, its objects and the receptacles that it needs."""
         self._can_contain = frozenset(fact[1:] for fact in by_predicate.get("cancontain", []))
         self._fixed: dict[str, dict[str, Command]] = {}
 

@@ -1,4 +1,4 @@
-"""Finding and opening tasks of lm-eval: its own YAML, with data from the hub or from local files."""
+"""Opening of lm-eval tasks from its YAML, with data from the hub or from local files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FORMATS = {".jsonl": "json", ".jsonl.xz": "json", ".json": "json", ".parquet": 
 _SPLITS = {"train": "training_split", "validation": "validation_split", "test": "test_split"}
 
 FEWSHOT_SEED = 1234
-"""lm-eval's own default, by which it draws few-shot examples."""
+"""lm-eval's default seed for few-shot examples."""
 
 
 def open_benchmark(
@@ -64,7 +64,7 @@ def open_benchmark(
 
 
 def docs_of(task: ConfigurableTask, split: str) -> None:
-    """Make ``split`` the one that ``build_all_requests`` reads.
+    """Let ``build_all_requests`` read ``split``.
 
     Raises:
         MixrouteError: the task has no such split.
@@ -84,7 +84,7 @@ def docs_of(task: ConfigurableTask, split: str) -> None:
 
 
 def _yaml_of(name: str) -> Path | None:
-    """The file of a task; None where only lm-eval's index can tell."""
+    """The YAML file of a task; None if only lm-eval's index can find it."""
     import lm_eval
 
     if name.endswith((".yaml", ".yml")):
@@ -100,7 +100,7 @@ def _yaml_of(name: str) -> Path | None:
 
 
 def _raw(path: Path) -> dict[str, Any]:
-    """A task's YAML with what it includes; functions are named and not imported."""
+    """A task's YAML with its includes; functions are named and not imported."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
     try:
@@ -118,7 +118,7 @@ def _name_in(path: Path) -> str:
 
 
 def _configs(manager: TaskManager, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names and YAML of the tasks that a name stands for."""
+    """Names and YAML of the tasks behind a name."""
     entry = manager.task_index.get(name)
     if entry is None:
         close = [known for known in manager.all_tasks if name.lower() in known.lower()][:3]
@@ -149,7 +149,7 @@ def _check(name: str, config: dict[str, Any], split: str, *, unsafe_code: bool) 
 
 
 def _local(name: str, config: dict[str, Any], data: str | Path | None) -> dict[str, Any]:
-    """What to change in a task's YAML so that its data comes from files ``SPLIT.jsonl`` (.jsonl.xz, .json, .parquet).
+    """Changes to a task's YAML so that its data comes from files ``SPLIT.jsonl`` (.jsonl.xz, .json, .parquet).
 
     They lie in ``data``; else in ``$REASONING_DATA`` under the data set's name (``gsm8k``, ``MATH-500``) and, where it
     has one, its configuration's (``hendrycks_math/algebra``). Nothing is changed where there is no such folder.

@@ -1,4 +1,4 @@
-"""Grades: lm-eval's own filters and metrics, and math-verify for whatever has a mathematical answer."""
+"""Grading with lm-eval's filters and metrics, and with math-verify for mathematical answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
 
 MATH_VERIFY = "math_verify"
-"""A metric of some of lm-eval's tasks, and ours for all others: equivalence by the package math-verify."""
+"""Metric of equivalence by the package math-verify: some lm-eval tasks have it, and we add it to all others."""
 
 
 def math_verified(target: str, answer: str) -> float:
@@ -20,7 +20,7 @@ def math_verified(target: str, answer: str) -> float:
 
     Args:
         target: The right answer, or a worked solution that ends with it; in GSM8K's form it follows ``####``.
-        answer: What the model wrote.
+        answer: Text that the model wrote.
     """
     from math_verify import parse, verify
 
@@ -58,7 +58,7 @@ class Grader:
             raise MixrouteError(f"metric '{self.metric}' of {name} is better when lower: choose another with 'metric'")
 
     def describe(self) -> dict[str, str]:
-        """JSON-ready record of what grades."""
+        """JSON-ready description of the grader."""
         packages = {"lm-eval": version("lm-eval")}
         if self.metric == MATH_VERIFY:
             packages["math-verify"] = version("math-verify")
@@ -80,5 +80,5 @@ class Grader:
         if self._extra:
             key = MATH_VERIFY
             scores[key] = math_verified(target, answer)
-        told = ", ".join(f"{name} {value:g}" for name, value in scores.items())
-        return Verdict(scores[key], f"{told}\ntarget: {target}")
+        scored = ", ".join(f"{name} {value:g}" for name, value in scores.items())
+        return Verdict(scores[key], f"{scored}\ntarget: {target}")

@@ -1,4 +1,4 @@
-"""What one-step tasks share: a question is shown, the answer is graded, the episode is over."""
+"""The environment of one-step tasks: a question is shown, the answer is graded, and the episode ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mixroute import Observation
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A graded answer. ``text`` tells what was graded; it becomes the final observation, which no model reads."""
+    """A graded answer. ``text`` describes the grade; it becomes the final observation, which no model reads."""
 
     score: float
     text: str
@@ -20,15 +20,15 @@ class Question:
     """An environment of one step.
 
     Args:
-        text: What is asked, as it is shown.
-        grade: The verdict on what was answered; may raise, which ends the episode with an error.
+        text: The question, as it is shown.
+        grade: Grades an answer; may raise, which ends the episode with an error.
     """
 
     def __init__(self, text: str, grade: Callable[[str], Verdict]) -> None:
         self._text, self._grade, self._over = text, grade, False
 
     def reset(self) -> Observation:
-        """Ask again."""
+        """Show the question again."""
         self._over = False
         return Observation(self._text)
 
@@ -41,4 +41,4 @@ class Question:
         return Observation(verdict.text), verdict.score, True
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""

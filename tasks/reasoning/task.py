@@ -12,7 +12,10 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.integrations.lm_eval_prompts import chat_as_text, ends_of, prompt_of
+from harness.contracts import Environment
+from harness.data import Instance, Message, Observation, Prompt, Turn
+from harness.errors import EpisodeError, MixrouteError
+from harness.integrations.lm_eval_prompts import chat_as_text, generation_limits, prompt_of
 from mixroute import Environment, EpisodeError, Instance, Message, MixrouteError, Observation, Prompt, Turn
 from tasks.reasoning.benchmark import FEWSHOT_SEED, docs_of, open_benchmark
 from tasks.reasoning.grading import Grader
@@ -24,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A question as lm-eval puts it."""
+    """A question as lm-eval renders it."""
 
     id: str
     kind: str
     doc: dict[str, Any]
     question: str
     context: str
-    """The whole prompt, examples included."""
+    """The complete prompt, examples included."""
     target: str
     grader: Grader
 
@@ -128,7 +131,7 @@ class ReasoningTask:
         ]
 
     def instances(self) -> Sequence[Instance]:
-        """All questions of the split, sorted by id."""
+        """The questions of the split, sorted by id."""
         return [Instance(one.id, one.kind, one) for one in self._asked]
 
     def open(self, instance: Instance) -> Environment:
@@ -157,19 +160,19 @@ class ReasoningTask:
         return str(self._tasks[0].config.fewshot_delimiter)
 
     def parse_action(self, text: str) -> str:
-        """The whole answer, without whitespace around it; the filters are the grader's."""
+        """The complete answer, stripped; filters are part of grading."""
         return text.strip()
 
     def completion_text(self, action: str) -> str:
-        """What a model writes to answer so."""
+        """The text that a model writes to give this answer."""
         return action if self._chat else f"{self._tasks[0].config.target_delimiter}{action}"
 
     def expert(self) -> Expert:
-        """A player that knows the data set's solutions; some data sets have only final answers."""
+        """An expert that knows the data set's solutions; some data sets have only final answers."""
         return Expert(self._by_question)
 
     def is_success(self, score: float) -> bool:
-        """Whether the metric is at its full value."""
+        """Whether the metric has its full value."""
         return score >= 1
 
     @cached_property
@@ -178,7 +181,7 @@ class ReasoningTask:
         return _sha256([one.id, one.doc, one.target] for one in self._asked)
 
     def protocol(self) -> Mapping[str, Any]:
-        """Everything that may change a score."""
+        """Settings and data that may change a score."""
         return {
             "task": self.name,
             "split": self.split,
@@ -203,8 +206,8 @@ def _sha256(rows: Any) -> str:  # noqa: ANN401 - rows of anything that JSON can 
 
 
 def _one_way_to_generate(tasks: Sequence[ConfigurableTask]) -> tuple[tuple[str, ...], int]:
-    """Stop strings and most tokens, which all members of a group must share."""
-    found = {ends_of(task.config.generation_kwargs or {}) for task in tasks}
+    """Stop strings and longest answer in tokens, which all members of a group must share."""
+    found = {generation_limits(task.config.generation_kwargs or {}) for task in tasks}
     if len(found) > 1:
         raise MixrouteError(f"{tasks[0].config.task} and its group differ in how they end answers: run them one by one")
     return found.pop()

@@ -1,4 +1,4 @@
-"""WebShop: shopping by search and clicks, in an own engine that answers as the original does."""
+"""WebShop: shopping by search and clicks, in an engine of our own that answers as the original does."""
 
 from tasks.webshop.catalogue import Catalogue, load_catalogue
 from tasks.webshop.environment import WebShopEnvironment

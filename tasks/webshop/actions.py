@@ -37,7 +37,7 @@ class Admissible(tuple[str, ...]):
     __slots__ = ()
 
     def __new__(cls, names: Iterable[str], search_bar: bool) -> Admissible:
-        """From the lower-case names of what can be clicked."""
+        """The actions for the lower-case names of what can be clicked."""
         listed = [f"click[{name}]" for name in names]
         return super().__new__(cls, sorted([*listed, SEARCH_FORM] if search_bar else listed))
 

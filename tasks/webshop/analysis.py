@@ -88,5 +88,5 @@ def words(text: str) -> list[str]:
 
 
 def terms(text: str) -> list[str]:
-    """The terms of ``text`` in order, repeats included: what is indexed of a document and asked for by a query."""
+    """The terms of ``text`` in order, repeats included, for documents and queries alike."""
     return [term for word in words(text) if (term := _terms[word])]

@@ -1,4 +1,4 @@
-"""BM25 to the last bit as Lucene 8 and 9 compute it: lengths of one byte, single precision.
+"""BM25, bit by bit as Lucene 8 and 9 compute it: lengths of one byte, single precision.
 
 Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; the parameters are
 Anserini's. Ranks depend on the quantised lengths: with exact ones half of all top tens come out otherwise.
@@ -46,7 +46,7 @@ def saturation(lengths: Integers, average: float) -> Floats:
 
 
 def contribution(weight: np.float32, counts: Floats, inverse: Floats) -> Floats:
-    """What a term adds to the documents that have it.
+    """Scores that a term adds to the documents that have it.
 
     Args:
         weight: The term's idf, times how often the query has it.

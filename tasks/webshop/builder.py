@@ -1,4 +1,4 @@
-"""Writes a catalogue's database, in batches that bound the memory it takes and can be gone on with after a stop."""
+"""Builds a catalogue's database in batches, which bound the memory and let a stopped build resume."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class StoreBuilder:
     """Fills a database.
 
     Args:
-        connection: To a new database or to one that an earlier builder left unfinished.
+        connection: Connection to a new database, or to one that an earlier builder left unfinished.
         scratch: File for what is needed while building; ``:memory:`` where nothing is to outlive the process.
     """
 
@@ -51,12 +51,12 @@ class StoreBuilder:
         self._pending = 0
 
     def get(self, key: str) -> str | None:
-        """A note about the state of the work."""
+        """A stored note about the progress of the build."""
         found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if found is None else str(found[0])
 
     def set(self, key: str, value: object) -> None:
-        """Note it; it is kept from the next commit on."""
+        """Store a note; it is durable after the next commit."""
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, str(value)))
 
     @property
@@ -70,7 +70,7 @@ class StoreBuilder:
         self._db.executemany(f"INSERT OR REPLACE INTO scratch.{table} VALUES (?, ?)", rows)  # noqa: S608 - two names
 
     def recall(self, table: str, asin: str) -> Any:  # noqa: ANN401 - JSON
-        """What was kept of a product; None if nothing."""
+        """The stored record of a product; None if there is none."""
         query = f"SELECT record FROM scratch.{table} WHERE asin = ?"  # noqa: S608 - two names
         found = self._db.execute(query, (asin,)).fetchone()
         return None if found is None else msgspec.msgpack.decode(found[0])
@@ -105,7 +105,7 @@ class StoreBuilder:
         return self._pending >= BATCH
 
     def commit(self) -> None:
-        """Put what was added on disk, together with the notes."""
+        """Commit the added products and the notes."""
         rows = (
             (term, self._next, numbers.tobytes(), self._counts[term].tobytes())
             for term, numbers in sorted(self._documents.items())

@@ -23,10 +23,10 @@ from tasks.webshop.released import Released
 from tasks.webshop.store import Store
 
 RESULTS = 50
-"""Products that a search of the shop finds at most."""
+"""Most products that a search of the shop finds."""
 
 _KEPT_POSTINGS = 16_000_000
-"""Entries of the search index that stay in memory: 128 MB. Small catalogues fit whole."""
+"""Entries of the search index that stay in memory: 128 MB. Small catalogues fit completely."""
 
 _KEPT_PRODUCTS = 4096
 
@@ -59,12 +59,12 @@ class Catalogue:
         return self._number(asin) is not None
 
     def __iter__(self) -> Iterator[Product]:
-        """All products, in the data's order."""
+        """The products, in the data's order."""
         return (self._product(number) for number in range(len(self)))
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all that the files say of the products, in order, however they are packed."""
+        """SHA-256 of the products' content in order, independent of how the files are packed."""
         return self._store.meta["digest"]
 
     @property
@@ -100,7 +100,7 @@ class Catalogue:
         return [asin.decode() for asin in self._asins[bm25.best(scores, self._ranks, k)].tolist()]
 
     def goals(self, kind: str = "synthetic", seed: int = 0) -> Goals:
-        """All goals in the original's order.
+        """The goals in the original's order.
 
         Args:
             kind: ``synthetic`` or ``human``.
@@ -109,7 +109,7 @@ class Catalogue:
         return Goals(self._store, self._product, kind, seed)
 
     def _contribution(self, term: str, count: int) -> Contribution | None:
-        """What a term that a query has ``count`` times adds to the scores of which documents."""
+        """Documents with a term, and what it adds to their scores if the query has it ``count`` times."""
         key = (term, count)
         with self._lock:
             if key in self._known:
@@ -165,7 +165,7 @@ _loading = threading.Lock()
 
 
 def load_catalogue(folder: str | Path | None = None, *, on_disk: bool | None = None) -> Catalogue:
-    """The catalogue of a data folder; one that this process has loaded is given again.
+    """The catalogue of a data folder; each is loaded once by a process.
 
     Args:
         folder: Has ``items_shuffle.json``, ``items_ins_v2.json`` and ``items_human_ins.json``, small or full, plain or
@@ -180,7 +180,7 @@ def load_catalogue(folder: str | Path | None = None, *, on_disk: bool | None = N
 
 
 def open_catalogue(source: Source, *, on_disk: bool | None = None) -> Catalogue:
-    """The catalogue of any source of products; see ``load_catalogue``."""
+    """The catalogue of a source of products; see ``load_catalogue``."""
     stored = source.large if on_disk is None else on_disk
     key = f"{source.key} {stored}"
     with _loading:

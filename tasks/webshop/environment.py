@@ -22,14 +22,14 @@ FORMS = ("text", "text_rich")
 
 @dataclass(slots=True)
 class _Place:
-    """Where the agent is and what it did to get there."""
+    """State of an episode: the present page and the choices so far."""
 
     keywords: str = ""
     results: list[str] = field(default_factory=list)
     number: int = 1
-    """Of the page of results."""
+    """Number of the page of results."""
     asin: str = ""
-    """Of the product on show; empty before one is opened."""
+    """ASIN of the product that is shown; empty before one is opened."""
     chosen: dict[str, str] = field(default_factory=dict)
     visited: set[str] = field(default_factory=set)
     tab: str = ""
@@ -68,7 +68,7 @@ class WebShopEnvironment:
         self._at = _Place()
         self._page = pages.search_page(self._goal.instruction_text)
         self.score: Score | None = None
-        """Of the purchase, once there is one."""
+        """Reward of the purchase; None before there is one."""
 
     def reset(self) -> Observation:
         """Start over, on the search page."""
@@ -92,7 +92,7 @@ class WebShopEnvironment:
         return self._observation(), score, self.score is not None
 
     def close(self) -> None:
-        """Nothing is held: the catalogue is shared."""
+        """Do nothing: the catalogue is shared."""
 
     def _observation(self) -> Observation:
         text = self._page.text() if self._form == "text" else self._page.text_rich()

@@ -1,4 +1,4 @@
-"""A handcoded shopper to learn from. It knows what an agent has seen, not the goal behind the instruction."""
+"""A handcoded expert. It knows what an agent has seen, not the goal behind the instruction."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Expert:
         admissible = list(observation.admissible)  # of what can be listed: on its own it takes any search, anywhere
         if _BUY in admissible:
             chosen = {turn.action for turn in turns}
-            wanted = [action for action in admissible if _asked_for(instruction, action) and action not in chosen]
+            wanted = [action for action in admissible if _is_named(instruction, action) and action not in chosen]
             return wanted[0] if wanted else _BUY
         if SEARCH_FORM in admissible:
             words = _BOUND.sub("", instruction)
@@ -36,11 +36,11 @@ class Expert:
 
 
 def _instruction(text: str) -> str:
-    """What the first page asks for, in either form of observation."""
+    """The instruction on the first page, in either form of observation."""
     return re.split(r" \[SEP\] |\n", text)[2]
 
 
-def _asked_for(instruction: str, action: str) -> bool:
+def _is_named(instruction: str, action: str) -> bool:
     """Whether an action chooses a value that the instruction names as ``name: value``."""
     found = parse(action)
     if found is None:

@@ -1,4 +1,4 @@
-"""Finding WebShop's three files, small or full, plain or ``.xz``."""
+"""Location of WebShop's three files, small or full, plain or ``.xz``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.files import cache_folder
 from mixroute import MixrouteError
 
-MEND = (
+FIX = (
     "put items_shuffle.json, items_ins_v2.json and items_human_ins.json of the WebShop release (or its small files, "
     "such as items_shuffle_1000.json) there, plain or .xz, or point data= or $WEBSHOP_DATA at a folder that has them"
 )
@@ -27,13 +27,13 @@ class DataFiles:
 
     @property
     def large(self) -> bool:
-        """Whether the products are too many to be read anew at each start."""
+        """Whether there are too many products to read them at each start."""
         limit = 2**23 if self.products.suffix == ".xz" else 2**26
         return self.products.stat().st_size > limit
 
     @property
     def key(self) -> str:
-        """Changes when a file does; made of places, sizes and times, since hashing 5 GB would take many seconds."""
+        """Identity of the files, from paths, sizes and times, since hashing 5 GB would take many seconds."""
         digest = hashlib.sha256()
         for path in (self.products, self.attributes, self.humans):
             if path:
@@ -55,11 +55,11 @@ def find_files(folder: Path) -> DataFiles:
         MixrouteError: the folder or a file is missing, or two small sets lie side by side.
     """
     if not folder.is_dir():
-        raise MixrouteError(f"the WebShop data folder {folder} does not exist: {MEND}")
+        raise MixrouteError(f"the WebShop data folder {folder} does not exist: {FIX}")
     products, attributes = _find(folder, "items_shuffle"), _find(folder, "items_ins_v2")
     if products is None or attributes is None:
         missing = "items_shuffle.json" if products is None else "items_ins_v2.json"
-        raise MixrouteError(f"{folder} holds no {missing}: {MEND}")
+        raise MixrouteError(f"{folder} holds no {missing}: {FIX}")
     return DataFiles(products, attributes, _find(folder, "items_human_ins"))
 
 

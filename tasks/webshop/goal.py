@@ -1,4 +1,4 @@
-"""What an episode asks for, how its price bound is drawn, and in which order goals stand."""
+"""Goals of episodes: their attributes and options, price bounds and order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mixroute import MixrouteError
 from tasks.webshop.product import DEFAULT_PRICE, Product
 
 NO_BOUND = 1_000_000
-"""Dollars; the bound of a goal that names none."""
+"""Price bound in dollars of a goal that names none."""
 
 _BOUNDS = tuple(10.0 * tens for tens in range(1, 100))
 
@@ -33,7 +33,7 @@ class Goal:
     goal_options: Mapping[str, str] | tuple[str, ...]
     """Name -> value in synthetic goals; values alone in human ones."""
     instruction_text: str = ""
-    """What the agent is told."""
+    """The instruction that the agent reads."""
     category: str = ""
 
 
@@ -63,14 +63,14 @@ def as_goal(goal: Goal | Mapping[str, Any]) -> Goal:
 
 
 def drawn_price(product: Product, seed: int) -> float:
-    """What the product costs in dollars: a range is drawn uniformly, by ``seed`` and the product alone."""
+    """The product's price in dollars; from a range it is drawn uniformly, by ``seed`` and the product alone."""
     if len(product.prices) < 2:
         return product.prices[0] if product.prices else DEFAULT_PRICE
     return _rng("price", seed, product.asin).uniform(*product.prices)
 
 
 def drawn_bound(product: Product, seed: int, number: int = 0) -> tuple[float, str]:
-    """The price bound in dollars, and the words that tell it.
+    """The price bound in dollars, and its words in the instruction.
 
     The larger of two that are drawn from the four multiples of ten above the price.
 
@@ -92,7 +92,7 @@ def _rng(purpose: str, seed: int, *names: object) -> random.Random:
 
 
 def combinations(product: Product) -> int:
-    """How many synthetic goals the product has: one for each way to choose a value of every option."""
+    """Number of the product's synthetic goals: one for each way to choose a value of every option."""
     if not product.instruction or not product.instruction_attributes:
         return 0
     count = 1
@@ -144,7 +144,7 @@ SHUFFLE_SEED = 233
 
 
 def shuffled(count: int) -> list[int]:
-    """Where goals come from: the number of the goal, in the data's order, that stands at each index."""
+    """Order of the goals: the number, in the data's order, of the goal at each index."""
     order = list(range(count))
     random.Random(SHUFFLE_SEED).shuffle(order)  # noqa: S311 - the original's
     return order

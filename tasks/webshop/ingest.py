@@ -1,4 +1,4 @@
-"""A source of products -> a finished database, in memory or built once and kept in the cache folder."""
+"""Databases from sources of products, in memory or built once in the cache folder."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from tasks.webshop.builder import StoreBuilder
 from tasks.webshop.store import VERSION, Store
 
 Report = Callable[[str, int], Callable[[int], None]]
-"""Opens a progress bar: called with what is done and how much there is, it gives what to call with how much is done."""
+"""Opens a progress bar: takes a description and the total, and returns a function that takes the amount done."""
 
 
 class Source(Protocol):
-    """Where products come from."""
+    """A source of products."""
 
     @property
     def key(self) -> str:
-        """Fit for a file name; another one for other products."""
+        """Identifier of these products that can be part of a file name."""
         ...
 
     @property
     def large(self) -> bool:
-        """Whether the products are too many to be taken in anew at each start."""
+        """Whether there are too many products to read them at each start."""
         ...
 
     def fill(self, builder: StoreBuilder, report: Report) -> None:
-        """Add all products; goes on where an earlier call stopped.
+        """Add all products; a stopped call is resumed.
 
         Raises:
             MixrouteError: a product is damaged.
@@ -45,7 +45,7 @@ class Source(Protocol):
 
 
 def in_memory(source: Source) -> Store:
-    """Take the products into memory."""
+    """Build a database in memory."""
     connection = sqlite3.connect(":memory:", check_same_thread=False)
     builder = StoreBuilder(connection)
     source.fill(builder, lambda _what, _total: lambda _done: None)
@@ -54,7 +54,7 @@ def in_memory(source: Source) -> Store:
 
 
 def on_disk(source: Source) -> Store:
-    """Open the database of these products, after building it where that was not done or not finished.
+    """Open the database of these products; it is built first if it is missing or unfinished.
 
     Two processes may call this at once: one builds, the other waits. A build that was stopped is gone on with.
 

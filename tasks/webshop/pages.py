@@ -1,4 +1,4 @@
-"""The shop's pages, as what can be seen on them and what can be clicked, and the two ways to write them down."""
+"""The shop's pages: their texts, what can be clicked, and their two forms as observations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TABS = ("Description", "Features", "Reviews")
 
 
 class Look(Enum):
-    """How a piece of a page is marked in ``text_rich``."""
+    """Mark of a piece of a page in ``text_rich``."""
 
     PLAIN = "{}"
     BUTTON = "[button] {} [button_]"
@@ -29,7 +29,7 @@ class Look(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """What a click does: ``button`` presses it, ``product`` opens it, ``option`` chooses the value of ``name``."""
+    """Target of a click: ``button`` is pressed, ``product`` is opened, ``option`` chooses the value of ``name``."""
 
     kind: str
     name: str = ""
@@ -37,12 +37,12 @@ class Click:
 
 @dataclass(slots=True)
 class Page:
-    """A page while it is put together."""
+    """A page under construction."""
 
     search_bar: bool = False
     pieces: list[tuple[Look, str]] = field(default_factory=list)
     clicks: dict[str, Click] = field(default_factory=dict)
-    """By lower-case name; of two things with one name the later counts."""
+    """Targets by lower-case name; of two with one name the later counts."""
 
     def show(self, *texts: str) -> None:
         """Add plain texts. As a browser has it, an empty one is nothing and a blank one is a space or a line break."""
@@ -63,13 +63,13 @@ class Page:
         return " [SEP] ".join(text.strip() for _, text in self.pieces)
 
     def text_rich(self) -> str:
-        """A piece a line, buttons marked, after a line for each chosen option."""
+        """One line for each chosen option, then one for each piece, with buttons marked."""
         chosen = [f"You have clicked {text}.\n" for look, text in reversed(self.pieces) if look is Look.CHOSEN]
         return "".join(chosen) + "".join(f"{look.value.format(text)}\n" for look, text in self.pieces)
 
 
 def search_page(instruction: str) -> Page:
-    """Where an episode begins."""
+    """The search page, where an episode begins."""
     page = Page(search_bar=True)
     page.show("WebShop", "Instruction: ", instruction)
     page.button("Search")
@@ -82,10 +82,10 @@ def results_page(instruction: str, found: Sequence[Product], total: int, number:
     """A page of search results.
 
     Args:
-        instruction: What the agent is told.
+        instruction: The instruction that the agent reads.
         found: The products on this page.
         total: How many were found in all.
-        number: Of the page, from 1.
+        number: Number of the page, from 1.
         visited: ASINs of the products that were opened since the last search page.
     """
     page = _top(instruction)
@@ -103,7 +103,7 @@ def item_page(instruction: str, product: Product, chosen: Mapping[str, str], add
     """A product's page.
 
     Args:
-        instruction: What the agent is told.
+        instruction: The instruction that the agent reads.
         product: The product.
         chosen: Option values by name.
         address: Path of the page; the original marks every value that stands in it in quotes.
@@ -126,7 +126,7 @@ def item_page(instruction: str, product: Product, chosen: Mapping[str, str], add
 
 
 def tab_page(instruction: str, product: Product, tab: str) -> Page:
-    """A product's description, features or reviews; nobody has reviewed anything."""
+    """A product's description, features or reviews; the data has no reviews."""
     page = _top(instruction)
     page.button(BACK, PREVIOUS)
     if tab == "Description":
@@ -137,7 +137,7 @@ def tab_page(instruction: str, product: Product, tab: str) -> Page:
 
 
 def done_page(asin: str, chosen: Mapping[str, str], reward: float) -> Page:
-    """What is shown after a purchase."""
+    """The page after a purchase."""
     options = json.dumps(dict(chosen), sort_keys=True)
     for sign in "<>&'":  # the page's template writes them so
         options = options.replace(sign, f"\\u{ord(sign):04x}")

@@ -74,7 +74,7 @@ def _verb_endings(word: str) -> str:
 
 
 def _mended(word: str) -> str:
-    """What is left of a verb without its ending, as a word again: ``hopp`` -> ``hop``, ``fil`` -> ``file``."""
+    """Restore the word after a verb ending was removed: ``hopp`` -> ``hop``, ``fil`` -> ``file``."""
     if word.endswith(("at", "bl", "iz")):
         return word + "e"
     if _doubled(word):

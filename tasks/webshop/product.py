@@ -11,7 +11,7 @@ DEFAULT_PRICE = 100.0
 """Dollars; what a product without a price costs."""
 
 NO_ATTRIBUTES = ("DUMMY_ATTR",)
-"""What the original notes where nothing is known of a product's attributes. It takes part in the reward."""
+"""Attribute that the original assigns to a product without known attributes. It counts in the reward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ def from_records(record: Mapping[str, Any], notes: Mapping[str, Any]) -> Product
     """The product of two records.
 
     Args:
-        record: Of ``items_shuffle.json``.
-        notes: Of ``items_ins_v2.json``; empty where that file does not have the product.
+        record: Record of ``items_shuffle.json``.
+        notes: Record of ``items_ins_v2.json``; empty if that file does not have the product.
 
     Raises:
         RecordError: a key is missing or its value is of the wrong kind.

@@ -1,4 +1,4 @@
-"""What a model reads. The texts are declared here and hashed, since the prompt changes the ranking of routers."""
+"""Prompts. Their texts are declared here and hashed, since the prompt changes the ranking of routers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tasks.prompting import Template
 
 @dataclass(frozen=True, slots=True)
 class _Template(Template):
-    """In ``admissible``, ``{actions}`` is the list."""
+    """Texts of one prompt. In ``admissible``, ``{actions}`` is the list."""
 
     cut: str = " ..."
-    """Ends a page or list that goes on."""
+    """Mark at the end of a page or list that was cut."""
     same: str = "The page is as it was."
-    """Stands for a page that is equal to the one before, as after choosing an option in the form ``text``."""
+    """Replacement for a page that equals the one before, as after choosing an option in the form ``text``."""
 
 
 TEMPLATES = {
@@ -48,11 +48,12 @@ TEMPLATES = {
 }
 
 UNIT = r"\w+|[^\w\s]"
-"""What a page's length is counted in: words and single signs, not one model's tokens, so that models see the same."""
+"""Unit of a page's length: words and single signs, not one model's tokens, so that all models see the same page."""
 
 _UNIT = re.compile(UNIT)
 
-# Every page but the last repeats the instruction, which the first one has told.
+# Every page but the last repeats the instruction of the first one, the group `told`. The prompt's hash covers these
+# patterns, so the names of groups are fixed.
 _REPEATED = (
     re.compile(r"WebShop \[SEP\] Instruction: \[SEP\] (?P<told>.*?) \[SEP\] (?P<rest>Search)", re.DOTALL),
     re.compile(r"Instruction: \[SEP\] (?P<told>.*?) \[SEP\] (?P<rest>.*)", re.DOTALL),
@@ -100,14 +101,14 @@ class Prompter:
         return self._template.render(self._template.instruction, turns, shown)
 
     def answer(self, action: str) -> str:
-        """What a model writes to take ``action``."""
+        """The text that a model writes to take ``action``."""
         return self._template.answer(action)
 
     def _shown(self, observation: Observation, before: Observation | None) -> str:
         if before is not None and observation.text == before.text:
             shown = self._template.same
         else:
-            shown = self._cut(_told(observation.text, before is None).replace(" [SEP] ", "\n").strip())
+            shown = self._cut(_without_known_parts(observation.text, before is None).replace(" [SEP] ", "\n").strip())
         if self._show_admissible:
             shown += self._template.admissible.format(actions=self._listed(observation.admissible))
         return shown
@@ -127,8 +128,8 @@ class Prompter:
         return ", ".join(actions)
 
 
-def _told(text: str, first: bool) -> str:
-    """The page without what the agent knows: the instruction alone at first, and the rest from then on."""
+def _without_known_parts(text: str, first: bool) -> str:
+    """The new part of a page: only the instruction on the first page, and the rest on all later ones."""
     for pattern in _REPEATED:
         found = pattern.fullmatch(text)
         if found:

@@ -30,7 +30,7 @@ class Released:
         self.large = files.large
 
     def fill(self, builder: StoreBuilder, report: Report) -> None:
-        """Add all products; goes on where an earlier call stopped.
+        """Add all products; a stopped call is resumed.
 
         Raises:
             MixrouteError: a file is cut off or damaged, or holds no products.
@@ -47,11 +47,11 @@ class Released:
                 builder.set("read", number)
                 builder.commit()
         if not number:
-            raise MixrouteError(f"{self._files.products} holds no products: {stream.MEND}")
+            raise MixrouteError(f"{self._files.products} holds no products: {stream.FIX}")
         builder.set("read", number)
 
     def _prepare(self, builder: StoreBuilder, report: Report) -> None:
-        """Take in what the smaller files say, to be found by product."""
+        """Store the records of the smaller files by product."""
         if builder.get("prepared"):
             return
         attributes, humans = self._files.attributes, self._files.humans
@@ -65,17 +65,17 @@ class Released:
         files = self._files
         asin = record.get("asin")
         if not isinstance(asin, str):
-            raise MixrouteError(f"{files.products}, element {number}: 'asin' is missing or no text: {stream.MEND}")
+            raise MixrouteError(f"{files.products}, element {number}: 'asin' is missing or no text: {stream.FIX}")
         if asin == "nan" or len(asin) > _LONGEST_ASIN:
             return
         notes = builder.recall("notes", asin)
         if notes is not None and not isinstance(notes, dict):
-            raise MixrouteError(f"{files.attributes}: the value of '{asin}' is no object: {stream.MEND}")
+            raise MixrouteError(f"{files.attributes}: the value of '{asin}' is no object: {stream.FIX}")
         try:
             product = from_records(record, notes or {})
         except RecordError as error:
             where = f"{files.products} with {files.attributes.name}"
-            raise MixrouteError(f"{where}: product {asin}: {error}: {stream.MEND}") from error
+            raise MixrouteError(f"{where}: product {asin}: {error}: {stream.FIX}") from error
         builder.add(product, self._instructions(builder.recall("humans", asin), asin))
 
     def _instructions(self, found: Any, asin: str) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON
@@ -91,7 +91,7 @@ class Released:
             ]
         except (KeyError, TypeError) as error:
             where = f"{self._files.humans}: product {asin}"
-            raise MixrouteError(f"{where}: an instruction is damaged ({error!r}): {stream.MEND}") from error
+            raise MixrouteError(f"{where}: an instruction is damaged ({error!r}): {stream.FIX}") from error
         return [entry for entry in entries if entry["instruction_attributes"]]
 
 

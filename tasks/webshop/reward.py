@@ -27,7 +27,7 @@ _LATIN_1 = dict.fromkeys(range(0x80, 0x100))
 
 @dataclass(frozen=True, slots=True)
 class Score(Mapping[str, float | bool]):
-    """A reward and what it is made of, under the original's names; a mapping without the entries that are None."""
+    """A reward and its components, under the original's names; a mapping without the entries that are None."""
 
     reward: float
     """0 to 1."""
@@ -179,5 +179,5 @@ def _alike(left: object, right: object) -> bool:
 
 
 def _plain(value: object) -> str:
-    """As thefuzz prepares a value: as text, without the letters of Latin-1, other punctuation as spaces."""
+    """Normalize a value like thefuzz: to text without the letters of Latin-1, with punctuation as spaces."""
     return default_process(str(value).translate(_LATIN_1))

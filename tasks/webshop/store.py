@@ -1,6 +1,6 @@
 """The catalogue's database: products, search index and goals in one SQLite file, or in memory for small sets.
 
-The file is written once, under another name, and then only read: it is there whole or not at all.
+The file is written once, under another name, and then only read: it is complete or absent.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 
 from mixroute import MixrouteError
 
-MEND = "get the file anew from the WebShop release"
+FIX = "get the file anew from the WebShop release"
 
 _CHUNK = 1 << 20
 """Characters read at a time."""
@@ -27,7 +27,7 @@ _DECODER = json.JSONDecoder()
 
 
 def _ignore(_bytes: int) -> None:
-    """For callers that show no progress."""
+    """Ignore progress, for callers that show none."""
 
 
 def elements(path: Path, report: Callable[[int], None] = _ignore) -> Iterator[dict[str, Any]]:
@@ -42,7 +42,7 @@ def elements(path: Path, report: Callable[[int], None] = _ignore) -> Iterator[di
     """
     for number, element in enumerate(_Reader(path, "[", report).values(), 1):
         if not isinstance(element, dict):
-            raise MixrouteError(f"{path}, element {number} is no object: {MEND}")
+            raise MixrouteError(f"{path}, element {number} is no object: {FIX}")
         yield element
 
 
@@ -98,7 +98,7 @@ class _Reader:
 
     def damaged(self, reason: str) -> MixrouteError:
         """The error to raise: what is wrong, and after how many whole elements."""
-        return MixrouteError(f"{self._path} is cut off or damaged after element {self._found} ({reason}): {MEND}")
+        return MixrouteError(f"{self._path} is cut off or damaged after element {self._found} ({reason}): {FIX}")
 
     def _next(self) -> str:
         """The next character that is no space."""
@@ -126,4 +126,4 @@ class _Reader:
                     self._report(raw.tell())
                     yield chunk
         except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
-            raise MixrouteError(f"{self._path} cannot be read ({error}): {MEND}") from error
+            raise MixrouteError(f"{self._path} cannot be read ({error}): {FIX}") from error

@@ -59,7 +59,7 @@ class GoalInstances(Sequence[Instance]):
 
 
 class ShopTask:
-    """What both tasks share: how goals are shown, played and scored."""
+    """Base class of both tasks: how goals are shown, played and scored."""
 
     name: str
     stop: tuple[str, ...] = ("\n",)
@@ -94,7 +94,7 @@ class ShopTask:
         self._prompter = prompts.Prompter(prompt, show_admissible, page_budget)
 
     def instances(self) -> Sequence[Instance]:
-        """All goals of the split, sorted by id."""
+        """The goals of the split, sorted by id."""
         return self._instances
 
     def open(self, instance: Instance) -> Environment:
@@ -116,7 +116,7 @@ class ShopTask:
         return parse_action(text)
 
     def completion_text(self, action: str) -> str:
-        """What a model writes to take ``action``."""
+        """The text that a model writes to take ``action``."""
         return self._prompter.answer(action)
 
     def expert(self) -> Expert:
@@ -136,7 +136,7 @@ class ShopTask:
         return digest.hexdigest()
 
     def protocol(self) -> Mapping[str, Any]:
-        """Everything that may change a score."""
+        """Settings and data that may change a score."""
         return {
             "task": self.name,
             "split": self.split,
@@ -198,8 +198,8 @@ class WebShopTask(ShopTask):
         first, end = SPLITS[split]
         indices = range(len(found))[first:end]
         if not indices:
-            mend = "use the split 'test'" if found else "items_human_ins.json is missing or of other products"
-            raise MixrouteError(f"the data has {len(found)} {goals} goals and '{split}' begins at {first}: {mend}")
+            fix = "use the split 'test'" if found else "items_human_ins.json is missing or of other products"
+            raise MixrouteError(f"the data has {len(found)} {goals} goals and '{split}' begins at {first}: {fix}")
         self._kind = goals
         super().__init__(
             catalogue,
@@ -215,7 +215,7 @@ class WebShopTask(ShopTask):
         )
 
     def protocol(self) -> Mapping[str, Any]:
-        """Everything that may change a score; ``official_data`` tells whether the products are the released ones."""
+        """Settings and data that may change a score; ``official_data`` says if the products are the released ones."""
         known = next((size for size, digest in OFFICIAL.items() if digest == self.catalogue.fingerprint), None)
         return {**super().protocol(), "goal_kind": self._kind, "official_data": known}
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from harness.engine.opening import sample
 from harness.engine.rollout import Play, play_all
-from harness.engine.runner import sample
 from harness.pool import load_pool, open_backend
 from harness.records import Episode
 from mixroute import Backend, Completion, Request, open_router, open_task

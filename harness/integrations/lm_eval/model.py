@@ -17,10 +17,10 @@ from lm_eval.api.registry import register_model
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Environment
 from harness.data import Instance, Observation, Prompt, Turn
+from harness.engine.opening import open_models
 from harness.engine.rollout import Play, play_all
-from harness.engine.runner import open_models
 from harness.errors import MixrouteError
-from harness.integrations.lm_eval_prompts import chat_as_text, ends_of, prompt_of
+from harness.integrations.lm_eval_prompts import chat_as_text, generation_limits, prompt_of
 from harness.plugins import open_router
 from harness.pool import load_pool
 from harness.records import Episode, EpisodeTiming
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """How answers of one batch end and are drawn."""
+    """Generation settings that the requests of one batch share."""
 
     task: str
     stop: tuple[str, ...]
@@ -39,7 +39,7 @@ class _Settings:
     temperature: float
 
 
-class _Asked:
+class _SingleQuestion:
     """The environment of one request: it shows the context and takes any answer."""
 
     def __init__(self, context: str) -> None:
@@ -52,7 +52,7 @@ class _Asked:
         return Observation(""), 0.0, True
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
 
 class _Requests:
@@ -78,7 +78,7 @@ class _Requests:
         return self._instances
 
     def open(self, instance: Instance) -> Environment:
-        return _Asked(str(instance.data.args[0]))
+        return _SingleQuestion(str(instance.data.args[0]))
 
     def prompt(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
         return prompt_of(observation.text)
@@ -94,14 +94,14 @@ class _Requests:
 
 
 class _Answers:
-    """Collects what was answered, by instance."""
+    """Collects the answers by instance, and counts tokens."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
         self.tokens: Counter[str] = Counter()
 
     def call_finished(self, tokens: int) -> None:
-        """Nothing is shown."""
+        """Show nothing."""
 
     def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
         if episode.error:
@@ -119,14 +119,14 @@ class MixrouteLM(LM):  # type: ignore[misc]
     Args:
         router: Name of a router, entry point or ``path/to/file.py:Name``.
         pool: Name of a shipped pool, or a ``.yaml`` file.
-        seed: Root seed of what the router draws.
+        seed: Root seed of the router's random draws.
         mode: ``deterministic`` or ``throughput``.
-        concurrency: Requests at once.
-        reuse: Whether greedy answers that were computed before are taken from the cache.
-        batch_size: lm-eval's; ``concurrency`` and the backend decide instead.
-        max_batch_size: As ``batch_size``.
-        device: lm-eval's; the pool says where its models run.
-        **arguments: The router's own, such as ``p=0.3``. Thresholds are given here; nothing is calibrated.
+        concurrency: Requests that are answered at the same time.
+        reuse: Whether greedy completions that were computed before are taken from the completion cache.
+        batch_size: Ignored, as lm-eval passes it; ``concurrency`` and the backend decide.
+        max_batch_size: Ignored, as ``batch_size``.
+        device: Ignored; the pool says where its models run.
+        **arguments: The router's constructor arguments, such as ``p=0.3``. Nothing is calibrated.
 
     Raises:
         MixrouteError: unknown router, pool or argument, or weights that cannot be read.
@@ -186,25 +186,25 @@ class MixrouteLM(LM):  # type: ignore[misc]
         return [answers.texts[one.id] for one in task.instances()]
 
     def loglikelihood(self, requests: list[LmRequest]) -> list[tuple[float, bool]]:
-        """Not for routers."""
+        """Refuse: a router generates and cannot score given text."""
         raise MixrouteError("model 'mixroute' only generates: choose tasks with output_type generate_until")
 
     def loglikelihood_rolling(self, requests: list[LmRequest]) -> list[float]:
-        """Not for routers."""
+        """Refuse: a router generates and cannot score given text."""
         raise MixrouteError("model 'mixroute' only generates: choose tasks with output_type generate_until")
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The conversation as a string that each model renders by its own template."""
+        """Encode the conversation as a string, which each backend renders with its model's own chat template."""
         return chat_as_text(chat_history, add_generation_prompt)
 
     @property
     def tokenizer_name(self) -> str:
-        """Stands for the pool: each of its models has its own tokenizer."""
+        """A name for the pool, since each of its models has its own tokenizer."""
         return f"mixroute-{self._pool.name}"
 
 
 def _settings(request: LmRequest) -> _Settings:
     asked: Mapping[str, Any] = request.args[1]
-    stop, max_tokens = ends_of(asked)
+    stop, max_tokens = generation_limits(asked)
     sampled = float(asked.get("temperature") or 0.0) if asked.get("do_sample") else 0.0
     return _Settings(str(request.task_name), stop, max_tokens, sampled)

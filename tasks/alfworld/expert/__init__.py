@@ -1,4 +1,4 @@
-"""A handcoded player, and what it knows of a game."""
+"""The handcoded expert, and its knowledge of a game."""
 
 from tasks.alfworld.expert.policy import Expert
 from tasks.alfworld.expert.priors import Priors, stored

@@ -1,4 +1,4 @@
-"""A handcoded player that acts only on what an agent has seen and on where such objects lie in the training games.
+"""A handcoded expert that knows only what an agent has seen, and where objects lie in the training games.
 
 It serves as the teacher of trained agents. It searches receptacles in the order of how often the wanted object lay in
 one of their kind, lowest number first, carries the object to the appliance and to its target, and is a function of the
@@ -29,8 +29,8 @@ _GOALS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """What a goal sentence asks for, by kinds: ``target`` is empty where the thing is to be looked at in light."""
+class ParsedGoal:
+    """The goal of a game by kinds of objects; ``target`` is empty for goals to examine an object in light."""
 
     thing: str
     target: str = ""
@@ -38,8 +38,8 @@ class Errand:
     count: int = 1
 
 
-def errand(task: str) -> Errand:
-    """The errand of a goal sentence.
+def parse_goal(task: str) -> ParsedGoal:
+    """Parse a goal sentence.
 
     Raises:
         MixrouteError: the sentence is not of a known form.
@@ -48,7 +48,7 @@ def errand(task: str) -> Errand:
     for form in _GOALS:
         if found := form.fullmatch(sentence):
             parts = found.groupdict()
-            return Errand(
+            return ParsedGoal(
                 thing=parts.get("thing") or parts["what"],
                 target=parts.get("target") or "",
                 verb=parts.get("verb") or _STATES.get(parts.get("state") or "", ""),
@@ -76,7 +76,7 @@ class Expert:
 
     def _wishes(self, known: Known) -> Iterator[str]:
         """Commands in the order in which they would be given, if those before them have failed here."""
-        goal = errand(known.task)
+        goal = parse_goal(known.task)
         if known.held and kind_of(known.held) != goal.thing:
             yield from self._put_down(known)
         if known.held:
@@ -97,7 +97,7 @@ class Expert:
                 yield from self._reach(known, place)
                 yield self._put_command.format(o=known.held, r=place)
 
-    def _deliver(self, known: Known, goal: Errand) -> Iterator[str]:
+    def _deliver(self, known: Known, goal: ParsedGoal) -> Iterator[str]:
         if not goal.target:
             for place, things in known.contents.items():
                 for lamp in things:
@@ -113,8 +113,8 @@ class Expert:
             yield from self._reach(known, place)
             yield self._put_command.format(o=known.held, r=place)
 
-    def _places_of(self, known: Known, goal: Errand) -> list[str]:
-        """Where things that are still wanted were seen; what has been brought to the target stays there."""
+    def _places_of(self, known: Known, goal: ParsedGoal) -> list[str]:
+        """Places where objects that are still wanted were seen; objects at the target stay there."""
         targets = _of_kind(known, goal.target)
         places = []
         for place, things in known.contents.items():
@@ -126,7 +126,7 @@ class Expert:
                     places.append(place)
         return sorted(places, key=lambda place: (place not in known.here, _by_number(place)))
 
-    def _search(self, known: Known, wanted: str, goal: Errand) -> Iterator[str]:
+    def _search(self, known: Known, wanted: str, goal: ParsedGoal) -> Iterator[str]:
         def order(place: str) -> tuple[bool, float, tuple[str, int]]:
             # Where things are only to be put, those that are there already would have won the game.
             pointless = kind_of(place) == goal.target and not goal.verb

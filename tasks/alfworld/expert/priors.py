@@ -1,4 +1,4 @@
-"""Where objects lie: counted in training games (``count.py``), stored beside this module, used by the expert."""
+"""Locations of objects as counted in training games (``count.py``), for the expert; stored beside this module."""
 
 from __future__ import annotations
 

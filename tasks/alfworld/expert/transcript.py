@@ -1,4 +1,4 @@
-"""What an agent may know of a game from what it has read and done so far."""
+"""Knowledge that an agent may have of a game from its observations and actions so far."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Known:
     """Receptacles known to be within reach."""
     held: str = ""
     origin: dict[str, str] = field(default_factory=dict)
-    """Where each object was taken from."""
+    """Receptacle that each object was taken from."""
     treated: set[tuple[str, str]] = field(default_factory=set)
     """(verb, object) of what was cleaned, heated and cooled."""
     used: set[str] = field(default_factory=set)
@@ -79,7 +79,7 @@ class Known:
 
 
 def read(turns: Sequence[Turn], observation: Observation) -> Known:
-    """What is known after ``turns``, now that ``observation`` is shown."""
+    """Knowledge after ``turns`` and ``observation``."""
     observations = [*(turn.observation.text for turn in turns), observation.text]
     opening = observations[0]
     room = _ROOM.search(opening)

@@ -1,4 +1,4 @@
-"""Generated games: rooms drawn from a number, in the vocabulary of the official games, each proved to be winnable.
+"""Generated games: random rooms in the vocabulary of the official games, each proved to be winnable.
 
 The game of a split and number is always the same, on every machine: ``random.Random`` is seeded with text.
 """

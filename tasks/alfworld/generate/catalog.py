@@ -1,4 +1,4 @@
-"""What a generated house may hold: rooms, what fits where, what can be done with what.
+"""Content of generated rooms: kinds of rooms, which objects fit where, and what can be done with them.
 
 The table of what fits where lists the ``canContain`` facts of the official train games; the rooms follow the numbers
 seen there, with the largest kitchens left out.
@@ -168,4 +168,4 @@ _FITS = {
 }
 
 FITS = {receptacle: _kinds(objects) for receptacle, objects in _FITS.items()}
-"""By kind of receptacle: the kinds of objects that may be put into it."""
+"""For each kind of receptacle, the kinds of objects that may be put into it."""

@@ -1,4 +1,4 @@
-"""Writing generated games as files that the original engine plays."""
+"""Export of generated games to files that the original engine plays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawing a room, what is in it, and a goal that it can serve."""
+"""Random rooms with their content and a goal."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _furnish(room: Room, rng: random.Random, identifiers: _Identifiers) -> list[
 
 
 def _goal(task_type: str, room: Room, kinds: set[str], rng: random.Random) -> tuple[str, str]:
-    """What is wanted and where it must go, both by kind."""
+    """Kinds of the wanted object and of its target."""
     allowed, appliance = _TREATMENT.get(task_type, (frozenset(room.objects), ""))
     # Each wanted kind needs a place to start from besides the target.
     possible = [kind for kind in room.objects if kind in allowed]

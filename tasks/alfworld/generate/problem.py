@@ -1,4 +1,4 @@
-"""A layout in words: its PDDL problem and its goal sentence."""
+"""The PDDL problem and the goal sentence of a layout."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _declared(layout: Layout) -> dict[str, str]:
 
 
 _SINKS = ("SinkType", "SinkBasinType")
-"""With fridge, microwave and knives: types that the original's domain names, so that a problem must declare them."""
+"""Besides fridge, microwave and knives: types that the original's domain names and a problem must therefore declare."""
 
 
 def _facts(layout: Layout) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""``arith-gen``: arithmetic word problems drawn from a number, with worked solutions and exact whole answers."""
+"""``arith-gen``: generated arithmetic word problems with worked solutions and integer answers."""
 
 from tasks.reasoning.arith.problem import Problem, problem
 from tasks.reasoning.arith.task import ArithGenTask

@@ -1,4 +1,4 @@
-"""A split and a number make a problem, the same on every machine; no problem belongs to two splits."""
+"""Generation of a problem from split and number, equal on every machine; no problem belongs to two splits."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _SHOTS = "shots"
 """A split of its own for the examples in a prompt."""
 
 _TENTHS = {"test": (0, 1), "dev": (2,), _SHOTS: (3,), "train": (4, 5, 6, 7, 8, 9)}
-"""Each chain of equations belongs to one tenth, by its hash, and each tenth to one split: a test problem is not even a
-train problem told of other people and things."""
+"""Split of each tenth of all chains of equations, by hash. A test problem is therefore not even a train problem with
+other people and things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Problem:
     kind: str
     question: str
     steps: tuple[str, ...]
-    """A line each; every one ends in an equation."""
+    """One line for each step; every line ends in an equation."""
     answer: int
 
     @property
@@ -61,7 +61,7 @@ def problem(split: str, number: int) -> Problem:
 
 @lru_cache
 def _fixed(split: str) -> tuple[Problem, ...]:
-    """All problems of a split for reporting, no two of them with the same steps. Others may repeat one by chance."""
+    """The problems of a split for reporting, no two with the same steps. Train problems may repeat by chance."""
     drawn: list[Problem] = []
     taken: set[tuple[str, ...]] = set()
     for number in range(SIZES[split]):
@@ -79,7 +79,7 @@ def _draw(split: str, number: int, taken: Collection[tuple[str, ...]] = ()) -> P
         STORIES[story_name](story)
         steps = tuple(story.steps)
         if seed_for("arith-gen", *story.equations) % 10 in _TENTHS[split] and steps not in taken:
-            return Problem(split, number, kind, " ".join(story.told), steps, story.value)
+            return Problem(split, number, kind, " ".join(story.sentences), steps, story.value)
 
 
 def problems_of(split: str, count: int | None, seed: int) -> Iterator[Problem]:

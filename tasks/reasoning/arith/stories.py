@@ -1,4 +1,4 @@
-"""The stories: each draws a question with 2, 4 or 6 operations and works it out on the way."""
+"""Stories: each generates a question with 2, 4 or 6 operations and its worked solution."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TIMES = {2: "twice", 3: "three times", 4: "four times", 5: "five times"}
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How hard a problem is: how many operations, and how large the numbers that it tells may be."""
+    """Difficulty of a problem: the number of operations, and the largest numbers in its text."""
 
     operations: int
     small: int
-    """Most of a factor or a count of things."""
+    """Largest factor or count of things."""
     large: int
-    """Most of an amount."""
+    """Largest amount."""
 
 
 LEVELS = {"easy": Level(2, 5, 20), "medium": Level(4, 9, 50), "hard": Level(6, 19, 100)}
@@ -38,11 +38,11 @@ LEVELS = {"easy": Level(2, 5, 20), "medium": Level(4, 9, 50), "hard": Level(6, 1
 
 @dataclass(slots=True)
 class Story:
-    """A problem on its way: what is told, and how it is worked out."""
+    """A problem under construction: its sentences and its solution."""
 
     rng: random.Random
     level: Level
-    told: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     equations: list[str] = field(default_factory=list)
     value: int = 0
@@ -57,8 +57,8 @@ class Story:
         return self.value
 
     def tell(self, *wordings: str) -> None:
-        """Say the next thing in one of these ways."""
-        self.told.append(self.rng.choice(wordings))
+        """Add a sentence in one of these wordings."""
+        self.sentences.append(self.rng.choice(wordings))
 
     def count(self) -> int:
         """A factor."""
@@ -150,7 +150,7 @@ def compare(story: Story) -> None:
 
 
 def production(story: Story) -> None:
-    """What machines make, what breaks, how it is packed and sold."""
+    """Products that machines make, some of which break, and how they are packed and sold."""
     parts = story.rng.choice(PARTS)
     first, hours = story.amount(), story.count()
     if story.level.operations == 2:

@@ -17,7 +17,7 @@ from tasks.reasoning.arith.stories import LEVELS
 from tasks.reasoning.question import Question, Verdict
 
 _MARKED = re.compile(r"####[ \t]*\$?(-?\d[\d,]*)(?:\.0+)?(?![\d.]*\d)")
-"""The marked answer: a whole number, with commas between thousands or a dollar sign if the model likes."""
+"""The marked answer: an integer, with optional commas between thousands and an optional dollar sign."""
 
 SHOTS = 4
 """Examples in the prompt ``few-shot``."""
@@ -54,7 +54,7 @@ TEMPLATES = {
 
 
 def marked_answer(text: str) -> int | None:
-    """The whole number after the first ``####``; None where there is none."""
+    """The integer after the first ``####``; None if there is none."""
     found = _MARKED.search(text)
     return int(found[1].replace(",", "")) if found else None
 
@@ -71,7 +71,7 @@ class Expert:
 
 
 class ArithGenTask:
-    """Arithmetic word problems drawn from a number: 2, 4 or 6 operations, an exact whole answer.
+    """Generated arithmetic word problems with 2, 4 or 6 operations and an integer answer.
 
     Args:
         split: ``train`` (as many as wanted), ``dev`` (240 problems) or ``test`` (480).
@@ -124,7 +124,7 @@ class ArithGenTask:
         )
 
     def instances(self) -> Sequence[Instance]:
-        """All problems, sorted by number."""
+        """The problems, sorted by number."""
         return [Instance(one.id, one.kind, one) for one in self._problems]
 
     def open(self, instance: Instance) -> Environment:
@@ -141,15 +141,15 @@ class ArithGenTask:
         return self._template.before_question + question
 
     def parse_action(self, text: str) -> str:
-        """The whole answer, reasoning included, without whitespace around it."""
+        """The complete answer, reasoning included, stripped."""
         return text.strip()
 
     def completion_text(self, action: str) -> str:
-        """What a model writes to answer so."""
+        """The text that a model writes to give this answer."""
         return self._template.answer(action)
 
     def expert(self) -> Expert:
-        """A player that knows the worked solutions."""
+        """An expert that knows the worked solutions."""
         return Expert(self._problems)
 
     def is_success(self, score: float) -> bool:
@@ -165,7 +165,7 @@ class ArithGenTask:
         return digest.hexdigest()
 
     def protocol(self) -> Mapping[str, Any]:
-        """Everything that may change a score."""
+        """Settings and data that may change a score."""
         parts = {**asdict(self._template), "opening": self._opening}
         return {
             "task": self.name,

@@ -1,4 +1,4 @@
-"""What the YAML files beside it name; lm-eval reads it from here."""
+"""Functions that the YAML files in this folder name; lm-eval imports them from here."""
 
 from __future__ import annotations
 

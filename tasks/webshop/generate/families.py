@@ -1,4 +1,4 @@
-"""Families of near-duplicates: a product drawn from a number, and others that differ from it in one thing each."""
+"""Families of near-duplicates: a generated product, and others that differ from it in one property each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PRAISE = (
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a product is, before it is put into words."""
+    """Properties of a product from which its texts are written."""
 
     brand: str
     group: Group
@@ -47,18 +47,18 @@ def family(split: str, seed: int, number: int) -> Iterator[Product]:
 
     Args:
         split: Part of the seed, so that no two splits share a product.
-        seed: Of the catalogue.
-        number: Of the family, from 0.
+        seed: Seed of the catalogue.
+        number: Number of the family, from 0.
     """
     name = f"webshop-gen {VERSION} {split} {seed} {number}"
     rng = random.Random(name)  # noqa: S311 - no secret
     first = _draft(rng)
-    told = rng.random() < 0.5
+    is_goal = rng.random() < 0.5
     for member in range(rng.randint(1, _LARGEST)):
         draft = first if member == 0 else _varied(first, rng)
         asin = "B0" + "".join(rng.choices(_DIGITS, k=8))
         # Half of the families are there to be mistaken for others: no goal asks for them.
-        yield _product(asin, draft, _instruction(draft) if told else "")
+        yield _product(asin, draft, _instruction(draft) if is_goal else "")
 
 
 def _draft(rng: random.Random) -> Draft:
@@ -82,7 +82,7 @@ def _brand(rng: random.Random) -> str:
 
 
 def _varied(draft: Draft, rng: random.Random) -> Draft:
-    """The same product but for one attribute that is asked for, one option, or the price."""
+    """The product with one attribute of the goal, one option or the price changed."""
     kind = rng.choice(("attribute", "option", "price") if draft.options else ("attribute", "price"))
     if kind == "attribute":
         place = rng.randrange(len(draft.asked))
@@ -101,12 +101,12 @@ def _varied(draft: Draft, rng: random.Random) -> Draft:
 
 
 def _product(asin: str, draft: Draft, instruction: str) -> Product:
-    shown, told = draft.traits[::2], draft.traits[1::2]
+    shown, described = draft.traits[::2], draft.traits[1::2]
     kind = draft.query.title().replace("'S", "'s")
     return Product(
         asin=asin,
         name=f"{draft.brand} {kind}, {', '.join(trait.title() for trait in shown)}",
-        description=f"{draft.brand} {draft.query} with {', '.join(told)}. {draft.praise}",
+        description=f"{draft.brand} {draft.query} with {', '.join(described)}. {draft.praise}",
         bullets=(f"{kind} by {draft.brand} ", *(f"{trait.capitalize()} " for trait in draft.traits)),
         category=draft.group.category,
         query=draft.query,
@@ -120,7 +120,7 @@ def _product(asin: str, draft: Draft, instruction: str) -> Product:
 
 
 def _instruction(draft: Draft) -> str:
-    """The sentence that asks for it, in the released instructions' order: adjectives, type, with, for."""
+    """The instruction, in the order of the released ones: adjectives, type, with, for."""
     parts = {
         word: [trait for trait in draft.asked if draft.group.traits[trait] == word] for word in ("", "with", "for")
     }

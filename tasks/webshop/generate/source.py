@@ -1,4 +1,4 @@
-"""A made-up catalogue as a source of products, and its way into files of the released schema."""
+"""A generated catalogue as a source of products, and its export to files of the released schema."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.webshop.ingest import Report
 from tasks.webshop.product import Product
 
 PRODUCTS = 5_000
-"""Products of a catalogue unless asked otherwise."""
+"""Default number of products in a catalogue."""
 
 MOST_PRODUCTS = 2_000_000
 
@@ -23,7 +23,7 @@ GOALS = {"dev": 200, "test": 200}
 """Goals of the fixed splits."""
 
 _IN_MEMORY = 20_000
-"""Most products that are drawn anew at each start, which takes seconds."""
+"""Most products that are generated at each start, which takes seconds."""
 
 
 class Generated:
@@ -56,7 +56,7 @@ class Generated:
         return itertools.islice(itertools.chain.from_iterable(families), self._products)
 
     def fill(self, builder: StoreBuilder, report: Report) -> None:
-        """Add all products; goes on where an earlier call stopped."""
+        """Add all products; a stopped call is resumed."""
         done, show = int(builder.get("read") or 0), report("products", self._products)
         for number, product in enumerate(self, 1):
             if number <= done:

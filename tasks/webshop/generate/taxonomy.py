@@ -1,4 +1,4 @@
-"""What there is to sell: groups of product types with their traits, options and prices, read from ``taxonomy.json``."""
+"""Groups of product types with their traits, options and prices, read from ``taxonomy.json``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Group:
 
 @cache
 def groups() -> tuple[Group, ...]:
-    """All groups."""
+    """The groups."""
     data = json.loads(Path(__file__).with_name("taxonomy.json").read_text(encoding="utf-8"))
     return tuple(
         Group(
@@ -46,5 +46,5 @@ def groups() -> tuple[Group, ...]:
 
 @cache
 def queries() -> tuple[tuple[Group, str], ...]:
-    """All product types, each with its group."""
+    """The product types, each with its group."""
     return tuple((group, query) for group in groups() for query in group.queries)

@@ -1,37 +1,83 @@
-"""Which instances a run plays."""
+"""How a suite is played: routers are built once, and the runner hands back the runs that were asked for."""
 
-from collections import Counter
+from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-from harness.engine.runner import sample
-from mixroute import Instance
+import pytest
+from rich.console import Console
 
-SIZES = st.lists(st.integers(1, 12), min_size=1, max_size=5)
+from harness import Step, StepRouter, register_router
+from harness.engine.runner import SuiteRunner
+from harness.records import Episode
+from harness.suite import Suite
 
-
-def instances(sizes: list[int]) -> list[Instance]:
-    return [Instance(f"{kind}/{i:03}", kind=str(kind)) for kind, size in enumerate(sizes) for i in range(size)]
-
-
-@given(sizes=SIZES, limit=st.integers(1, 60))
-def test_a_sample_is_even_over_the_kinds_and_sorted(sizes: list[int], limit: int) -> None:
-    every = instances(sizes)
-    chosen = sample(every, limit)
-    assert len(chosen) == min(limit, len(every))
-    assert [one.id for one in chosen] == sorted(one.id for one in chosen)
-    counts = Counter(one.kind for one in chosen)
-    most = max(counts.values())
-    for kind, size in enumerate(sizes):
-        assert counts[str(kind)] >= min(size, most - 1)
+BUILT: list[tuple[str, float]] = []
 
 
-@given(sizes=SIZES, limit=st.integers(1, 30), seed=st.randoms())
-def test_a_larger_sample_holds_the_smaller_whatever_the_order(sizes: list[int], limit: int, seed: object) -> None:
-    every = instances(sizes)
-    smaller = sample(every, limit)
-    shuffled = list(every)
-    seed.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert set(smaller) <= set(sample(shuffled, limit + 1)) | set(smaller if limit >= len(every) else ())
-    assert smaller == sample(sorted(shuffled, key=lambda one: one.id), limit)
+@register_router("test-counted")
+class Counted(StepRouter):
+    def __init__(self, k: float = 1) -> None:
+        BUILT.append(("test-counted", k))
+
+    def choose(self, step: Step) -> str:
+        return "low"
+
+
+@register_router("test-counted-calibrated")
+class CountedCalibrated(StepRouter):
+    probe = "test-counted"
+
+    def __init__(self, k: float = 0) -> None:
+        self._k = k
+        BUILT.append(("test-counted-calibrated", k))
+
+    def fit(self, episodes: Iterable[Episode]) -> Mapping[str, Any]:
+        return {} if self._k else {"k": float(len(list(episodes)))}
+
+    def choose(self, step: Step) -> str:
+        return "low"
+
+
+@pytest.fixture
+def built() -> Iterator[list[tuple[str, float]]]:
+    BUILT.clear()
+    yield BUILT
+    BUILT.clear()
+
+
+def suite(pool: Path, *routers: object, **changes: Any) -> Suite:
+    task = {"task": "arith-gen", "split": "test", "limit": 2}
+    content = {"schema": 1, "name": "counted", "pool": str(pool), "tasks": [task], "routers": list(routers)}
+    return Suite.model_validate(content | changes)
+
+
+def test_a_router_is_built_once_for_all_its_runs(
+    tmp_path: Path, tiny_pool: Path, built: list[tuple[str, float]]
+) -> None:
+    routers = ["test-counted", {"router": "test-counted", "args": {"k": 2}}]
+    runs = SuiteRunner(suite(tiny_pool, *routers, seeds=[0, 1]), tmp_path, Console(quiet=True)).run()
+    assert len(runs) == 4
+    assert sorted(built) == [("test-counted", 1), ("test-counted", 2)]
+
+
+def test_a_calibrated_router_is_built_once_more_with_what_was_chosen(
+    tmp_path: Path, tiny_pool: Path, built: list[tuple[str, float]]
+) -> None:
+    task = {"task": "arith-gen", "split": "test", "limit": 2, "calibration": {"split": "dev", "limit": 3}}
+    one = suite(tiny_pool, "test-counted-calibrated", tasks=[task], seeds=[0, 1])
+    runs = SuiteRunner(one, tmp_path, Console(quiet=True)).run()
+    assert [run.meta.fitted for run in runs] == [{"k": 3.0}] * 2
+    assert sorted(built) == [("test-counted", 1), ("test-counted-calibrated", 0), ("test-counted-calibrated", 3.0)]
+
+
+def test_the_runs_of_this_suite_alone_are_handed_back(tmp_path: Path, tiny_pool: Path) -> None:
+    both = suite(tiny_pool, "always-low", "always-high", seeds=[0, 1])
+    SuiteRunner(both, tmp_path, Console(quiet=True)).run()
+    again = SuiteRunner(suite(tiny_pool, "always-low", seeds=[1]), tmp_path, Console(quiet=True)).run()
+    ((run,), seen) = again, {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert len(seen) == 4
+    assert (run.router.router, run.meta.seed) == ("always-low", 1)
+    assert [episode.instance for episode in run.episodes()] == [instance.id for instance in run.opened.instances]

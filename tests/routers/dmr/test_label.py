@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import shutil
@@ -13,17 +14,19 @@ import torch
 import yaml
 
 from harness.backends.loading import open_for_comparison
+from harness.config import shipped_names
 from harness.contracts import Teachable
 from harness.pool import load_pool
 from harness.traces.store import find_runs, read_episodes
+from harness.training.recipe import load_recipe
 from mixroute import MixrouteError, Observation, Turn, open_task
-from routers.dmr.checkpoint import load_checkpoint
-from routers.dmr.data import Labelled
+from routers.dmr.checkpoint import SHIPPED, load_checkpoint
+from routers.dmr.data import LabelledEpisode
 from routers.dmr.features import views
 from routers.dmr.kl_sft import fit, targets
 from routers.dmr.label import StepLabel, read_labels
 from routers.dmr.network import NetworkConfig, RouterNetwork, Trajectory
-from routers.dmr.recipe import KlSftRecipe, load_recipe
+from routers.dmr.recipe import DmrRecipe, KlSftRecipe
 from tests.command import mixroute
 
 
@@ -173,7 +176,7 @@ def test_stage_two_begins_with_what_the_threshold_chose(labels: Path, tiny_pool:
     assert torch.equal(chosen, likelier)
 
 
-def synthetic(count: int, seed: int, doomed: int = 8) -> list[Labelled]:
+def synthetic(count: int, seed: int, unrecoverable_from: int = 8) -> list[LabelledEpisode]:
     """Episodes whose steps are sensitive exactly where a lamp is shown and nothing was done before about it."""
     rng = random.Random(seed)
     data = []
@@ -185,7 +188,7 @@ def synthetic(count: int, seed: int, doomed: int = 8) -> list[Labelled]:
             kl = rng.random() * 0.1 + (1.0 if text == "a lamp" and "a lamp" not in shown[:index] else 0.0)
             labels.append(StepLabel(kl, None, kl < 1, kl > 1))
         trajectory = Trajectory(views(turns, Observation(shown[-1]), ["low"] * 7))
-        data.append(Labelled(f"{seed} {number}", trajectory, tuple(labels), doomed))
+        data.append(LabelledEpisode(f"{seed} {number}", trajectory, tuple(labels), unrecoverable_from))
     return data
 
 
@@ -209,11 +212,26 @@ def test_a_rate_calls_that_share_of_steps_sensitive(rate: float) -> None:
 
 
 def test_steps_that_save_nothing_are_not_sensitive_if_so_told() -> None:
-    kept, _ = targets(synthetic(50, 1, doomed=4), KlSftRecipe(), 0.3)
-    told, _ = targets(synthetic(50, 1, doomed=4), KlSftRecipe(doomed="low"), 0.3)
-    assert [row[:4] for _, row in told] == [row[:4] for _, row in kept]
+    kept, _ = targets(synthetic(50, 1, unrecoverable_from=4), KlSftRecipe(), 0.3)
+    low, _ = targets(synthetic(50, 1, unrecoverable_from=4), KlSftRecipe(unrecoverable_steps="low"), 0.3)
+    assert [row[:4] for _, row in low] == [row[:4] for _, row in kept]
     assert any(any(row[4:]) for _, row in kept)
-    assert not any(any(row[4:]) for _, row in told)
+    assert not any(any(row[4:]) for _, row in low)
+
+
+def test_older_recipes_are_read(tmp_path: Path, tiny_pool: Path) -> None:
+    old = write_recipe(tmp_path, tiny_pool, drive=0.25, kl_sft={"doomed": "low", "rates": [0.3]})
+    recipe = load_recipe(str(old), DmrRecipe)
+    assert (recipe.behaviour_high_share, recipe.kl_sft.unrecoverable_steps) == (0.25, "low")
+    written = recipe.model_dump(mode="json", by_alias=True)
+    assert (written["behaviour_high_share"], written["kl_sft"]["unrecoverable_steps"]) == (0.25, "low")
+    for card in SHIPPED.glob("*/card.json"):
+        DmrRecipe.model_validate(json.loads(card.read_bytes())["recipe"])
+
+
+@pytest.mark.parametrize("name", shipped_names(DmrRecipe.shipped))
+def test_every_shipped_recipe_is_valid(name: str) -> None:
+    assert load_recipe(name, DmrRecipe).name == name
 
 
 @pytest.mark.parametrize(("kind", "message"), [("choice", "no step has a label of kind 'choice'")])
@@ -233,4 +251,4 @@ def test_labels_that_teach_nothing_are_refused(kind: Any, message: str) -> None:
 )
 def test_wrong_recipes_are_named(tmp_path: Path, tiny_pool: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(MixrouteError, match=message):
-        load_recipe(str(write_recipe(tmp_path, tiny_pool, **changes)))
+        load_recipe(str(write_recipe(tmp_path, tiny_pool, **changes)), DmrRecipe)

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from harness.traces.contamination import instance_key
 from harness.traces.store import find_runs, read_episodes, read_meta
+from harness.verify import verify_entry
 from harness.verify.entry import verify_entry
 from mixroute import MixrouteError, Observation, Turn, open_router
-from routers.dmr.checkpoint import RouterCard, load_checkpoint, save_checkpoint
+from routers.dmr.checkpoint import DmrCard, load_checkpoint, save_checkpoint
 from routers.dmr.features import FACTS, views
 from routers.dmr.network import NetworkConfig, Reads, RouterNetwork, Trajectory
 from routers.dmr.router import Decider
@@ -39,7 +40,7 @@ def network(seed: int = 0, steps: int = 64, reads: Reads = "text") -> RouterNetw
 
 def checkpoint(folder: Path, seen: list[str], seed: int = 0, reads: Reads = "text") -> Path:
     own = network(seed, reads=reads)
-    card = RouterCard(
+    card = DmrCard(
         schema=1, name="test", stage="dmr", network=own.config, recipe={}, pool={}, facts={"lambda": 0.1}, provenance={}
     )
     save_checkpoint(folder, own, card, seen)

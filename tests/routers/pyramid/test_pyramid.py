@@ -18,11 +18,13 @@ from harness.engine.runner import SuiteRunner
 from harness.suite import Suite
 from harness.traces.contamination import read_seen
 from harness.traces.store import find_runs, read_episodes, read_meta
+from harness.training.recipe import load_recipe
+from harness.verify import verify_entry
 from harness.verify.entry import verify_entry
 from mixroute import MixrouteError, open_router
 from routers.pyramid.checkpoint import load_checkpoint
 from routers.pyramid.features import FEATURES, features, majority
-from routers.pyramid.recipe import SHIPPED, load_recipe
+from routers.pyramid.recipe import PyramidRecipe, load_recipe
 from routers.pyramid.router import value_of_computation
 from routers.pyramid.train import train_pyramid
 from tests.command import mixroute
@@ -81,7 +83,7 @@ def test_the_card_says_what_it_is_made_of(trained: Path) -> None:
 
 
 def test_the_same_command_again_goes_on(trained: Path, ladder: Path) -> None:
-    recipe = load_recipe(str(trained.parents[3] / "small.yaml")).with_pool(str(ladder))
+    recipe = load_recipe(str(trained.parents[3] / "small.yaml"), PyramidRecipe).with_pool(str(ladder))
     written = (trained / "card.json").read_bytes()
     assert train_pyramid(recipe, trained.parent) == trained
     assert (trained / "card.json").read_bytes() == written
@@ -226,13 +228,13 @@ def test_what_cannot_be_played_is_refused(tmp_path: Path, trained: Path) -> None
 )
 def test_wrong_recipes_are_named(tmp_path: Path, ladder: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(MixrouteError, match=message):
-        train_pyramid(load_recipe(str(write_recipe(tmp_path, ladder, **changes))), tmp_path / "made")
+        train_pyramid(load_recipe(str(write_recipe(tmp_path, ladder, **changes)), PyramidRecipe), tmp_path / "made")
 
 
 def test_a_recipe_may_have_equations_checked(tmp_path: Path, trained: Path, ladder: Path) -> None:
     for section in ("train", "dev"):
         shutil.copytree(trained.parent / section, tmp_path / "made" / section)
-    recipe = load_recipe(str(write_recipe(tmp_path, ladder, equations=True)))
+    recipe = load_recipe(str(write_recipe(tmp_path, ladder, equations=True)), PyramidRecipe)
     made = train_pyramid(recipe, tmp_path / "made")
     plain, checked = (load_checkpoint(str(folder))[0] for folder in (trained, made))
     assert set(checked.wrong.features) - set(plain.wrong.features) == {"false_equations_mean", "false_equations_chosen"}
@@ -252,9 +254,9 @@ def test_a_recipe_may_have_equations_checked(tmp_path: Path, trained: Path, ladd
         load_checkpoint(str(made))
 
 
-@pytest.mark.parametrize("name", shipped_names(SHIPPED))
+@pytest.mark.parametrize("name", shipped_names(PyramidRecipe.shipped))
 def test_every_shipped_recipe_is_valid(name: str) -> None:
-    recipe = load_recipe(name)
+    recipe = load_recipe(name, PyramidRecipe)
     assert recipe.name == name
     assert recipe.members or recipe.ensemble()  # whose members are named may have a pool that a command makes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from harness.engine.opening import OpenTask
 from harness.engine.runner import OpenTask
 from harness.records import Episode
 from harness.suite import TaskEntry

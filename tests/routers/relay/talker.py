@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from routers.relay.material import with_commands
 from routers.relay.recipe import WarmUpRecipe
+from routers.relay.training_data import with_tags
 from tests.tiny_model import save_tiny_model
 
 _BATCH = 16
@@ -46,4 +46,4 @@ def save_talker(folder: Path, seed: int, commands: int, steps: int) -> None:
 
 def _text(rng: random.Random, commands: int) -> str:
     digits = " ".join(f"{rng.randrange(100):02}" for _ in range(rng.randint(2, 4)))
-    return f"{rng.randrange(10000):04}?" + with_commands(f" {digits}", WarmUpRecipe(commands=commands, tokens=9), rng)
+    return f"{rng.randrange(10000):04}?" + with_tags(f" {digits}", WarmUpRecipe(commands=commands, tokens=9), rng)

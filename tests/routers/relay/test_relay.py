@@ -7,31 +7,32 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from routers.relay.command import CLOSE, OPEN
 
 from harness.engine.step import check_answer
 from harness.records import StepRecord
 from mixroute import Completion, EpisodeError, Step, Token, join
-from routers.relay.command import CLOSE, OPEN, asked_for, command
+from routers.relay.call_tag import CLOSE, OPEN, call_tag, requested_tokens
 from routers.relay.router import Relay
 from tests.routers.relay.speaker import Speaker, answered
 
 
 @given(st.integers(0, 10**9 - 1), st.text(" \t", max_size=3), st.text(" \t", max_size=3))
 def test_a_number_is_asked_for(number: int, before: str, after: str) -> None:
-    assert command(number) == f"<call>{number}</call>"
-    assert asked_for(f"{before}{number}{after}") == number
+    assert call_tag(number) == f"<call>{number}</call>"
+    assert requested_tokens(f"{before}{number}{after}") == number
 
 
 @given(st.text(max_size=12))
 def test_what_is_no_number_asks_for_nothing(said: str) -> None:
     digits = said.strip(" \t")
     plain = digits.isascii() and digits.isdigit() and len(digits) <= 9
-    assert asked_for(said) == (int(digits) if plain else 0)
+    assert requested_tokens(said) == (int(digits) if plain else 0)
 
 
 @pytest.mark.parametrize("said", ["", "-3", "3.5", "1e3", "٣", "²", "3 4", "3\n", "1" * 10, "1" * 5000])
 def test_strange_numbers_ask_for_nothing(said: str) -> None:
-    assert asked_for(said) == 0
+    assert requested_tokens(said) == 0
 
 
 def script(*says: str) -> Speaker:

@@ -26,13 +26,15 @@ from harness.traces.pack import pack_run
 from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.training.agent import tokenizer_of
 from harness.training.examples import IGNORED
-from harness.training.sections import open_sections
+from harness.training.recipe import load_recipe
+from harness.training.splits import open_train_and_dev
 from harness.training.state import save_state
+from harness.verify import verify_entry
 from harness.verify.entry import verify_entry
 from mixroute import MixrouteError, register_task
-from routers.relay.material import learned_in_warm_up
-from routers.relay.recipe import SHIPPED, load_recipe
+from routers.relay.recipe import RelayRecipe, load_recipe
 from routers.relay.train import train_relay
+from routers.relay.training_data import warm_up_set
 from tests.command import mixroute
 from tests.harness.verify.editing import Entry, failed, read, write
 from tests.routers.guess_recipe import GUESS, write_guess_recipe
@@ -96,7 +98,9 @@ def test_the_card_says_what_it_is_made_of_and_the_pool_names_it(trained: Path, p
 
 
 def test_the_warm_up_may_be_all(tmp_path: Path, pair: Path) -> None:
-    pool = train_relay(load_recipe(str(write_recipe(tmp_path, pair, grpo={"iterations": 0}))), tmp_path / "made")
+    pool = train_relay(
+        load_recipe(str(write_recipe(tmp_path, pair, grpo={"iterations": 0})), RelayRecipe), tmp_path / "made"
+    )
     facts = json.loads((pool.parent / "card.json").read_bytes())["facts"]
     assert facts["history"] == [] and facts["warm-up"]["examples"] > 0
     assert not (tmp_path / "made/solved").exists()  # what the large model solves matters to GRPO alone
@@ -127,11 +131,11 @@ def test_examples_are_the_models_own_right_answers(trained: Path) -> None:
 def test_a_teachers_calls_are_learned_as_commands(tmp_path: Path, pair: Path) -> None:
     teacher = {"router": "token-random", "args": {"p": 0.3, "span": 2}}
     recipe = load_recipe(
-        str(write_recipe(tmp_path, pair, warm_up={"teacher": teacher, "samples": 2, "temperature": 0}))
+        str(write_recipe(tmp_path, pair, warm_up={"teacher": teacher, "samples": 2, "temperature": 0})), RelayRecipe
     )
-    tasks, _ = open_sections(recipe)
+    tasks, _ = open_train_and_dev(recipe)
     tokenizer = tokenizer_of(recipe.specs()[0])
-    material = learned_in_warm_up(recipe, tasks, tokenizer, tmp_path / "sampled")
+    training_set = warm_up_set(recipe, tasks, tokenizer, tmp_path / "sampled")
 
     played = [episode for run in find_runs(tmp_path / "sampled") for episode in read_episodes(run)]
     expected = []
@@ -145,7 +149,7 @@ def test_a_teachers_calls_are_learned_as_commands(tmp_path: Path, pair: Path) ->
             expected.append((step.observation + "".join(whole) + end, "".join(said) + end))
     made = [
         (tokenizer.decode(list(one.ids)), tokenizer.decode([label for label in one.labels if label != IGNORED]))
-        for one in material.examples
+        for one in training_set.examples
     ]
     assert sorted(made) == sorted(expected)
     assert any("<call>2</call>" in learned for _, learned in made)
@@ -159,7 +163,7 @@ def test_a_training_that_was_stopped_ends_where_an_undisturbed_one_does(
     for name in ("sampled", "solved", "warm-up"):
         shutil.copytree(trained.parent / name, folder / name)
     shutil.copy(trained.parent / "recipe.json", folder)
-    recipe = load_recipe(str(trained.parents[3] / "small.yaml")).with_pool(str(pair))
+    recipe = load_recipe(str(trained.parents[3] / "small.yaml"), RelayRecipe).with_pool(str(pair))
 
     def stopped(*_: object) -> None:
         save_state(*_)  # type: ignore[arg-type]
@@ -243,7 +247,7 @@ def test_what_the_small_model_has_seen_is_not_reported(tmp_path: Path, trained: 
 )
 def test_wrong_recipes_are_named(tmp_path: Path, pair: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(MixrouteError, match=message):
-        train_relay(load_recipe(str(write_recipe(tmp_path, pair, **changes))), tmp_path / "made")
+        train_relay(load_recipe(str(write_recipe(tmp_path, pair, **changes)), RelayRecipe), tmp_path / "made")
 
 
 def test_it_goes_on_from_the_adapter_that_the_small_model_has(tmp_path: Path, trained: Path, pair: Path) -> None:
@@ -260,7 +264,8 @@ def test_it_goes_on_from_the_adapter_that_the_small_model_has(tmp_path: Path, tr
                 warm_up={"epochs": 1, "samples": 3, "unsure": 0.0},
                 grpo={"iterations": 1, "prompts": 2, "group": 3},
             )
-        )
+        ),
+        RelayRecipe,
     )
     made = train_relay(recipe, tmp_path / "made").parent
     card = json.loads((made / "card.json").read_bytes())
@@ -271,8 +276,8 @@ def test_it_goes_on_from_the_adapter_that_the_small_model_has(tmp_path: Path, tr
     assert any(not torch.equal(before[key], after[key]) for key in before)
 
 
-@pytest.mark.parametrize("name", shipped_names(SHIPPED))
+@pytest.mark.parametrize("name", shipped_names(RelayRecipe.shipped))
 def test_every_shipped_recipe_is_valid(name: str) -> None:
-    recipe = load_recipe(name)
+    recipe = load_recipe(name, RelayRecipe)
     assert recipe.name == name
     assert recipe.warm_up_recipe(recipe.specs()[0]).pool == recipe.pool

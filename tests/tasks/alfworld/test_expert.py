@@ -11,7 +11,7 @@ from harness.contracts import Expert, Teachable
 from mixroute import MixrouteError, Observation, Task, Turn, open_task
 from tasks.alfworld.expert import stored
 from tasks.alfworld.expert.count import count
-from tasks.alfworld.expert.policy import Errand, errand
+from tasks.alfworld.expert.policy import ParsedGoal, parse_goal
 from tests.shared_data import shared
 
 
@@ -66,23 +66,23 @@ def test_a_command_that_failed_is_not_repeated() -> None:
 @pytest.mark.parametrize(
     ("sentence", "expected"),
     [
-        ("examine the cd with the desklamp", Errand("cd")),
-        ("look at alarmclock under the desklamp", Errand("alarmclock")),
-        ("put a pen in sidetable", Errand("pen", "sidetable")),
-        ("put some pen on sidetable", Errand("pen", "sidetable")),
-        ("put a hot apple in fridge", Errand("apple", "fridge", "heat")),
-        ("clean some plate and put it in shelf", Errand("plate", "shelf", "clean")),
-        ("put two mug in cabinet", Errand("mug", "cabinet", count=2)),
-        ("find two mug and put them in cabinet", Errand("mug", "cabinet", count=2)),
+        ("examine the cd with the desklamp", ParsedGoal("cd")),
+        ("look at alarmclock under the desklamp", ParsedGoal("alarmclock")),
+        ("put a pen in sidetable", ParsedGoal("pen", "sidetable")),
+        ("put some pen on sidetable", ParsedGoal("pen", "sidetable")),
+        ("put a hot apple in fridge", ParsedGoal("apple", "fridge", "heat")),
+        ("clean some plate and put it in shelf", ParsedGoal("plate", "shelf", "clean")),
+        ("put two mug in cabinet", ParsedGoal("mug", "cabinet", count=2)),
+        ("find two mug and put them in cabinet", ParsedGoal("mug", "cabinet", count=2)),
     ],
 )
-def test_reads_the_goal(sentence: str, expected: Errand) -> None:
-    assert errand(f"Your task is to: {sentence}.") == expected
+def test_reads_the_goal(sentence: str, expected: ParsedGoal) -> None:
+    assert parse_goal(f"Your task is to: {sentence}.") == expected
 
 
 def test_an_unknown_goal_is_named() -> None:
     with pytest.raises(MixrouteError, match="paint the wall"):
-        errand("Your task is to: paint the wall.")
+        parse_goal("Your task is to: paint the wall.")
 
 
 def test_counts_where_things_lie() -> None:

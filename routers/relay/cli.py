@@ -1,4 +1,4 @@
-"""The command ``mixroute train pyramid``."""
+"""The command ``mixroute train relay``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Annotated
 import typer
 
 
-def train_pyramid(
+def train_relay(
     recipe_name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a .yaml file.")],
     to: Annotated[Path | None, typer.Option("--out", help="Working folder; runs/routers/RECIPE if not given.")] = None,
     pool: Annotated[str | None, typer.Option(help="Pool instead of the recipe's: a name or a .yaml file.")] = None,
 ) -> None:
-    """Play queries with an ensemble and an oracle and learn when to ask which. The same command again goes on."""
-    from routers.pyramid.recipe import load_recipe
-    from routers.pyramid.train import train_pyramid
+    """Teach a small model to call a large one: warm-up, then GRPO. The same command resumes."""
+    from harness.training.recipe import load_recipe
+    from routers.relay.recipe import RelayRecipe
+    from routers.relay.train import train_relay
 
-    recipe = load_recipe(recipe_name)
-    typer.echo(f"checkpoint: {train_pyramid(recipe.with_pool(pool), to or Path('runs/routers') / recipe.name)}")
+    recipe = load_recipe(recipe_name, RelayRecipe)
+    typer.echo(f"pool: {train_relay(recipe.with_pool(pool), to or Path('runs/routers') / recipe.name)}")

@@ -1,4 +1,4 @@
-"""What a router learns from and what it is measured on never meet, even out of one split."""
+"""The train and dev instances of a router never overlap, even if they come from one split."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.training.recipe import RouterRecipe
-from harness.training.sections import open_sections
+from harness.training.splits import open_train_and_dev
 from mixroute import MixrouteError
 
 
@@ -20,7 +20,7 @@ def recipe(*, train: int, dev: int, first: int) -> RouterRecipe:
 
 
 def names(recipe: RouterRecipe) -> list[set[str]]:
-    return [{instance.id for one in opened for instance in one.instances} for opened in open_sections(recipe)]
+    return [{instance.id for one in opened for instance in one.instances} for opened in open_train_and_dev(recipe)]
 
 
 def test_dev_is_left_out_of_what_is_learned_from() -> None:
@@ -29,13 +29,13 @@ def test_dev_is_left_out_of_what_is_learned_from() -> None:
     assert not train & dev
 
 
-def test_what_a_model_of_the_pool_was_trained_on_is_in_neither() -> None:
+def test_instances_that_a_model_of_the_pool_was_trained_on_are_in_neither() -> None:
     train, dev = names(recipe(train=48, dev=24, first=2_388))  # the adapter of `low` has seen problems 0 to 2,399
     assert (len(train), len(dev)) == (24, 12)
 
 
-def test_a_section_of_which_nothing_is_left_is_named() -> None:
+def test_a_task_without_instances_left_is_named() -> None:
     with pytest.raises(
         MixrouteError, match="'arith-gen' has no instance in split 'train' left: a model was trained on"
     ):
-        open_sections(recipe(train=12, dev=12, first=900_000))
+        open_train_and_dev(recipe(train=12, dev=12, first=900_000))

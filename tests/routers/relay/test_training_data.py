@@ -10,14 +10,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routers.relay.material import with_commands, with_commands_where_unsure
 from routers.relay.recipe import WarmUpRecipe
+from routers.relay.training_data import with_tags, with_tags_where_unsure
 
 
 @given(st.text("ab 3\n", max_size=30), st.integers(0, 5), st.integers(1, 99), st.integers(0, 99))
 def test_commands_are_put_between_words(text: str, commands: int, tokens: int, seed: int) -> None:
     options = WarmUpRecipe(commands=commands, tokens=tokens)
-    made = with_commands(text, options, random.Random(seed))
+    made = with_tags(text, options, random.Random(seed))
     found = [int(number) for number in re.findall("<call>([0-9]+)</call>", made)]
     assert re.sub("<call>[0-9]+</call>", "", made) == text
     assert len(found) <= commands
@@ -33,14 +33,14 @@ def test_commands_stand_where_the_model_was_unsure() -> None:
     entropies = [0.1, 0.0, 0.2, 0.9, 0.0, 0.3, 1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0]
 
     def taught(**options: Any) -> str:
-        return with_commands_where_unsure(text, ends, entropies, WarmUpRecipe(**options))
+        return with_tags_where_unsure(text, ends, entropies, WarmUpRecipe(**options))
 
     assert taught(unsure=0.5) == " 6 *<call>3</call> 17 =<call>5</call> 102\n####<call>5</call> 102"
     assert taught(unsure=0.5, tokens=3) == " 6 *<call>3</call> 17 =<call>3</call> 102\n####<call>3</call> 102"
     assert taught(unsure=0.5, commands=2) == " 6 *<call>3</call> 17 =<call>5</call> 102\n#### 102"
     assert taught(unsure=1.0) == " 6 * 17 =<call>5</call> 102\n#### 102"
     assert taught(unsure=1.5) == text
-    assert with_commands_where_unsure(text, ends, [], WarmUpRecipe(unsure=0.0)) == text
+    assert with_tags_where_unsure(text, ends, [], WarmUpRecipe(unsure=0.0)) == text
 
 
 @given(st.text("ab 3\n", max_size=30), st.floats(0, 1), st.integers(0, 5), st.integers(1, 4), st.data())
@@ -49,7 +49,7 @@ def test_only_the_least_sure_words_are_asked_for(
 ) -> None:
     entropies = data.draw(st.lists(st.floats(0, 1), min_size=len(text), max_size=len(text)))
     options = WarmUpRecipe(unsure=unsure, commands=commands, tokens=tokens)
-    made = with_commands_where_unsure(text, list(range(1, len(text) + 1)), entropies, options)  # a token a character
+    made = with_tags_where_unsure(text, list(range(1, len(text) + 1)), entropies, options)  # a token a character
     numbers, removed = {}, 0
     for found in re.finditer("<call>([0-9]+)</call>", made):
         numbers[found.start() - removed] = int(found[1])

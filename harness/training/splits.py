@@ -1,10 +1,10 @@
-"""The instances that a router is trained on, and those that it is measured on."""
+"""The train and dev instances of a router's recipe, which never overlap."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from harness.engine.runner import OpenTask, open_instances
+from harness.engine.opening import OpenTask, open_instances
 from harness.errors import MixrouteError
 from harness.pool import load_pool
 from harness.traces.contamination import instance_key, seen_by
@@ -15,24 +15,27 @@ def open_training_tasks(recipe: RouterRecipe, without: Collection[str] = ()) -> 
     """The recipe's tasks without the instances that a model of its pool was trained on.
 
     Args:
-        recipe: Names the tasks.
-        without: More instances to leave out, as ``instance_key`` names them.
+        recipe: Recipe that names the tasks.
+        without: More instances to leave out, as named by ``instance_key``.
 
     Raises:
-        MixrouteError: a task that cannot be opened, or of which nothing is left.
+        MixrouteError: a task cannot be opened, or has no instance left.
     """
     unwanted = seen_by(load_pool(recipe.pool)).union(without)
     return [open_instances(entry, without=unwanted) for entry in recipe.tasks]
 
 
-def open_sections(recipe: RouterRecipe) -> tuple[list[OpenTask], list[OpenTask]]:
-    """Those of ``tasks`` and those of ``dev``, for routers of single answers.
+def open_train_and_dev(recipe: RouterRecipe) -> tuple[list[OpenTask], list[OpenTask]]:
+    """Open the recipe's ``tasks`` and ``dev`` for routers of single answers.
 
-    Instances that a model of the pool was trained on are in neither, and those of ``dev`` are left out of ``tasks``, so
-    that a data set with one split to learn from can give both.
+    Instances that a model of the pool was trained on are in neither. Those of ``dev`` are left out of ``tasks``, so
+    that one split of a data set can provide both.
+
+    Returns:
+        The train tasks and the dev tasks.
 
     Raises:
-        MixrouteError: a task of which nothing is left, or of more than one step, where answers are not graded alone.
+        MixrouteError: a task has no instance left, or more than one step, so that answers are not graded alone.
     """
     seen = seen_by(load_pool(recipe.pool))
     dev = [open_instances(entry, without=seen) for entry in recipe.dev]

@@ -12,33 +12,36 @@ Out = Annotated[Path | None, typer.Option("--out", help="Working folder; runs/ro
 
 
 def label(recipe_name: Recipe, to: Out = None) -> None:
-    """Play train episodes with both models and label how far they part at each step."""
+    """Play train episodes with both models and label how far they diverge at each step."""
+    from harness.training.recipe import load_recipe
     from routers.dmr.label import label
-    from routers.dmr.recipe import load_recipe
+    from routers.dmr.recipe import DmrRecipe
     from routers.dmr.report import report
 
-    recipe = load_recipe(recipe_name)
+    recipe = load_recipe(recipe_name, DmrRecipe)
     for run in label(recipe, _folder(recipe.name, to)):
         typer.echo(f"labels are in {run}")
         typer.echo(report(run))
 
 
 def train_kl_sft(recipe_name: Recipe, to: Out = None) -> None:
-    """Train stage one of DMR, a network a rate; labels first, where there are none."""
+    """Train stage one of DMR, one network for each rate; labels are made first if there are none."""
+    from harness.training.recipe import load_recipe
     from routers.dmr.kl_sft import train_kl_sft
-    from routers.dmr.recipe import load_recipe
+    from routers.dmr.recipe import DmrRecipe
 
-    recipe = load_recipe(recipe_name)
+    recipe = load_recipe(recipe_name, DmrRecipe)
     for folder in train_kl_sft(recipe, _folder(recipe.name, to)).values():
         typer.echo(f"checkpoint: {folder}")
 
 
 def train_dmr(recipe_name: Recipe, to: Out = None) -> None:
-    """Train stage two of DMR over the recipe's grid; stage one first. The same command again goes on."""
-    from routers.dmr.recipe import load_recipe
+    """Train stage two of DMR over the recipe's grid; stage one comes first. The same command resumes."""
+    from harness.training.recipe import load_recipe
+    from routers.dmr.recipe import DmrRecipe
     from routers.dmr.train import train_dmr
 
-    recipe = load_recipe(recipe_name)
+    recipe = load_recipe(recipe_name, DmrRecipe)
     for folder in train_dmr(recipe, _folder(recipe.name, to)):
         typer.echo(f"checkpoint: {folder}")
 

@@ -1,4 +1,4 @@
-"""What is learned from: the small model's right answers with commands put in, and prompts that the large one solves."""
+"""Training data: the small model's right answers with call tags inserted, and prompts that the large model solves."""
 
 from __future__ import annotations
 
@@ -9,40 +9,37 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from rich.console import Console
 from transformers import PreTrainedTokenizerBase
 
 from harness.backends.encoding import Encoder
 from harness.contracts import Task
 from harness.data import Observation, Prompt
-from harness.engine.runner import OpenTask, SuiteRunner
+from harness.engine.opening import OpenTask
 from harness.errors import MixrouteError
-from harness.files import content_hash
 from harness.records import CallRecord, Episode
 from harness.seeding import seed_for
-from harness.suite import RouterEntry, Suite, run_config
+from harness.suite import RouterEntry
 from harness.traces.contamination import instance_key
-from harness.traces.store import find_runs, read_episodes, read_meta
-from harness.training.agent import Material
+from harness.training.agent import TrainingSet
 from harness.training.examples import IGNORED, Example
-from harness.training.play import CONCURRENCY
-from routers.relay.command import OPEN, command
+from harness.training.play import play_runs
+from routers.relay.call_tag import OPEN, call_tag
 from routers.relay.recipe import RelayRecipe, WarmUpRecipe
 
 
-def learned_in_warm_up(
+def warm_up_set(
     recipe: RelayRecipe, tasks: Sequence[OpenTask], tokenizer: PreTrainedTokenizerBase, folder: Path
-) -> Material:
-    """Draw the small model's answers, as far as they are not in ``folder``, and put commands into the right ones.
+) -> TrainingSet:
+    """Sample the small model's answers, as far as they are not in ``folder``, and insert call tags into the right ones.
 
-    Or draw the teacher's, right or wrong: what is to be learned of these is where they ask the large model.
+    With a teacher, its answers are sampled instead, right or wrong: they show where to ask the large model.
 
     Raises:
         MixrouteError: there is nothing to learn from.
     """
     examples, seen = [], []
     teacher = recipe.warm_up.teacher
-    drawn_by = teacher or _alone(recipe.small)
+    drawn_by = teacher or _always(recipe.small)
     played = _played(recipe, tasks, drawn_by, recipe.warm_up.samples, recipe.warm_up.temperature, folder)
     encoder = Encoder(tokenizer)
     for opened, episodes in zip(tasks, played, strict=True):
@@ -52,10 +49,10 @@ def learned_in_warm_up(
                 continue
             parts = step.made_of
             if teacher:
-                pieces = list(_commanded(parts, recipe.large))
+                pieces = list(_tagged_parts(parts, recipe.large))
             else:
                 rng = random.Random(seed_for(recipe.seed, episode.instance, episode.seed, "commands"))  # noqa: S311
-                pieces = [(_taught(step.text, parts[0], tokenizer, recipe.warm_up, rng), True)]
+                pieces = [(_tagged_answer(step.text, parts[0], tokenizer, recipe.warm_up, rng), True)]
             if parts[-1].model != recipe.large:
                 pieces.append((_ending(opened.task, parts[-1], tokenizer), True))
             prompt = opened.task.prompt((), Observation(step.observation, tuple(step.admissible)))
@@ -68,39 +65,39 @@ def learned_in_warm_up(
             f"recipe '{recipe.name}': no answer of '{drawn_by.name}' is right and of {recipe.longest} tokens or less: "
             "take easier tasks, more samples, a larger 'longest', or train it on the task first (mixroute train agent)"
         )
-    return Material(examples, seen)
+    return TrainingSet(examples, seen)
 
 
-def _taught(
+def _tagged_answer(
     text: str, call: CallRecord, tokenizer: PreTrainedTokenizerBase, options: WarmUpRecipe, rng: random.Random
 ) -> str:
-    """The answer with commands, as the recipe wants them placed."""
+    """The answer with call tags, placed as the recipe says."""
     if options.unsure is None:
-        return with_commands(text, options, rng)
+        return with_tags(text, options, rng)
     read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ends = [end for _, end in read["offset_mapping"]]
-    # Drawn tokens that are not those that the text is read as: which were unsure cannot be told.
+    # If the sampled tokens differ from the encoding of the text, their entropies cannot be assigned to words.
     known = call.entropies[: call.content_tokens] if len(ends) == call.content_tokens else ()
-    return with_commands_where_unsure(text, ends, known, options)
+    return with_tags_where_unsure(text, ends, known, options)
 
 
 def _ending(task: Task, call: CallRecord, tokenizer: PreTrainedTokenizerBase) -> str:
-    """What the model should write to end its answer: the task's stop string or its own; nothing after one cut off."""
+    """Text that ends the answer: the task's stop string or the model's; empty for an answer that was cut off."""
     if call.finish == "length":
         return ""
     return task.stop[0] if task.stop else str(tokenizer.eos_token or "")
 
 
-def _commanded(parts: Sequence[CallRecord], large: str) -> Iterator[tuple[str, bool]]:
-    """Pieces of an answer with a command before each part by the large model; whether the small model writes them."""
+def _tagged_parts(parts: Sequence[CallRecord], large: str) -> Iterator[tuple[str, bool]]:
+    """Pieces of an answer, with a tag before each part by the large model, and whether each piece is learned."""
     for part in parts:
         if part.model == large:
-            yield command(part.decoded_tokens), True
+            yield call_tag(part.decoded_tokens), True
         yield part.text, part.model != large
 
 
 def _example(prompt: Prompt, pieces: Sequence[tuple[str, bool]], encoder: Encoder) -> Example:
-    """The answer, of which those pieces are learned that say so."""
+    """The answer as an example in which the pieces marked true are learned."""
     text = "".join(piece for piece, _ in pieces)
     ids = encoder.encode(prompt, text).ids
     labels = [IGNORED] * len(ids)
@@ -113,53 +110,51 @@ def _example(prompt: Prompt, pieces: Sequence[tuple[str, bool]], encoder: Encode
     return Example(tuple(ids), tuple(labels))
 
 
-_PLACES = re.compile(r"^|(?<=\S)(?=\s)")
-"""Where a word ends, and the beginning: in front of whitespace both models' tokens fall alike."""
+_WORD_BORDERS = re.compile(r"^|(?<=\S)(?=\s)")
+"""The beginning and the ends of words: before whitespace the tokens of both models have a border."""
 
 
-def with_commands(text: str, options: WarmUpRecipe, rng: random.Random) -> str:
-    """The text with some commands at random places."""
-    places = [found.start() for found in _PLACES.finditer(text)]
+def with_tags(text: str, options: WarmUpRecipe, rng: random.Random) -> str:
+    """Insert call tags at random word borders."""
+    places = [found.start() for found in _WORD_BORDERS.finditer(text)]
     chosen = rng.sample(places, min(len(places), rng.randint(0, options.commands)))
-    return _put(text, {place: rng.randint(1, options.tokens) for place in sorted(chosen, reverse=True)})
+    return _insert_tags(text, {place: rng.randint(1, options.tokens) for place in sorted(chosen, reverse=True)})
 
 
-def with_commands_where_unsure(
-    text: str, ends: Sequence[int], entropies: Sequence[float], options: WarmUpRecipe
-) -> str:
-    """The text with commands in front of words that the model was not sure of, each asking for one token more than the
-    word has, since that tells where it ends, and for no more than the recipe allows.
+def with_tags_where_unsure(text: str, ends: Sequence[int], entropies: Sequence[float], options: WarmUpRecipe) -> str:
+    """Insert a call tag before each word that the model was not sure of. It asks for one token more than the word has,
+    which shows where the word ends, and for no more than the recipe allows.
 
     Args:
-        text: What the model wrote.
-        ends: [tokens], where each token of the text ends in it.
-        entropies: [tokens], of the distributions that they were drawn from, in nats; none if they are not known.
-        options: The recipe's; it has a threshold.
+        text: Text that the model wrote.
+        ends: [tokens], end of each token in the text, in characters.
+        entropies: [tokens], entropies of the distributions that they were sampled from, in nats; none if unknown.
+        options: Options of the recipe, with ``unsure``.
     """
     unsure: dict[int, tuple[float, int]] = {}
-    places = [found.start() for found in _PLACES.finditer(text)]
+    places = [found.start() for found in _WORD_BORDERS.finditer(text)]
     for place, border in pairwise([*places, len(text)]):
         word = [entropy for end, entropy in zip(ends, entropies, strict=False) if place < end <= border]
         if word and max(word) > (options.unsure or 0.0):
             unsure[place] = max(word), min(len(word) + 1, options.tokens)
     chosen = sorted(unsure, key=lambda place: -unsure[place][0])[: options.commands]
-    return _put(text, {place: unsure[place][1] for place in chosen})
+    return _insert_tags(text, {place: unsure[place][1] for place in chosen})
 
 
-def _put(text: str, numbers: Mapping[int, int]) -> str:
-    """The text with commands at these places of it."""
+def _insert_tags(text: str, numbers: Mapping[int, int]) -> str:
+    """Insert call tags for these numbers of tokens at these positions."""
     for place, number in sorted(numbers.items(), reverse=True):
-        text = text[:place] + command(number) + text[place:]
+        text = text[:place] + call_tag(number) + text[place:]
     return text
 
 
 def solved_by_large(recipe: RelayRecipe, tasks: Sequence[OpenTask], folder: Path) -> list[OpenTask]:
-    """The tasks with those instances alone that the large model solves, greedy.
+    """The tasks with only those instances that the large model solves greedily.
 
     Raises:
-        MixrouteError: there are none.
+        MixrouteError: it solves none.
     """
-    played = _played(recipe, tasks, _alone(recipe.large), 1, 0.0, folder)
+    played = _played(recipe, tasks, _always(recipe.large), 1, 0.0, folder)
     solved = [{episode.instance for episode in episodes if episode.success} for episodes in played]
     found = [
         replace(opened, instances=[one for one in opened.instances if one.id in ids])
@@ -172,33 +167,19 @@ def solved_by_large(recipe: RelayRecipe, tasks: Sequence[OpenTask], folder: Path
     return [opened for opened in found if opened.instances]
 
 
-def _alone(model: str) -> RouterEntry:
+def _always(model: str) -> RouterEntry:
     return RouterEntry(router="always", args={"model": model})
 
 
 def _played(
     recipe: RelayRecipe, tasks: Sequence[OpenTask], router: RouterEntry, samples: int, temperature: float, folder: Path
 ) -> list[list[Episode]]:
-    """Episodes of a router, for each task: ordinary runs, which may be stopped and go on."""
-    suite = Suite(
-        schema=1,
-        name=recipe.name,
-        pool=recipe.pool,
-        tasks=[opened.entry for opened in tasks],
-        routers=[router],
-        seeds=[seed_for(recipe.seed, sample) % (1 << 31) for sample in range(samples)],
-        mode=recipe.mode,
-        temperature=temperature,
-        concurrency=CONCURRENCY,
+    """The episodes of one router on each task, without those that ended in an error."""
+    seeds = [seed_for(recipe.seed, sample) % (1 << 31) for sample in range(samples)]
+    runs = play_runs(
+        recipe.name, recipe.pool, tasks, [router], seeds, folder, mode=recipe.mode, temperature=temperature
     )
-    SuiteRunner(suite, folder, Console(stderr=True), training_tasks=tasks).run()
-    runs = {content_hash(read_meta(run).config): run for run in find_runs(folder)}
     return [
-        [
-            episode
-            for seed in suite.seeds
-            for episode in read_episodes(runs[content_hash(run_config(suite, opened.entry, router, seed).model_dump())])
-            if not episode.error
-        ]
+        [episode for run in runs if run.opened is opened for episode in run.episodes() if not episode.error]
         for opened in tasks
     ]

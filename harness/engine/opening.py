@@ -1,0 +1,90 @@
+"""Opening of the instances of a task and of the models of a pool, with their checks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from harness.backends.completion_cache import CompletionCache
+from harness.contracts import Backend, SupportsCompletionCache, Task
+from harness.data import Instance
+from harness.errors import MixrouteError
+from harness.plugins import open_task
+from harness.pool import Pool, open_backend
+from harness.seeding import seed_for
+from harness.suite import Mode, TaskEntry
+from harness.traces.contamination import instance_key
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTask:
+    """A task entry of the suite with its task and the instances to play."""
+
+    entry: TaskEntry
+    task: Task
+    instances: Sequence[Instance]
+
+
+def sample(instances: Sequence[Instance], limit: int | None) -> list[Instance]:
+    """A fixed sample of ``limit`` instances, as even over the kinds as their numbers allow, sorted by id.
+
+    The choice depends on the ids alone, so that a larger sample contains every smaller one.
+    """
+    if limit is None or limit >= len(instances):
+        return list(instances)
+    kinds: dict[str, list[Instance]] = {}
+    for instance in sorted(instances, key=lambda one: seed_for("sample", one.id)):
+        kinds.setdefault(instance.kind, []).append(instance)
+    rounds = ((turn, kind, one) for kind, members in kinds.items() for turn, one in enumerate(members))
+    chosen = [one for _, _, one in sorted(rounds, key=lambda place: place[:2])[:limit]]
+    return sorted(chosen, key=lambda one: one.id)
+
+
+def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
+    """Open a task and check that each of its instances can be played.
+
+    Args:
+        entry: What to open.
+        without: Instances to leave out, as named by ``instance_key``.
+
+    Raises:
+        MixrouteError: unknown task or argument, missing data, corrupt instance.
+    """
+    task = open_task(entry.task, split=entry.split, **entry.args)
+    instances = sample([one for one in task.instances() if instance_key(task.name, one.id) not in without], entry.limit)
+    if not instances:
+        left = " left: a model was trained on all of them, or dev plays them" if without else ""
+        raise MixrouteError(f"task '{entry.task}' has no instance in split '{entry.split}'{left}")
+    for one, count in Counter(one.id for one in instances).items():
+        if count > 1:
+            raise MixrouteError(f"task '{entry.task}' has two instances with the id {one}: make the data's ids unique")
+    if not task.blocking:
+        for instance in instances:
+            task.open(instance).close()
+    return OpenTask(entry, task, instances)
+
+
+@contextmanager
+def open_models(pool: Pool, mode: Mode, answers: CompletionCache | None) -> Iterator[dict[str, Backend]]:
+    """Load the pool's models, and close them when the block ends.
+
+    Args:
+        pool: The pool to load.
+        mode: Mode of the suite to be played.
+        answers: Completion cache of greedy answers, if any; closed at the end.
+
+    Raises:
+        MixrouteError: weights or options that are wrong.
+    """
+    with ExitStack() as stack:
+        if answers is not None:
+            stack.callback(answers.close)
+        models = {}
+        for name, spec in pool.models.items():
+            backend = models[name] = open_backend(name, spec, deterministic=mode == "deterministic")
+            stack.callback(backend.close)
+            if answers is not None and isinstance(backend, SupportsCompletionCache):
+                backend.use_cache(answers)
+        yield models
