@@ -80,9 +80,7 @@ class Results:
                 "steps": played.steps,
                 "invalid": played.invalid,
                 "high_share": played.high / max(1, played.steps),
-                "weight_bytes": played.cost.weight_bytes,
-                "flops": played.cost.flops,
-                "seconds": played.cost.seconds,
+                **played.cost,
             }
             for run in map(read_run, self.folders)
             for played in run.played

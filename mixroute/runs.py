@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.contracts import Backend
-from harness.engine.runner import SuiteRunner, open_models
+from harness.engine.opening import open_models
+from harness.engine.runner import SuiteRunner
 from harness.pool import Pool, load_pool
 from harness.suite import Mode, RouterEntry, Suite, load_suite, with_changes
 from mixroute.results import Results, load_results

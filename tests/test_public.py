@@ -90,7 +90,7 @@ def test_a_row_of_the_frame_is_a_row_of_the_board(results: Results) -> None:
     frame = results.to_pandas().set_index("label")
     for row in results.board.rows:
         assert frame.loc[row.label, "success_mean"] == row.success.mean
-        assert frame.loc[row.label, "cost_weight_bytes"] == row.cost.weight_bytes
+        assert frame.loc[row.label, "cost_weight_bytes"] == row.cost["weight_bytes"]
         assert frame.loc[row.label, "episodes"] == row.episodes
     assert len(frame) == len(results.board.rows)
 
@@ -102,7 +102,7 @@ def test_a_row_of_episodes_is_an_episode(results: Results) -> None:
     by_label = frame.groupby("label")
     for row in results.board.rows:
         assert by_label["success"].mean()[row.label] == row.success.mean
-        assert by_label["weight_bytes"].mean()[row.label] == pytest.approx(row.cost_absolute.weight_bytes)
+        assert by_label["weight_bytes"].mean()[row.label] == pytest.approx(row.cost_absolute["weight_bytes"])
     assert by_label["high_share"].mean()["alternate"] == pytest.approx(1 / 3)  # the second of three steps
 
 

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -32,7 +33,7 @@ MAX_BYTES = 1 << 30
 _HOUR = 3600
 
 
-def completion_key(backend: type[object], fingerprint: str, question: object) -> bytes:
+def completion_key(backend: type[Any], fingerprint: str, question: object) -> bytes:
     """The key of a completion. It is another one after any change of the code that computes the completion.
 
     Args:
@@ -40,7 +41,8 @@ def completion_key(backend: type[object], fingerprint: str, question: object) ->
         fingerprint: Of the model, as in its card.
         question: JSON-ready; everything else that the completion depends on.
     """
-    computation = {**computed_by(), "code": source_hash(backend)}
+    code = source_hash(backend)  # type: ignore[arg-type] # mypy takes the metaclass's __hash__ for the instances'
+    computation = {**computed_by(), "code": code}
     whole = json.dumps([computation, fingerprint, question], separators=(",", ":"))
     return hashlib.sha256(whole.encode()).digest()
 

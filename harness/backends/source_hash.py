@@ -9,13 +9,14 @@ import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _HARNESS = Path(__file__).parents[1]
 _MOST_FILES = 500
 
 
 @cache
-def source_hash(backend: type[object]) -> str:
+def source_hash(backend: type[Any]) -> str:
     """SHA-256 (hex) of the code that computes the completions of a backend, as it was when first asked for.
 
     It covers this package's backends and weights; the class's qualified name; and for the class and each base class of
@@ -23,7 +24,7 @@ def source_hash(backend: type[object]) -> str:
     files. A class without a source file, such as one defined in a notebook, gets a hash of its own in each process.
     """
     digest = hashlib.sha256(backend.__qualname__.encode())
-    own = [_HARNESS / "data.py"]
+    own = [_HARNESS / "data.py", _HARNESS / "numbers.py"]
     own += (path for folder in ("backends", "weights") for path in (_HARNESS / folder).rglob("*.py"))
     _update(digest, _HARNESS, own)
     for cls in backend.__mro__:

@@ -32,7 +32,7 @@ def calibrate(
 ) -> None:
     """Time prefill and decode of each model of a pool. The same command again goes on where it was stopped."""
     from harness.pool import load_pool, with_random_weights
-    from harness.speed.measure import MeasurementPlan, calibrate, with_random_weights
+    from harness.speed.measure import MeasurementPlan, calibrate
 
     pool = load_pool(pool_name)
     plan = MeasurementPlan(

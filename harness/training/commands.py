@@ -16,9 +16,9 @@ def train_agent(
 ) -> None:
     """Fine-tune a pool's model on what experts do. The same command again goes on where it was stopped."""
     from harness.training.agent import train_agent
-    from harness.training.recipe import load_recipe
+    from harness.training.recipe import AgentRecipe, load_recipe
 
-    recipe = load_recipe(recipe_name)
+    recipe = load_recipe(recipe_name, AgentRecipe)
     try:
         result = train_agent(recipe.with_pool(pool), to or Path("runs/train") / recipe.name)
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from harness.engine.identity import run_hash, run_id
-from harness.engine.runner import open_models
+from harness.engine.opening import open_models
 from harness.errors import MixrouteError
 from harness.pool import load_pool
 from harness.records import Episode, EpisodeTiming, RunMeta

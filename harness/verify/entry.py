@@ -10,7 +10,6 @@ from typing import Any
 
 from harness.contracts import Router, Task
 from harness.engine.opening import sample
-from harness.engine.runner import sample
 from harness.errors import MixrouteError
 from harness.plugins import open_router, open_task
 from harness.provenance import source_of

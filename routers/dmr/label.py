@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import fmean
 
 import msgspec
-from harness.training.sections import open_training_tasks
 from transformers import PreTrainedModel
 
 from harness.backends.encoding import Encoder

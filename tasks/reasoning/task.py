@@ -12,9 +12,6 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.contracts import Environment
-from harness.data import Instance, Message, Observation, Prompt, Turn
-from harness.errors import EpisodeError, MixrouteError
 from harness.integrations.lm_eval_prompts import chat_as_text, generation_limits, prompt_of
 from mixroute import Environment, EpisodeError, Instance, Message, MixrouteError, Observation, Prompt, Turn
 from tasks.reasoning.benchmark import FEWSHOT_SEED, docs_of, open_benchmark

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import Completion, Token, join
 from harness.numbers import round_significant
 from harness.token_statistics import TokenStatistics
+from mixroute import Completion, Token, join
 
 RAW = st.tuples(st.floats(-30, 0), st.floats(0, 12), st.floats(0, 1))
 

@@ -19,7 +19,7 @@ from harness.backends.completion_cache import CompletionCache
 from harness.backends.decoding import content_length
 from harness.backends.encoding import BLOCK, Encoder
 from harness.backends.transformers import TransformersBackend
-from harness.traces.cost import add_costs, call_cost, record_call
+from harness.traces.cost import add_costs, call_cost
 from harness.traces.recording import record_call
 from mixroute import Completion, Message, Prompt, Request
 from tests.examples import examples

@@ -8,14 +8,14 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from harness import MixrouteError, StepRouter
-from harness.board import build_board
 from harness.board.roles import recorded_role
+from harness.board.table import build_board
 from harness.contracts import role_of
 from harness.data import RouterRole
 from harness.plugins import open_router
 from harness.registry import routers
 from harness.traces.store import RUN, find_runs, read_meta
+from mixroute import MixrouteError, StepRouter
 from tests.harness.board.builders import Play, Run, write_run
 from tests.shared_data import REPOSITORY
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.board import Board, Row, build_board
 from harness.board.curves import RoutingMetrics
-from harness.board.rows import Costs, Row
+from harness.board.rows import Row
 from harness.board.table import Board, build_board
 from harness.errors import MixrouteError
 from harness.metrics import Estimate, clustered_mean, wilson

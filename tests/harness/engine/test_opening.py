@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import Instance
 from harness.engine.opening import sample
+from mixroute import Instance
 
 SIZES = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 

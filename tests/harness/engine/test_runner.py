@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness import Step, StepRouter, register_router
 from harness.engine.runner import SuiteRunner
 from harness.records import Episode
 from harness.suite import Suite
+from mixroute import Step, StepRouter, register_router
 
 BUILT: list[tuple[str, float]] = []
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.board import build_board, print_board, write_board
+from harness.board import write_board
+from harness.board.render import print_board
+from harness.board.table import build_board
 from harness.data import ModelCard
 from harness.plan.plan import Plan, PlannedRun
 from harness.plan.show import print_plan

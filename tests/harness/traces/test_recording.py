@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import Completion, MixrouteError, Timing, Token, join
 from harness.data import Instance, Observation
 from harness.engine.episode import LiveEpisode, StepResult
 from harness.records import CallRecord, StepRecord, StepTiming
@@ -21,6 +20,7 @@ from harness.traces.recording import (
     recorded_answer,
     recorded_completion,
 )
+from mixroute import Completion, MixrouteError, Timing, Token, join
 
 TOKENS = st.builds(Token, st.integers(0, 9), st.floats(-30, 0), st.floats(0, 12), st.floats(0, 1))
 TEXTS = st.text("ab# \n", max_size=6)

@@ -26,7 +26,7 @@ def write_gguf(weights: Path, out: Path) -> None:
     writer.add_vocab_size(config.vocab_size)
     # Two bytes that no text has make room for pairs of letters: the conversion takes no tokenizer without merges.
     pairs = {"À": "ab", "Á": "cd"}
-    tokens = [pairs.get(token, token) for token in tokenizer.convert_ids_to_tokens(range(config.vocab_size))]
+    tokens = [pairs.get(token, token) for token in tokenizer.convert_ids_to_tokens(list(range(config.vocab_size)))]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.engine.opening import OpenTask
-from harness.engine.runner import OpenTask
 from harness.suite import TaskEntry
 from mixroute import Completion, Instance, Message, ModelCard, Observation, Prompt, Request, Token, Turn
 

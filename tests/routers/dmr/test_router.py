@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from harness.traces.contamination import instance_key
 from harness.traces.store import find_runs, read_episodes, read_meta
-from harness.verify import verify_entry
 from harness.verify.entry import verify_entry
 from mixroute import MixrouteError, Observation, Turn, open_router
 from routers.dmr.checkpoint import DmrCard, load_checkpoint, save_checkpoint

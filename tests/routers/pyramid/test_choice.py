@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import Completion, Token
+from mixroute import Completion, Token
 from routers.pyramid.checkpoint import Escalation
 from routers.pyramid.choice import cascade, escalate
 from routers.pyramid.router import value_of_computation

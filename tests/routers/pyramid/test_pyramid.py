@@ -19,12 +19,11 @@ from harness.suite import Suite
 from harness.traces.contamination import read_seen
 from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.training.recipe import load_recipe
-from harness.verify import verify_entry
 from harness.verify.entry import verify_entry
 from mixroute import MixrouteError, open_router
 from routers.pyramid.checkpoint import load_checkpoint
 from routers.pyramid.features import FEATURES, features, majority
-from routers.pyramid.recipe import PyramidRecipe, load_recipe
+from routers.pyramid.recipe import PyramidRecipe
 from routers.pyramid.router import value_of_computation
 from routers.pyramid.train import train_pyramid
 from tests.command import mixroute

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.engine.opening import OpenTask
-from harness.engine.runner import OpenTask
 from harness.records import Episode
 from harness.suite import TaskEntry
 from harness.training.play import play_episodes

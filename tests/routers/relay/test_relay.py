@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from routers.relay.command import CLOSE, OPEN
 
 from harness.engine.step import check_answer
 from harness.records import StepRecord

@@ -29,10 +29,9 @@ from harness.training.examples import IGNORED
 from harness.training.recipe import load_recipe
 from harness.training.splits import open_train_and_dev
 from harness.training.state import save_state
-from harness.verify import verify_entry
 from harness.verify.entry import verify_entry
 from mixroute import MixrouteError, register_task
-from routers.relay.recipe import RelayRecipe, load_recipe
+from routers.relay.recipe import RelayRecipe
 from routers.relay.train import train_relay
 from routers.relay.training_data import warm_up_set
 from tests.command import mixroute
