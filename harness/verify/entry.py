@@ -22,7 +22,7 @@ from harness.provenance import source_of
 from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.registry import routers
 from harness.suite import RunConfig
-from harness.traces.contamination import SEEN, instance_key, read_seen, trained_on
+from harness.traces.contamination import SEEN, instance_key, read_seen, seen_file, trained_on
 from harness.traces.read import model_cards
 from harness.traces.store import SCHEMA, read_episodes, read_meta, read_timings
 from harness.verify.ledger import LedgerCheck
@@ -63,7 +63,7 @@ def verify_entry(folder: Path, opener: Opener = opened, *, load_models: bool = F
     except (MixrouteError, OSError, lzma.LZMAError) as error:
         files.problem("", str(error))
         return Verdict(folder.name, [files.finding()])
-    if not (folder / SEEN).exists():
+    if seen_file(folder) is None:
         files.problem("", f"{SEEN} is missing: run it again with this version")
     checks += [_identity(meta), _complete(meta, episodes), _apart(meta, seen), _measured(episodes, timings)]
     checks.append(_models(meta, load=load_models))

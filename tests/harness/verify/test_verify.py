@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from harness.traces.store import find_runs, read_meta
 from harness.verify import verify_entries, verify_entry
 from tests.command import mixroute
 from tests.harness.verify.cheats import CHEATS, MODELS, other_threshold, reward
-from tests.harness.verify.editing import Entry, failed, named_anew, read, write
+from tests.harness.verify.editing import Entry, copy_inline, failed, named_anew, read, write
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def test_a_cheat_is_caught(
     entries: Path, tmp_path: Path, router: str, cheat: Callable[[Entry], None], caught: str
 ) -> None:
     folder = tmp_path / "entry"
-    shutil.copytree(of_router(entries, router), folder)
+    copy_inline(of_router(entries, router), folder)
     entry = read(folder)
     cheat(entry)
     write(entry, folder)
@@ -63,7 +62,7 @@ def test_a_cheat_is_caught(
 
 def test_smaller_weights_of_the_same_bits_show_when_the_models_are_loaded(entries: Path, tmp_path: Path) -> None:
     folder = tmp_path / "entry"
-    shutil.copytree(of_router(entries, "random"), folder)
+    copy_inline(of_router(entries, "random"), folder)
     entry = read(folder)
     card = entry["run"]["models"]["low"]
     card["weight_bytes"], card["parameters"] = card["weight_bytes"] // 2, card["parameters"] // 2
@@ -75,7 +74,7 @@ def test_smaller_weights_of_the_same_bits_show_when_the_models_are_loaded(entrie
 
 def test_an_entry_on_what_was_trained_on_is_caught(entries: Path, tmp_path: Path) -> None:
     folder = tmp_path / "entry"
-    shutil.copytree(of_router(entries, "random"), folder)
+    copy_inline(of_router(entries, "random"), folder)
     write_seen(folder, [instance_key("alfworld-gen", read_meta(folder).instances[0])])
     assert failed(folder) == {"nothing was trained on what is reported"}
     (folder / "trained_on.txt.xz").unlink()
@@ -85,7 +84,7 @@ def test_an_entry_on_what_was_trained_on_is_caught(entries: Path, tmp_path: Path
 def test_a_copy_under_another_name_is_caught(entries: Path, tmp_path: Path) -> None:
     honest = of_router(entries, "always-high")
     copied = tmp_path / "copy"
-    shutil.copytree(honest, copied)
+    copy_inline(honest, copied)
     entry = read(copied)
     entry["run"]["label"] = entry["run"]["router"] = entry["run"]["config"]["router"] = "my-new-router"
     named_anew(entry)
@@ -99,7 +98,7 @@ def test_a_copy_under_another_name_is_caught(entries: Path, tmp_path: Path) -> N
 
 def test_a_router_that_was_edited_since_is_judged_by_what_it_decides(entries: Path, tmp_path: Path) -> None:
     folder = tmp_path / "entry"
-    shutil.copytree(of_router(entries, "uncertainty"), folder)
+    copy_inline(of_router(entries, "uncertainty"), folder)
     entry = read(folder)
     entry["run"]["provenance"]["router"]["sha256"] = "0" * 64
     write(entry, folder)
@@ -115,7 +114,7 @@ def test_a_router_that_was_edited_since_is_judged_by_what_it_decides(entries: Pa
 @pytest.mark.parametrize("kind", ["router", "task"])
 def test_code_of_an_entry_is_not_run(entries: Path, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "entry"
-    shutil.copytree(of_router(entries, "random"), folder)
+    copy_inline(of_router(entries, "random"), folder)
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'pwned')!r}, 'w')\nclass Evil: pass\n")
     entry = read(folder)
     entry["run"]["config"][kind] = f"{tmp_path}/evil.py:Evil"
@@ -130,14 +129,14 @@ def test_code_of_an_entry_is_not_run(entries: Path, tmp_path: Path, kind: str) -
 @pytest.mark.parametrize("name", ["run.json", "episodes.jsonl.xz", "timings.jsonl.xz", "trained_on.txt.xz"])
 def test_damaged_files_are_findings(entries: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "entry"
-    shutil.copytree(of_router(entries, "random"), folder)
+    copy_inline(of_router(entries, "random"), folder)
     whole = (folder / name).read_bytes()
     (folder / name).write_bytes(whole[: len(whole) // 2])
     assert failed(folder) == {"the files are whole and can be read"}
 
 
 def test_the_command_fails_on_a_cheat_and_says_why(entries: Path, tmp_path: Path) -> None:
-    shutil.copytree(entries, tmp_path / "entries")
+    copy_inline(entries, tmp_path / "entries")
     folder = of_router(tmp_path / "entries", "random")
     entry = read(folder)
     reward(entry)
