@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 import msgspec
-from msgspec.structs import replace
 
 from harness.errors import MixrouteError
 from harness.files import write_atomically
-from harness.records import CallRecord, CallTiming, Episode, EpisodeTiming, RunMeta, StepTiming
+from harness.records import RunMeta
 from harness.traces.contamination import SEEN, seen_file
+from harness.traces.rounding import rounded_episode, rounded_timing
 from harness.traces.siblings import COMPLETIONS, PACK, PACK_SCHEMA, Pack, Shared, read_pack, sha256, table_lines
 from harness.traces.store import EPISODES, RUN, TIMINGS, plain_or_xz, read_episodes, read_meta, read_timings
 
@@ -47,7 +47,7 @@ def pack_run(folder: Path, entries: Path) -> Path:
     trained_on, own_list = _trained_on(entry, siblings, lzma.decompress(seen.read_bytes()))
     pack = Pack(PACK_SCHEMA, tables, trained_on)
     _refuse_change(entry, pack, siblings)
-    timings = b"".join(msgspec.json.encode(_rounded_timing(timing)) + b"\n" for timing in read_timings(folder))
+    timings = b"".join(msgspec.json.encode(rounded_timing(timing)) + b"\n" for timing in read_timings(folder))
     _write_xz(entry / COMPLETIONS, own)
     _write_xz(entry / f"{EPISODES}.xz", episodes)
     _write_xz(entry / f"{TIMINGS}.xz", timings)
@@ -124,38 +124,3 @@ def _write_xz(path: Path, content: bytes) -> None:
     window = min(1 << 26, max(1 << 12, len(content)))
     lzma2 = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": window}
     write_atomically(path, lzma.compress(content, filters=[lzma2]))
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.5g}")
-
-
-def rounded_episode(episode: Episode) -> Episode:
-    """The episode with statistics of tokens of 5 significant digits."""
-    return replace(
-        episode,
-        steps=[replace(step, calls=[_rounded_call(call) for call in step.calls]) for step in episode.steps],
-    )
-
-
-def _rounded_call(call: CallRecord) -> CallRecord:
-    return replace(
-        call,
-        logprobs=[_round(value) for value in call.logprobs],
-        entropies=[_round(value) for value in call.entropies],
-        margins=[_round(value) for value in call.margins],
-    )
-
-
-def _rounded_timing(timing: EpisodeTiming) -> EpisodeTiming:
-    return EpisodeTiming(
-        timing.instance, timing.seed, _round(timing.reset), [_rounded_step(step) for step in timing.steps]
-    )
-
-
-def _rounded_step(step: StepTiming) -> StepTiming:
-    calls = [
-        CallTiming(*(_round(value) for value in (call.queue, call.prefill, call.decode, call.latency)), call.reused)
-        for call in step.calls
-    ]
-    return StepTiming(_round(step.environment), _round(step.router), calls)

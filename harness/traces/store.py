@@ -18,6 +18,7 @@ import msgspec
 from harness.errors import MixrouteError
 from harness.files import read_lines, repair, write_atomically
 from harness.records import Episode, EpisodeTiming, RunMeta
+from harness.traces.rounding import rounded_timing
 from harness.traces.siblings import COMPLETIONS, restorer
 
 SCHEMA = 1
@@ -51,8 +52,8 @@ class TraceWriter:
         self._lines = (folder / EPISODES).open("ab")
 
     def append(self, episode: Episode, timing: EpisodeTiming) -> None:
-        """Persist one finished episode, flushed to the disk before this returns."""
-        for handle, record in ((self._timings, timing), (self._lines, episode)):
+        """Persist one finished episode, flushed to the disk before this returns; seconds are rounded."""
+        for handle, record in ((self._timings, rounded_timing(timing)), (self._lines, episode)):
             handle.write(msgspec.json.encode(record) + b"\n")
             handle.flush()
             os.fsync(handle.fileno())
