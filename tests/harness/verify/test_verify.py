@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,7 +137,7 @@ def test_damaged_files_are_findings(entries: Path, tmp_path: Path, name: str) ->
 
 
 def test_the_command_fails_on_a_cheat_and_says_why(entries: Path, tmp_path: Path) -> None:
-    copy_inline(entries, tmp_path / "entries")
+    shutil.copytree(entries, tmp_path / "entries")
     folder = of_router(tmp_path / "entries", "random")
     entry = read(folder)
     reward(entry)
