@@ -193,7 +193,7 @@ def pack(
     runs: Runs,
     to: Annotated[Path, typer.Option("--out", help="Folder of published entries.")] = Path("results/entries"),
 ) -> None:
-    """Compress finished runs into entries that can be committed; the board reads both."""
+    """Compress finished runs, or entries of an older form, into entries that can be committed; the board reads all."""
     from harness.traces.pack import pack_run
     from harness.traces.store import find_runs
 

@@ -82,8 +82,13 @@ def write_atomically(path: Path, content: bytes) -> None:
     part.replace(path)
 
 
-def read_lines(path: Path, kind: type[R]) -> Iterator[R]:
+def read_lines(path: Path, kind: type[R], change: Callable[[bytes], bytes] = bytes) -> Iterator[R]:
     """The records of a file of JSON lines; none where there is no file. A torn last line is passed over.
+
+    Args:
+        path: The file, plain or compressed (``.xz``).
+        kind: The type of its records.
+        change: Applied to each line before it is decoded.
 
     Raises:
         MixrouteError: a line is corrupt.
@@ -91,18 +96,18 @@ def read_lines(path: Path, kind: type[R]) -> Iterator[R]:
     if not path.exists():
         return
     try:
-        yield from _decode_lines(path, msgspec.json.Decoder(kind))
+        yield from _decode_lines(path, msgspec.json.Decoder(kind), change)
     except (EOFError, lzma.LZMAError) as error:
         raise MixrouteError(f"{path} is cut off or no xz file ({error}): fetch or pack it again") from error
 
 
-def _decode_lines(path: Path, decoder: msgspec.json.Decoder[R]) -> Iterator[R]:
+def _decode_lines(path: Path, decoder: msgspec.json.Decoder[R], change: Callable[[bytes], bytes]) -> Iterator[R]:
     with lzma.open(path, "rb") if path.suffix == ".xz" else path.open("rb") as handle:
         for number, line in enumerate(handle, 1):
             if not line.endswith(b"\n"):
                 return
             try:
-                yield decoder.decode(line)
+                yield decoder.decode(change(line))
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise MixrouteError(f"{path}:{number} is corrupt ({error}): delete the line to replay it") from error
 

@@ -18,21 +18,67 @@ RESULTS = REPOSITORY / "results"
 DATA = {"alfworld": "ALFWORLD_DATA", "webshop": "WEBSHOP_DATA"}
 
 
+TASKS = [("alfworld-gen", "webshop-gen"), ("arith-gen",), ("alfworld",), ("webshop",)]
+MOST_BYTES = 30_000_000
+ONE_IN = 4
+"""Of the entries of one router on one task, the share that is verified in every run of the tests."""
+
+# Why a check of a published entry may be missing: by check and by the entry's router or pool. Nothing else may be.
+HIDDEN = "the router cannot run on a trace alone: RuntimeError: it reads hidden states, which traces do not hold"
+UNCHECKED = {
+    ("the router decides as the trace says", "kl-sft"): HIDDEN,
+    ("the router decides as the trace says", "kl-oracle"): "and a trace holds no token ids",
+    # A command of the suite makes this pool; with its file at hand, the tokens are counted.
+    ("tokens in the ledger are those of the prompts and texts", "ladder-gptq-w4"): "pool.yaml does not exist",
+}
+
+
 def entries(*tasks: str) -> list[Path]:
     return [folder for folder in find_runs(RESULTS / "entries") if read_meta(folder).task in tasks]
 
 
-@pytest.mark.parametrize("tasks", [("alfworld-gen", "webshop-gen"), ("alfworld",), ("webshop",)])
-def test_every_published_entry_is_verified(tasks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def sample(folders: list[Path]) -> list[Path]:
+    """The first of every ``ONE_IN`` entries of one router on one task, in order of name."""
+    kinds: dict[tuple[str, str, str], list[Path]] = {}
+    for folder in folders:
+        meta = read_meta(folder)
+        kinds.setdefault((meta.task, meta.router, meta.pool), []).append(folder)
+    return sorted(folder for several in kinds.values() for folder in several[::ONE_IN])
+
+
+def assert_verified(folders: list[Path], tasks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     for task in DATA.keys() & set(tasks):
         monkeypatch.setenv(DATA[task], str(shared("data", task)))
-    folders = entries(*tasks)
     assert folders
+    metas = {folder.name: read_meta(folder) for folder in folders}
     for verdict in verify_entries(folders):
         assert verdict.status != "failed", verdict
-        # A router that reads hidden states, or whose source has changed since, cannot decide again from a trace.
-        unchecked = {result.check for result in verdict.results if result.status == "unchecked"}
-        assert unchecked <= {"the router decides as the trace says"}, verdict
+        meta = metas[verdict.entry]
+        for result in verdict.results:
+            if result.status == "unchecked":
+                reasons = [UNCHECKED.get((result.check, name)) for name in (meta.router, meta.pool)]
+                assert any(reason and reason in result.details[0] for reason in reasons), (verdict.entry, result)
+
+
+@pytest.mark.parametrize("tasks", TASKS)
+def test_published_entries_are_verified(tasks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_verified(sample(entries(*tasks)), tasks, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tasks", TASKS)
+def test_every_published_entry_is_verified(tasks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_verified(entries(*tasks), tasks, monkeypatch)
+
+
+def test_no_published_entry_is_left_out() -> None:
+    verified = entries(*(task for tasks in TASKS for task in tasks))
+    assert verified == sorted(path for path in (RESULTS / "entries").iterdir() if path.is_dir())
+
+
+def test_the_published_entries_stay_small() -> None:
+    size = sum(path.stat().st_size for path in (RESULTS / "entries").rglob("*") if path.is_file())
+    assert size <= MOST_BYTES, "see docs/submitting.md, What an entry may weigh"
 
 
 def test_the_published_board_is_that_of_the_entries(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.errors import MixrouteError
 from harness.files import write_atomically
 from harness.pool import ModelSpec, Pool
+from harness.traces.siblings import read_pack, read_shared, sibling_file
 
 SEEN = "trained_on.txt.xz"
 
@@ -19,14 +20,28 @@ def write_seen(folder: Path, seen: Iterable[str]) -> None:
     write_atomically(folder / SEEN, lzma.compress(lines.encode()))
 
 
-def read_seen(folder: Path) -> frozenset[str]:
-    """The list in ``folder``; empty where there is none.
+def seen_file(folder: Path) -> Path | None:
+    """The list of ``folder``, which a packed entry may share with a sibling; None where there is none.
 
     Raises:
-        MixrouteError: it is damaged.
+        MixrouteError: the sibling lacks it, or has another one.
     """
-    path = folder / SEEN
-    if not path.exists():
+    pack = None if (folder / SEEN).exists() else read_pack(folder)
+    if pack is None:
+        return folder / SEEN if (folder / SEEN).exists() else None
+    path = sibling_file(folder, pack.trained_on.entry, SEEN)
+    read_shared(path, pack.trained_on)
+    return path
+
+
+def read_seen(folder: Path) -> frozenset[str]:
+    """The list of ``folder``; empty where there is none.
+
+    Raises:
+        MixrouteError: it is damaged, or as ``seen_file``.
+    """
+    path = seen_file(folder)
+    if path is None:
         return frozenset()
     try:
         return frozenset(lzma.decompress(path.read_bytes()).decode().splitlines())

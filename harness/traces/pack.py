@@ -1,21 +1,34 @@
-"""Published entries: a finished run, compressed."""
+"""Published entries: a finished run, compressed beside entries of its group, whose tables it uses."""
 
 from __future__ import annotations
 
 import lzma
+import re
 from pathlib import Path
+
+import msgspec
 
 from harness.errors import MixrouteError
 from harness.files import write_atomically
-from harness.traces.contamination import SEEN
-from harness.traces.store import EPISODES, RUN, TIMINGS, read_episodes, read_meta
+from harness.records import RunMeta
+from harness.traces.contamination import SEEN, seen_file
+from harness.traces.rounding import rounded_episode, rounded_timing
+from harness.traces.siblings import COMPLETIONS, PACK, PACK_SCHEMA, Pack, Shared, read_pack, sha256, table_lines
+from harness.traces.store import EPISODES, RUN, TIMINGS, plain_or_xz, read_episodes, read_meta, read_timings
+
+_STATISTICS = re.compile(rb'"logprobs":\[[^]]*\],"entropies":\[[^]]*\],"margins":\[[^]]*\]')
+"""The fields of a call that its completion's line in a table holds; no text of an episode, as quotes are escaped."""
 
 
 def pack_run(folder: Path, entries: Path) -> Path:
-    """Write the run in ``folder`` as an entry below ``entries``; returns the entry's folder.
+    """Write the run or entry in ``folder`` as an entry below ``entries``; returns the entry's folder.
+
+    Statistics of tokens and seconds are rounded to 5 significant digits. Those of completions that an entry of the same
+    group holds there are not written again; no other entry is changed.
 
     Raises:
-        MixrouteError: the run is not finished, or is corrupt.
+        MixrouteError: the run is not finished, or is corrupt; or an entry of this name exists, whose files others use,
+            and would change.
     """
     meta = read_meta(folder)
     missing = set(meta.instances) - {episode.instance for episode in read_episodes(folder)}
@@ -24,11 +37,90 @@ def pack_run(folder: Path, entries: Path) -> Path:
     entry = entries / meta.id
     if entry.resolve() == folder.resolve():
         raise MixrouteError(f"{folder} is already an entry")
-    for name in (EPISODES, TIMINGS, SEEN):
-        if not (folder / name).exists():
-            raise MixrouteError(f"{folder / name} does not exist: only a plain run can be packed")
-    for name in (EPISODES, TIMINGS):
-        write_atomically(entry / f"{name}.xz", lzma.compress((folder / name).read_bytes(), preset=9))
-    write_atomically(entry / SEEN, (folder / SEEN).read_bytes())
-    write_atomically(entry / RUN, (folder / RUN).read_bytes())
+    seen = seen_file(folder)
+    for path in (plain_or_xz(folder / EPISODES), plain_or_xz(folder / TIMINGS), seen or folder / SEEN):
+        if not path.exists():
+            raise MixrouteError(f"{path} does not exist: only a whole run can be packed")
+    assert seen is not None  # noqa: S101 - otherwise it is missing, above
+    siblings = _siblings(entries, meta)
+    episodes, tables, own = _episodes(folder, entry, siblings)
+    trained_on, own_list = _trained_on(entry, siblings, lzma.decompress(seen.read_bytes()))
+    pack = Pack(PACK_SCHEMA, tables, trained_on)
+    _refuse_change(entry, pack, siblings)
+    timings = b"".join(msgspec.json.encode(rounded_timing(timing)) + b"\n" for timing in read_timings(folder))
+    _write_xz(entry / COMPLETIONS, own)
+    _write_xz(entry / f"{EPISODES}.xz", episodes)
+    _write_xz(entry / f"{TIMINGS}.xz", timings)
+    if own_list is None:
+        (entry / SEEN).unlink(missing_ok=True)
+    else:
+        _write_xz(entry / SEEN, own_list)
+    write_atomically(entry / PACK, msgspec.json.format(msgspec.json.encode(pack), indent=1) + b"\n")
+    for original, read in zip(read_episodes(folder), read_episodes(entry), strict=True):
+        if rounded_episode(original) != read:
+            raise MixrouteError(f"{entry} does not read like {folder} ({read.instance}): please report this")
+    write_atomically(entry / RUN, (folder / RUN).read_bytes())  # last: without it, the folder is no entry
     return entry
+
+
+def _siblings(entries: Path, meta: RunMeta) -> dict[str, Pack]:
+    """The packed entries of the same group, by name."""
+    found: dict[str, Pack] = {}
+    for folder in sorted(path.parent for path in entries.glob(f"*/{RUN}")):
+        if folder.name != meta.id and (pack := read_pack(folder)) and read_meta(folder).group == meta.group:
+            found[folder.name] = pack
+    return found
+
+
+def _episodes(folder: Path, entry: Path, siblings: dict[str, Pack]) -> tuple[bytes, list[Shared], bytes]:
+    """The lines of the packed episodes, the tables that they refer to, and the lines of the entry's own table."""
+    known: dict[bytes, tuple[str, int]] = {}
+    for name, pack in siblings.items():
+        for number, line in enumerate(table_lines(entry.parent / name, pack, 0)):
+            known.setdefault(line, (name, number))
+    used = {entry.name: 0}
+    own: list[bytes] = []
+
+    def refer(statistics: re.Match[bytes]) -> bytes:
+        line = statistics[0]
+        if line not in known:
+            known[line] = entry.name, len(own)
+            own.append(b"{" + line + b"}\n")
+        name, number = known[line]
+        return b'"completion":[%d,%d]' % (used.setdefault(name, len(used)), number)
+
+    lines = [
+        _STATISTICS.sub(refer, msgspec.json.encode(rounded_episode(episode))) + b"\n"
+        for episode in read_episodes(folder)
+    ]
+    table = b"".join(own)
+    hashes = {name: pack.tables[0].sha256 for name, pack in siblings.items()} | {entry.name: sha256(table)}
+    return b"".join(lines), [Shared(name, hashes[name]) for name in used], table
+
+
+def _trained_on(entry: Path, siblings: dict[str, Pack], content: bytes) -> tuple[Shared, bytes | None]:
+    """Where the list of instances lies, and the list if it must be written."""
+    for name, pack in siblings.items():
+        if pack.trained_on == (shared := Shared(name, sha256(content))):
+            return shared, None
+    return Shared(entry.name, sha256(content)), content
+
+
+def _refuse_change(entry: Path, pack: Pack, siblings: dict[str, Pack]) -> None:
+    """Siblings' references would lead to other completions."""
+    before = read_pack(entry)
+    if before is None:
+        return
+    for name, other in siblings.items():
+        lost = before.tables[0] in other.tables and pack.tables[0] != before.tables[0]
+        if lost or (other.trained_on.entry == entry.name and pack.trained_on != other.trained_on):
+            raise MixrouteError(
+                f"{entry} exists with other content, which {name} refers to: pack all entries into another folder"
+            )
+
+
+def _write_xz(path: Path, content: bytes) -> None:
+    # A window of the content's size compresses as well as the preset's, which takes 670 MB and as long as that takes.
+    window = min(1 << 26, max(1 << 12, len(content)))
+    lzma2 = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": window}
+    write_atomically(path, lzma.compress(content, filters=[lzma2]))

@@ -3,7 +3,8 @@
 A run is a folder of three files. ``run.json`` says what was run. ``episodes.jsonl`` holds what happened and nothing
 that depends on the clock, so that a deterministic run writes the same bytes again. ``timings.jsonl`` holds what was
 measured; its line is written before the episode's, so a finished episode always has one. Published entries hold the
-same two files compressed (``.xz``). Reading accepts both forms.
+same two files compressed (``.xz``), the statistics of tokens in tables that sibling entries share
+(``harness.traces.siblings``). Reading accepts every form.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import msgspec
 from harness.errors import MixrouteError
 from harness.files import read_lines, repair, write_atomically
 from harness.records import Episode, EpisodeTiming, RunMeta
+from harness.traces.rounding import rounded_timing
+from harness.traces.siblings import COMPLETIONS, restorer
 
 SCHEMA = 1
 EPISODES = "episodes.jsonl"
@@ -49,8 +52,8 @@ class TraceWriter:
         self._lines = (folder / EPISODES).open("ab")
 
     def append(self, episode: Episode, timing: EpisodeTiming) -> None:
-        """Persist one finished episode, flushed to the disk before this returns."""
-        for handle, record in ((self._timings, timing), (self._lines, episode)):
+        """Persist one finished episode, flushed to the disk before this returns; seconds are rounded."""
+        for handle, record in ((self._timings, rounded_timing(timing)), (self._lines, episode)):
             handle.write(msgspec.json.encode(record) + b"\n")
             handle.flush()
             os.fsync(handle.fileno())
@@ -90,14 +93,30 @@ def read_episodes(folder: Path) -> Iterator[Episode]:
     """The episodes of a run or entry folder, in file order.
 
     Raises:
-        MixrouteError: a line is corrupt (a torn last line of a running or killed run is passed over).
+        MixrouteError: a line is corrupt (a torn last line of a running or killed run is passed over), or a table of a
+            packed entry is missing or damaged.
     """
-    yield from read_lines(_plain_or_xz(folder / EPISODES), Episode)
+    path, restore = plain_or_xz(folder / EPISODES), restorer(folder)
+    episodes = read_lines(path, Episode, restore or bytes)
+    yield from episodes if restore is None else _of_their_length(path, episodes)
+
+
+def _of_their_length(path: Path, episodes: Iterator[Episode]) -> Iterator[Episode]:
+    """The episodes, if each call's completion has as many tokens as the call says."""
+    for episode in episodes:
+        for call in (call for step in episode.steps for call in step.calls):
+            lengths = {len(call.logprobs), len(call.entropies), len(call.margins)}
+            if lengths != {call.decoded_tokens}:
+                raise MixrouteError(
+                    f"{path}: instance {episode.instance!r} has a call of {call.decoded_tokens} decoded tokens, whose "
+                    f"completion in {COMPLETIONS} has {sorted(lengths)}: restore the file"
+                )
+        yield episode
 
 
 def read_timings(folder: Path) -> Iterator[EpisodeTiming]:
     """The measured times of a run or entry folder; a killed run may hold some without an episode."""
-    yield from read_lines(_plain_or_xz(folder / TIMINGS), EpisodeTiming)
+    yield from read_lines(plain_or_xz(folder / TIMINGS), EpisodeTiming)
 
 
 def find_runs(root: Path, *, nested: bool = False) -> list[Path]:
@@ -117,6 +136,7 @@ def find_runs(root: Path, *, nested: bool = False) -> list[Path]:
     return found
 
 
-def _plain_or_xz(path: Path) -> Path:
+def plain_or_xz(path: Path) -> Path:
+    """The file of a run at ``path``, or the compressed one of an entry where only that exists."""
     packed = path.with_name(path.name + ".xz")
     return packed if packed.exists() and not path.exists() else path

@@ -16,7 +16,7 @@ from harness.provenance import source_of
 from harness.records import Episode, RunMeta
 from harness.registry import routers
 from harness.suite import RunConfig
-from harness.traces.contamination import SEEN, read_seen
+from harness.traces.contamination import SEEN, read_seen, seen_file
 from harness.traces.read import model_cards
 from harness.traces.store import read_episodes, read_meta, read_timings
 from harness.verify.consistency import (
@@ -65,7 +65,7 @@ def verify_entry(folder: Path, opener: Opener = open_from_json, *, load_models: 
     except (MixrouteError, OSError, lzma.LZMAError) as error:
         files.problem("", str(error))
         return EntryVerdict(folder.name, [files.result()])
-    if not (folder / SEEN).exists():
+    if seen_file(folder) is None:
         files.problem("", f"{SEEN} is missing: run it again with this version")
     checks += [
         check_identity(meta),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from msgspec import structs
 
 from harness.records import Episode, EpisodeTiming, RunMeta, StepRecord
 from harness.traces.contamination import write_seen
-from harness.traces.pack import pack_run
 from harness.traces.store import TraceWriter, read_episodes, read_meta, read_timings
 from mixroute import MixrouteError
 from tests.examples import examples
@@ -95,30 +93,7 @@ def test_an_episode_that_ended_in_an_error_is_played_again(tmp_path: Path) -> No
     assert [one.instance for one in read_timings(tmp_path)] == ["0", "1"]
 
 
-def test_a_cut_off_entry_is_named(tmp_path: Path) -> None:
-    write(tmp_path / "run", *(episode(name) for name in "012"))
-    path = pack_run(tmp_path / "run", tmp_path / "entries") / "episodes.jsonl.xz"
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(MixrouteError, match="is cut off or no xz file"):
-        list(read_episodes(path.parent))
-
-
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     write(tmp_path, episode("0"))
     with pytest.raises(MixrouteError, match="belongs to another run"):
         TraceWriter(tmp_path, meta(hash="other"))
-
-
-def test_a_packed_entry_reads_like_the_run(tmp_path: Path) -> None:
-    write(tmp_path / "run", *(episode(name) for name in "012"))
-    entry = pack_run(tmp_path / "run", tmp_path / "entries")
-    assert list(read_episodes(entry)) == list(read_episodes(tmp_path / "run"))
-    assert list(read_timings(entry)) == list(read_timings(tmp_path / "run"))
-    assert lzma.decompress((entry / "episodes.jsonl.xz").read_bytes()) == (tmp_path / "run/episodes.jsonl").read_bytes()
-
-
-def test_an_unfinished_run_is_not_packed(tmp_path: Path) -> None:
-    write(tmp_path / "run", episode("0"))
-    with pytest.raises(MixrouteError, match="lacks 2 of 3 episodes"):
-        pack_run(tmp_path / "run", tmp_path / "entries")
-    assert not (tmp_path / "entries").exists()

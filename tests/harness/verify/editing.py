@@ -7,8 +7,13 @@ import lzma
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harness.engine.identity import run_hash, run_id
 from harness.suite import RunConfig
+from harness.traces.contamination import read_seen, write_seen
+from harness.traces.store import read_episodes, read_timings
+from harness.verify import verify_entry
 from harness.verify.entry import verify_entry
 
 Entry = dict[str, Any]
@@ -16,11 +21,11 @@ Entry = dict[str, Any]
 
 
 def read(folder: Path) -> Entry:
-    entry: Entry = {"run": json.loads((folder / "run.json").read_text())}
-    for name in ("episodes", "timings"):
-        lines = lzma.decompress((folder / f"{name}.jsonl.xz").read_bytes()).splitlines()
-        entry[name] = [json.loads(line) for line in lines]
-    return entry
+    return {
+        "run": json.loads((folder / "run.json").read_text()),
+        "episodes": [msgspec.to_builtins(episode) for episode in read_episodes(folder)],
+        "timings": [msgspec.to_builtins(timing) for timing in read_timings(folder)],
+    }
 
 
 def write(entry: Entry, folder: Path) -> None:
@@ -28,6 +33,13 @@ def write(entry: Entry, folder: Path) -> None:
     for name in ("episodes", "timings"):
         body = "".join(json.dumps(line) + "\n" for line in entry[name])
         (folder / f"{name}.jsonl.xz").write_bytes(lzma.compress(body.encode()))
+
+
+def copy_inline(packed: Path, folder: Path) -> None:
+    """Copy an entry with its statistics inline, so that it can be read and edited away from its siblings."""
+    folder.mkdir()
+    write(read(packed), folder)
+    write_seen(folder, read_seen(packed))
 
 
 def named_anew(entry: Entry) -> None:

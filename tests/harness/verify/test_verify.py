@@ -16,7 +16,7 @@ from harness.verify.entries import verify_entries
 from harness.verify.entry import verify_entry
 from tests.command import mixroute
 from tests.harness.verify.cheats import CHEATS, MODELS, other_threshold, reward
-from tests.harness.verify.editing import Entry, failed, named_anew, read, write
+from tests.harness.verify.editing import Entry, copy_inline, failed, named_anew, read, write
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_cheat_is_caught(
     entries: Path, tmp_path: Path, router: str, cheat: Callable[[Entry], None], caught: str
 ) -> None:
     folder = tmp_path / "entry"
-    shutil.copytree(of_router(entries, router), folder)
+    copy_inline(of_router(entries, router), folder)
     entry = read(folder)
     cheat(entry)
     write(entry, folder)
@@ -64,7 +64,7 @@ def test_a_cheat_is_caught(
 
 def test_smaller_weights_of_the_same_bits_show_when_the_models_are_loaded(entries: Path, tmp_path: Path) -> None:
     folder = tmp_path / "entry"
-    shutil.copytree(of_router(entries, "random"), folder)
+    copy_inline(of_router(entries, "random"), folder)
     entry = read(folder)
     card = entry["run"]["models"]["low"]
     card["weight_bytes"], card["parameters"] = card["weight_bytes"] // 2, card["parameters"] // 2
@@ -76,7 +76,7 @@ def test_smaller_weights_of_the_same_bits_show_when_the_models_are_loaded(entrie
 
 def test_an_entry_on_what_was_trained_on_is_caught(entries: Path, tmp_path: Path) -> None:
     folder = tmp_path / "entry"
-    shutil.copytree(of_router(entries, "random"), folder)
+    copy_inline(of_router(entries, "random"), folder)
     write_seen(folder, [instance_key("alfworld-gen", read_meta(folder).instances[0])])
     assert failed(folder) == {"nothing was trained on what is reported"}
     (folder / "trained_on.txt.xz").unlink()
@@ -86,7 +86,7 @@ def test_an_entry_on_what_was_trained_on_is_caught(entries: Path, tmp_path: Path
 def test_a_copy_under_another_name_is_caught(entries: Path, tmp_path: Path) -> None:
     honest = of_router(entries, "always-high")
     copied = tmp_path / "copy"
-    shutil.copytree(honest, copied)
+    copy_inline(honest, copied)
     entry = read(copied)
     entry["run"]["label"] = entry["run"]["router"] = entry["run"]["config"]["router"] = "my-new-router"
     named_anew(entry)
@@ -100,7 +100,7 @@ def test_a_copy_under_another_name_is_caught(entries: Path, tmp_path: Path) -> N
 
 def test_a_router_that_was_edited_since_is_judged_by_what_it_decides(entries: Path, tmp_path: Path) -> None:
     folder = tmp_path / "entry"
-    shutil.copytree(of_router(entries, "uncertainty"), folder)
+    copy_inline(of_router(entries, "uncertainty"), folder)
     entry = read(folder)
     entry["run"]["provenance"]["router"]["sha256"] = "0" * 64
     write(entry, folder)
@@ -116,7 +116,7 @@ def test_a_router_that_was_edited_since_is_judged_by_what_it_decides(entries: Pa
 @pytest.mark.parametrize("kind", ["router", "task"])
 def test_code_of_an_entry_is_not_run(entries: Path, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "entry"
-    shutil.copytree(of_router(entries, "random"), folder)
+    copy_inline(of_router(entries, "random"), folder)
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'pwned')!r}, 'w')\nclass Evil: pass\n")
     entry = read(folder)
     entry["run"]["config"][kind] = f"{tmp_path}/evil.py:Evil"
@@ -131,7 +131,7 @@ def test_code_of_an_entry_is_not_run(entries: Path, tmp_path: Path, kind: str) -
 @pytest.mark.parametrize("name", ["run.json", "episodes.jsonl.xz", "timings.jsonl.xz", "trained_on.txt.xz"])
 def test_damaged_files_are_findings(entries: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "entry"
-    shutil.copytree(of_router(entries, "random"), folder)
+    copy_inline(of_router(entries, "random"), folder)
     whole = (folder / name).read_bytes()
     (folder / name).write_bytes(whole[: len(whole) // 2])
     assert failed(folder) == {"the files are whole and can be read"}

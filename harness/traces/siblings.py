@@ -1,0 +1,167 @@
+"""Siblings: entries of one group beside one another, which store each distinct completion's token statistics once.
+
+A packed entry's ``episodes.jsonl.xz`` holds ``"completion": [table, line]`` in each call instead of the lists
+``logprobs``, ``entropies`` and ``margins``. ``table`` counts the ``tables`` of the entry's ``pack.json``, and ``line``
+the lines of that table's ``completions.jsonl.xz``, both from 0. Table 0 is the entry's own; the others are siblings'.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import MixrouteError
+from harness.files import Record
+
+PACK = "pack.json"
+COMPLETIONS = "completions.jsonl.xz"
+PACK_SCHEMA = 2
+CACHED_BYTES = 1 << 25
+"""Tables that a process keeps, in bytes of their lines; more than the siblings of a published group need together."""
+
+_REFERENCE = re.compile(rb'"completion":\[(\d+),(\d+)\]')
+"""Matches no text of an episode: within JSON strings, quotes are escaped."""
+
+
+class Shared(Record, frozen=True):
+    """A file of an entry, with the SHA-256 of its decompressed content."""
+
+    entry: str
+    """Name of the entry's folder, beside the one that refers to it."""
+    sha256: str
+
+
+class Pack(Record, frozen=True):
+    """The content of ``pack.json``."""
+
+    schema: int
+    tables: list[Shared]
+    trained_on: Shared
+    """The entry that holds the list of instances; one list serves all siblings that were trained alike."""
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of ``content``, in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_pack(folder: Path) -> Pack | None:
+    """The ``pack.json`` of an entry; None for plain runs, and for entries that hold all of their statistics inline.
+
+    Raises:
+        MixrouteError: it is damaged, or names something else than folders beside the entry.
+    """
+    path = folder / PACK
+    if not path.exists():
+        return None
+    try:
+        pack = msgspec.json.decode(path.read_bytes(), type=Pack)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise MixrouteError(f"{path} is not valid ({error}): restore the file") from error
+    if pack.schema != PACK_SCHEMA:
+        raise MixrouteError(f"{path} has schema {pack.schema}, not {PACK_SCHEMA}: read it with a newer mixroute")
+    for name in (*(table.entry for table in pack.tables), pack.trained_on.entry):
+        if name in ("", ".", "..") or "/" in name or "\\" in name:
+            raise MixrouteError(f"{path}: {name!r} is not the name of an entry's folder: restore the file")
+    return pack
+
+
+def sibling_file(folder: Path, entry: str, name: str) -> Path:
+    """The file ``name`` of the entry ``entry`` that lies beside the entry ``folder``.
+
+    Raises:
+        MixrouteError: it is missing.
+    """
+    path = folder.resolve().parent / entry / name
+    if not path.exists():
+        raise MixrouteError(
+            f"{folder / PACK} refers to {name} of the entry {entry}, but {path} is missing: put {entry} beside "
+            f"{folder.name}, or pack the latter alone where both are: mixroute pack ENTRY --out FOLDER"
+        )
+    return path
+
+
+def read_shared(path: Path, shared: Shared) -> bytes:
+    """The decompressed content of a file that is named in a ``pack.json``.
+
+    Raises:
+        MixrouteError: it is damaged, or another one.
+    """
+    try:
+        content = lzma.decompress(path.read_bytes())
+    except (lzma.LZMAError, OSError) as error:
+        raise MixrouteError(f"{path} cannot be read ({error}): restore the file") from error
+    if sha256(content) != shared.sha256:
+        raise MixrouteError(
+            f"{path} is not the file that {PACK} means (SHA-256 {sha256(content)[:8]}…, not {shared.sha256[:8]}…): "
+            "restore the file, or pack the entries that refer to it again"
+        )
+    return content
+
+
+class _Tables:
+    """The tables used last, by file, state of the file, and hash."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[tuple[Path, int, str], list[bytes]] = OrderedDict()
+
+    def read(self, path: Path, shared: Shared) -> list[bytes]:
+        """The lines of a table; each is the fields of a call's record that it holds, without the braces."""
+        key = path, path.stat().st_mtime_ns, shared.sha256
+        if key not in self._kept:
+            content = read_shared(path, shared)
+            self._kept[key] = [line[1:-1] for line in content.splitlines()]
+            self._bytes += len(content)
+            while self._bytes > self._most_bytes and len(self._kept) > 1:
+                _, dropped = self._kept.popitem(last=False)
+                self._bytes -= sum(len(line) + 3 for line in dropped)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+_tables = _Tables(CACHED_BYTES)
+
+
+def table_lines(folder: Path, pack: Pack, number: int) -> list[bytes]:
+    """The lines of one of the tables of an entry, without their braces.
+
+    Raises:
+        MixrouteError: as ``sibling_file`` and ``read_shared``.
+    """
+    shared = pack.tables[number]
+    path = sibling_file(folder, shared.entry, COMPLETIONS) if number else folder.resolve() / COMPLETIONS
+    if not path.exists():
+        raise MixrouteError(f"{path} is missing, which {PACK} names: restore the file")
+    return _tables.read(path, shared)
+
+
+def restorer(folder: Path) -> Callable[[bytes], bytes] | None:
+    """A function that puts the statistics into a line of the entry's episodes; None where they are inline.
+
+    Raises:
+        MixrouteError: ``pack.json`` or a table is missing, damaged or another one; and, by the function, where a line
+            refers to something that is not there.
+    """
+    pack = read_pack(folder)
+    if pack is None:
+        return None
+    tables = [table_lines(folder, pack, number) for number in range(len(pack.tables))]
+
+    def found(reference: re.Match[bytes]) -> bytes:
+        table, line = int(reference[1]), int(reference[2])
+        if table >= len(tables) or line >= len(tables[table]):
+            raise MixrouteError(
+                f"{folder}: its episodes refer to completion {line} of table {table}, which {PACK} and the tables do "
+                "not have: restore the entry"
+            )
+        return tables[table][line]
+
+    return lambda line: _REFERENCE.sub(found, line)
