@@ -18,7 +18,6 @@ import msgspec
 from harness.errors import MixrouteError
 from harness.files import read_lines, repair, write_atomically
 from harness.records import Episode, EpisodeTiming, RunMeta
-from harness.traces.rounding import rounded_timing
 from harness.traces.siblings import COMPLETIONS, restorer
 
 SCHEMA = 1
@@ -53,7 +52,7 @@ class TraceWriter:
 
     def append(self, episode: Episode, timing: EpisodeTiming) -> None:
         """Persist one finished episode, flushed to the disk before this returns; seconds are rounded."""
-        for handle, record in ((self._timings, rounded_timing(timing)), (self._lines, episode)):
+        for handle, record in ((self._timings, timing), (self._lines, episode)):
             handle.write(msgspec.json.encode(record) + b"\n")
             handle.flush()
             os.fsync(handle.fileno())

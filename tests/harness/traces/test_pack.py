@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import MixrouteError
 from harness.records import CallRecord, CallTiming, Episode, EpisodeTiming, StepRecord, StepTiming
 from harness.traces.contamination import read_seen, write_seen
 from harness.traces.pack import pack_run
 from harness.traces.rounding import rounded_episode
 from harness.traces.store import TraceWriter, read_episodes, read_timings
+from mixroute import MixrouteError
 from tests.harness.traces.test_store import meta
 
 Completion = list[tuple[float, float, float]]

@@ -13,7 +13,6 @@ from harness.engine.identity import run_hash, run_id
 from harness.suite import RunConfig
 from harness.traces.contamination import read_seen, write_seen
 from harness.traces.store import read_episodes, read_timings
-from harness.verify import verify_entry
 from harness.verify.entry import verify_entry
 
 Entry = dict[str, Any]
