@@ -23,7 +23,7 @@ class Player:
             raise MixrouteError(f"options of model '{name}': {spec.options}: give 'skill' alone, between 0 and 1")
         self._name = name
         self._read: dict[str, list[str]] = {}
-        """By session, the words that were read, as a key-value cache would hold them."""
+        """Words that each session has read, as a key-value cache would hold them."""
 
     async def generate(self, request: Request) -> Completion:
         """Answer one prompt; a word of it counts as a token."""

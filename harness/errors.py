@@ -1,4 +1,4 @@
-"""Errors that a user can mend; the command line prints each as one line and exits with code 2."""
+"""Errors that a user can fix; the command line prints each as one line and exits with code 2."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class MixrouteError(Exception):
-    """Something in the user's input, data or machine is wrong. The message names the thing, its value and the mend."""
+    """Something in the user's input, data or machine is wrong. The message names the file or key, the value and the fix."""
 
 
 class RunStopped(MixrouteError):

@@ -21,7 +21,7 @@ DATA = {"alfworld": "ALFWORLD_DATA", "webshop": "WEBSHOP_DATA"}
 TASKS = [("alfworld-gen", "webshop-gen"), ("arith-gen",), ("alfworld",), ("webshop",)]
 MOST_BYTES = 30_000_000
 ONE_IN = 4
-"""Of the entries of one router on one task, the share that is verified in every run of the tests."""
+"""One of so many entries of a router on a task is verified in every run of the tests; all of them with ``-m slow``."""
 
 # Why a check of a published entry may be missing: by check and by the entry's router or pool. Nothing else may be.
 HIDDEN = "the router cannot run on a trace alone: RuntimeError: it reads hidden states, which traces do not hold"

@@ -85,7 +85,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     collapse: float | None
     """Share of episodes in which one model took every step."""
     tokens: dict[str, Tokens]
-    """By model of the pool."""
+    """Keyed by model of the pool."""
     against: list[Against]
     """Its success against that of other rows."""
     claims: list[Claim]

@@ -51,7 +51,7 @@ class ComparisonInput(msgspec.Struct, frozen=True):
     """Weight bytes of an episode."""
     mean: float | None
     success: Mapping[Key, float]
-    """By instance and seed."""
+    """Keyed by instance and seed."""
 
 
 def compare_section(rows: Sequence[ComparisonInput]) -> list[list[Against]]:

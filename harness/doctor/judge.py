@@ -37,7 +37,7 @@ class PoolFinding(Record, frozen=True):
     pool: str
     ok: bool
     memory: dict[str, MemoryEstimate]
-    """By model, where it can be estimated."""
+    """Estimates by model, where there is one."""
     problems: list[str]
     """Why it cannot be run, each with its fix."""
 

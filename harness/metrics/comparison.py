@@ -99,7 +99,7 @@ def _sign_test(sums: NDArray[np.float64]) -> float:
 
 
 def _mcnemar(positive: int, count: int) -> float:
-    """The same test where all differences have one size: exact, by the binomial distribution (McNemar)."""
+    """Exact permutation test for differences of one size: the binomial distribution (McNemar)."""
     tail = sum(math.comb(count, k) for k in range(min(positive, count - positive) + 1))
     return min(1.0, float(Fraction(2 * tail, 2**count)))
 

@@ -40,9 +40,9 @@ class Usage(msgspec.Struct, frozen=True):
     episodes: float = 0
     steps: float = 0
     tokens: dict[str, tuple[float, float, float]] = {}
-    """By model: prompt tokens computed, prompt tokens cached, and decoded tokens."""
+    """Per model: prompt tokens computed, prompt tokens cached, and decoded tokens."""
     cost: Costs = {}
-    """By name of the cost model; None where it is not known, left out where nothing was charged."""
+    """Amounts by cost model; None where it is not known, left out where nothing was charged."""
 
     def __add__(self, other: Usage) -> Usage:
         tokens = {

@@ -65,7 +65,7 @@ COST_MODELS: dict[str, CostModel] = {
         CostModel("seconds", "measured seconds", "seconds", "s", 1.0, _seconds, timed=True, brief=True),
     )
 }
-"""By name, in the order in which costs are shown."""
+"""Cost models by name, in the order in which they are shown."""
 
 MAIN_COST = "weight_bytes"
 """The cost model of the Pareto front, the curves, the plot and the choice of the best baseline."""

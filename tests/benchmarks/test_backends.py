@@ -102,7 +102,7 @@ def there(backend: Any, work: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def alone(backend: Any, asked: dict[str, list[Request]], logprobs: int | None) -> tuple[float, int]:
-    """The same questions, as many at once, asked of vLLM's engine and nothing around it."""
+    """vLLM's engine alone on the same questions, as many at once."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 

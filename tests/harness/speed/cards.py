@@ -6,7 +6,7 @@ from harness.speed.card import SCHEMA, Cell, Sample, SpeedCard
 
 HARDWARE = {"hardware": {"cpu": "a CPU", "threads": 1, "gpus": []}}
 READ = {(1, 10): 2.0, (1, 100): 1.0, (4, 10): 1.0, (4, 100): 0.5}
-"""Of ``high``: seconds to read a token, by concurrency and length. Writing one takes ten times that."""
+"""Seconds in which ``high`` reads a token, by concurrency and length. Writing one takes ten times that."""
 
 
 def speed_card(**changes: object) -> SpeedCard:
