@@ -8,7 +8,7 @@ RUNS ?= runs/default
 .DEFAULT_GOAL := help
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help bench test coverage fuzz lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark browser
+.PHONY: help bench test verify coverage fuzz lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark browser
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: $(READY) ## Run the test suite.
 
 coverage: $(READY) ## Run the test suite, or TESTS of it, and print which lines no test reaches.
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered $(TESTS)
+
+verify: $(READY) ## Verify every published entry; `make test` verifies one in four of each router.
+	$(PYTEST) -m slow tests/test_results.py
 
 fuzz: $(READY) ## Run the hypothesis tests with 2,000 random examples each; SEED=7 repeats a run.
 	$(PYTEST) --hypothesis-profile=random -m 'hypothesis and not slow' $(if $(SEED),--hypothesis-seed=$(SEED))

@@ -63,8 +63,11 @@ class StepRecord(Record, frozen=True, omit_defaults=True):
 
     @property
     def made_of(self) -> list[CallRecord]:
-        """The calls whose texts make ``text``; none of a step without a call."""
-        return [self.calls[part] for part in self.parts] or self.calls[-1:]
+        """The calls whose texts make ``text``; the last call after an error; none of a step without a call."""
+        if self.parts:
+            return [self.calls[part] for part in self.parts]
+        wrote = [call for call in self.calls if (call.model, call.text) == (self.model, self.text)]
+        return (wrote or self.calls)[-1:]
 
     @property
     def high_share(self) -> float:

@@ -106,3 +106,15 @@ def test_tokens_of_a_joined_answer_that_others_decoded_are_offloaded(tmp_path: P
 
 def one_call(call: CallRecord, tokens: int) -> CallRecord:
     return msgspec.structs.replace(call, decoded_tokens=tokens, cached_tokens=0)
+
+
+def test_the_call_that_was_taken_counts_whichever_came_last(tmp_path: Path) -> None:
+    """A router may ask several models and return an earlier completion."""
+    folder = write(tmp_path / "vote", "vote", "l")
+    (episode,) = read_episodes(folder)
+    (step,) = episode.steps
+    unused = msgspec.structs.replace(step.calls[0], model="high", text="another action", switch=True)
+    asked = msgspec.structs.replace(step, calls=[*step.calls, unused])
+    (folder / EPISODES).write_bytes(msgspec.json.encode(msgspec.structs.replace(episode, steps=[asked])) + b"\n")
+    (found,) = count_switches([folder])
+    assert found.offloaded_tokens == step.calls[0].decoded_tokens
