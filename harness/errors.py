@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class MixrouteError(Exception):
-    """Something in the user's input, data or machine is wrong. The message names the file or key, the value and the fix."""
+    """Wrong user input, data or machine state. The message names the file or key, the value and the fix."""
 
 
 class RunStopped(MixrouteError):

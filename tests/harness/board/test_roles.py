@@ -40,7 +40,7 @@ def test_the_default_is_trained_for_what_names_its_training_instances_else_basel
 
 def test_a_wrong_role_is_reported_when_the_router_is_opened(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from harness import StepRouter\n"
+        "from mixroute import StepRouter\n"
         "class Mine(StepRouter):\n"
         "    role = 'best'\n"
         "    def choose(self, step):\n"

@@ -35,7 +35,7 @@ from routers.relay.recipe import RelayRecipe
 from routers.relay.train import train_relay
 from routers.relay.training_data import warm_up_set
 from tests.command import mixroute
-from tests.harness.verify.editing import Entry, failed, read, write
+from tests.harness.verify.editing import Entry, copy_inline, failed, read, write
 from tests.routers.guess_recipe import GUESS, write_guess_recipe
 from tests.routers.pyramid.guess import Guess
 from tests.routers.relay.cheats import CHEATS
@@ -218,7 +218,7 @@ def test_it_plays_and_stands_on_the_board(entry: Path) -> None:
 
 @pytest.mark.parametrize(("cheat", "caught"), CHEATS)
 def test_a_cheat_is_caught(tmp_path: Path, entry: Path, cheat: Callable[[Entry], None], caught: str) -> None:
-    shutil.copytree(entry, tmp_path / "entry")
+    copy_inline(entry, tmp_path / "entry")
     content = read(entry)
     cheat(content)
     write(content, tmp_path / "entry")
