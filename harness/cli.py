@@ -7,13 +7,14 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn, Protocol, runtime_checkable
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 # Whatever takes long to import is imported inside the commands, so that ``mixroute --help`` is quick.
 from harness.board.commands import At, Card, switches
+from harness.contracts import DataSource
 from harness.doctor.commands import doctor
 from harness.errors import MixrouteError
 from harness.files import cache_folder, write_atomically
@@ -33,16 +34,6 @@ out = Console()
 err = Console(stderr=True)
 
 Runs = Annotated[Path, typer.Argument(help="Folder of runs or published entries.")]
-
-
-@runtime_checkable
-class DataSource(Protocol):
-    """A task class whose data can be fetched or written by ``mixroute data``."""
-
-    @classmethod
-    def prepare_data(cls, folder: Path) -> Path:
-        """Put the data into ``folder``; returns what to give as the task's ``data``."""
-        ...
 
 
 def _print_version(asked: bool) -> None:

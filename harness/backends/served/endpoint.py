@@ -6,17 +6,15 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiolimiter import AsyncLimiter
 from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, OpenAIError
 
+from harness.backends.served.options import OpenAIOptions
 from harness.backends.served.shares import BusyClock
 from harness.data import Request, Timing
 from harness.errors import EpisodeError, RunStopped
-
-if TYPE_CHECKING:
-    from harness.backends.served.openai import OpenAIOptions
 
 
 class Endpoint:

@@ -11,38 +11,14 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any
 
-from pydantic import Field
-
+from harness.backends.served.options import OpenAIOptions
 from harness.backends.served.shares import token_from_top
-from harness.config import Strict, check
+from harness.config import check
 from harness.contracts import BackendTraits
 from harness.data import Completion, FinishReason, ModelCard, Request, Timing, Token
 from harness.errors import MixrouteError, RunStopped
 from harness.files import content_hash
 from harness.pool import ModelSpec
-
-
-class OpenAIOptions(Strict):
-    """``options`` of a model with this backend. ``weights`` is the model's name at the endpoint."""
-
-    base_url: str = Field(pattern="^https?://")
-    api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key; it may be unset where the endpoint needs none."""
-    parameters: int = Field(ge=1)
-    """Parameters of the model. Its nominal cost is computed from them and ``weight_bytes``."""
-    weight_bytes: int = Field(ge=1)
-    top_logprobs: int = Field(default=5, ge=1, le=20)
-    """Number of most likely tokens to ask for at each position; entropies are computed from them. Every endpoint gives
-    5."""
-    timeout: float = Field(default=120.0, gt=0)
-    """Seconds until a call is abandoned and tried again."""
-    retries: int = Field(default=5, ge=0)
-    """Retries after a time-out, a lost connection, or the statuses 408, 409, 429 and 5xx. Waits grow, or are as long
-    as the endpoint asks for."""
-    max_in_flight: int = Field(default=64, ge=1)
-    requests_per_minute: int | None = Field(default=None, ge=1)
-    extra_body: dict[str, Any] = Field(default_factory=dict)
-    """Sent with every call: parameters that are this endpoint's own."""
 
 
 class OpenAIBackend(BackendTraits):

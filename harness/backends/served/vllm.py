@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
 from transformers import AutoTokenizer
 
 from harness.backends.decoding import content_length
 from harness.backends.encoding import NOTHING, Encoded, Encoder
 from harness.backends.served.checkpoint import checkpoint_card, checkpoint_folder
+from harness.backends.served.options import VllmOptions
 from harness.backends.served.shares import BusyClock, token_from_top
-from harness.config import Strict, check
+from harness.config import check
 from harness.contracts import BackendTraits
 from harness.data import Completion, MemoryEstimate, ModelCard, Request, Timing
 from harness.errors import EpisodeError, MixrouteError, RunStopped
@@ -30,31 +30,6 @@ if TYPE_CHECKING:
 
 _WORKSPACE = 1.0
 """GiB that an engine of vLLM takes for activations and captured graphs: an allowance."""
-
-
-class VllmOptions(Strict):
-    """``options`` of a model with this backend."""
-
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Type of the computation; ``auto`` is the checkpoint's own."""
-    quantization: Literal["none", "rtn-w4", "rtn-w4-channel"] = "none"
-    """Round to nearest, packed once in the cache. Checkpoints that are quantized already (AWQ, GPTQ,
-    compressed-tensors) state their packing themselves."""
-    memory_share: float = Field(default=0.45, gt=0, le=1)
-    """Share of the GPU's memory for weights and caches; the shares of all models on one GPU must add up to less than
-    1."""
-    kv_cache_mb: int | None = Field(default=None, ge=1)
-    """Memory for key-value caches; by default what ``memory_share`` leaves, and 1,024 on a CPU."""
-    max_model_len: int | None = Field(default=None, ge=1)
-    """Longest prompt with its answer, in tokens; by default the model's own."""
-    max_batch: int = Field(default=64, ge=1)
-    """Most sequences in one pass."""
-    tensor_parallel: int = Field(default=1, ge=1)
-    """Number of GPUs that share the model."""
-    eager: bool = False
-    """Whether to skip CUDA graphs and compilation, which take longer to start and run faster."""
-    top_logprobs: int = Field(default=20, ge=1, le=20)
-    """Number of most likely tokens to get for each position; entropies are computed from them."""
 
 
 class VllmBackend(BackendTraits):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import torch
@@ -18,11 +18,9 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from harness.backends.served.options import VllmOptions
 from harness.data import Request
 from harness.errors import EpisodeError, MixrouteError, RunStopped
-
-if TYPE_CHECKING:
-    from harness.backends.served.vllm import VllmOptions
 
 T = TypeVar("T")
 

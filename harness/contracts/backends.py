@@ -1,0 +1,81 @@
+"""What a backend offers, and the completion cache that it may use."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from harness.data import Completion, MemoryEstimate, ModelCard, Request
+
+
+class Backend(Protocol):
+    """Runs one model of a pool. Constructed as ``Backend(name, spec, deterministic=…)``; see ``harness.pool``.
+
+    Its class may derive from ``BackendTraits`` to state more; one that can reuse completions is a
+    ``SupportsCompletionCache``.
+    """
+
+    async def generate(self, request: Request) -> Completion:
+        """Answer one request; many may be in flight, and the backend batches them."""
+        ...
+
+    def release(self, session: str) -> None:
+        """The session's episode is over: free its key-value cache."""
+        ...
+
+    def card(self) -> ModelCard:
+        """Facts about the loaded model."""
+        ...
+
+    def close(self) -> None:
+        """Stop threads and free the weights."""
+        ...
+
+
+class BackendTraits:
+    """Optional part of a backend: what its class states before a model is loaded, with the defaults of a class that
+    does not derive from this one. It is asked on machines where the backend is not installed, so a module that defines
+    it imports the packages in ``required_packages`` only inside functions.
+    """
+
+    required_packages: ClassVar[tuple[str, ...]] = ()
+    """Top-level packages that the backend imports and that may not be installed."""
+    install_hint: ClassVar[str] = ""
+    """How to install them: a command, or a page that says it."""
+    supports_random_weights: ClassVar[bool] = False
+    """Whether it runs a model with ``weights: random``, whose weights are initialised at random for its ``shape``."""
+
+    @classmethod
+    def estimate_memory(cls, shape: str | None, options: Mapping[str, Any]) -> MemoryEstimate | None:
+        """Memory that a model will take on this machine; by default none.
+
+        Args:
+            shape: File with the model's configuration, if its pool names one.
+            options: The model's options in the pool file, unchecked.
+
+        Returns:
+            The estimate; None if it takes a ``shape`` and there is none.
+
+        Raises:
+            MixrouteError: the shape cannot be read, or an option is wrong.
+        """
+        return MemoryEstimate()
+
+
+class CompletionStore(Protocol):
+    """A store of greedy completions, which are reused instead of computed once more."""
+
+    async def get_or_compute(self, key: bytes, compute: Callable[[], Awaitable[Completion]]) -> Completion:
+        """The completion stored under ``key``, marked as reused, or a new one from ``compute``, which is stored."""
+        ...
+
+
+@runtime_checkable
+class SupportsCompletionCache(Protocol):
+    """A backend that can reuse greedy completions instead of computing them once more."""
+
+    def use_cache(self, store: CompletionStore) -> None:
+        """Look up completions in ``store`` before computing, and store those that are computed. Keys are made by
+        ``harness.backends.completion_cache.completion_key``.
+        """
+        ...

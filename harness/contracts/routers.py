@@ -1,0 +1,154 @@
+"""What a router sees, and what it offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, get_args, runtime_checkable
+
+from harness.data import Completion, Observation, Prompt, RouterRole, Turn
+from harness.errors import MixrouteError
+
+if TYPE_CHECKING:
+    import random
+
+    from harness.records import Episode
+
+Granularity = Literal["query", "step", "token"]
+
+
+class Step(Protocol):
+    """What a router sees at one step, and its only way to a model. Nothing here is unknown to the agent."""
+
+    @property
+    def index(self) -> int:
+        """Number of the step, from 0."""
+        ...
+
+    @property
+    def prompt(self) -> Prompt:
+        """What a model will read."""
+        ...
+
+    @property
+    def observation(self) -> Observation:
+        """What the environment shows now."""
+        ...
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The steps before."""
+        ...
+
+    @property
+    def models_used(self) -> tuple[str, ...]:
+        """Per earlier step, the model whose completion became the action."""
+        ...
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the pool's models."""
+        ...
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """The task's stop strings: the default of ``ask``."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of an answer in this task: the default of ``ask``."""
+        ...
+
+    @property
+    def rng(self) -> random.Random:
+        """Seeded from the run's root seed, the instance and the step index."""
+        ...
+
+    async def ask(
+        self,
+        model: str,
+        *,
+        continue_from: str = "",
+        stop: tuple[str, ...] | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> Completion:
+        """Call ``model`` with the step's prompt (continuing ``continue_from`` if given); defaults are the task's."""
+        ...
+
+    async def read(self, model: str) -> Completion:
+        """Let ``model`` read the prompt and write nothing: the completion holds its hidden state (``state``).
+
+        Asking the same model next goes on from there, so that the two together cost what asking alone does.
+        """
+        ...
+
+    def log(self, **scores: float) -> None:
+        """Note what the decision rests on, such as a probability: it goes into the trace and changes nothing."""
+        ...
+
+
+@runtime_checkable
+class Router(Protocol):
+    """Decides which model produces the action, or which part of it. One object serves all episodes of a run, so it
+    keeps no state of an episode: everything it may use is in the step. Its class may have an attribute ``role``; see
+    ``role_of``.
+    """
+
+    @property
+    def granularity(self) -> Granularity:
+        """At what grain it decides."""
+        ...
+
+    async def act(self, step: Step) -> Completion:
+        """The completion whose text holds the action. It must be one that ``step.ask`` returned, or built of such."""
+        ...
+
+
+class StepRouter(ABC):
+    """A router that names one model per step: write ``choose`` and nothing else."""
+
+    granularity: ClassVar[Granularity] = "step"
+
+    @abstractmethod
+    def choose(self, step: Step) -> str:
+        """Name of the model that answers this step."""
+
+    async def act(self, step: Step) -> Completion:
+        """Ask the chosen model."""
+        return await step.ask(self.choose(step))
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """A router that was trained on instances, which may then not be reported on."""
+
+    def trained_on(self) -> Collection[str]:
+        """The instances, as ``harness.traces.contamination.instance_key`` names them."""
+        ...
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A router with arguments to be chosen on development episodes before it is run."""
+
+    probe: str
+    """The router whose development episodes ``fit`` reads, such as ``always-low``."""
+
+    def fit(self, episodes: Iterable[Episode]) -> Mapping[str, Any]:
+        """Constructor arguments chosen on ``episodes``; empty if none is open."""
+        ...
+
+
+def role_of(router: Router) -> RouterRole:
+    """The attribute ``role`` of a router; without one ``trained`` for a ``Trained`` router, ``baseline`` for any other.
+
+    Raises:
+        MixrouteError: the attribute is no ``RouterRole``.
+    """
+    role = getattr(router, "role", "trained" if isinstance(router, Trained) else "baseline")
+    if role not in get_args(RouterRole):
+        known = ", ".join(get_args(RouterRole))
+        raise MixrouteError(f"router {type(router).__name__} has role = {role!r}: set one of {known}, or leave it out")
+    return cast("RouterRole", role)

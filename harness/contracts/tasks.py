@@ -1,0 +1,99 @@
+"""What a task and its environments offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from harness.data import Instance, Observation, Prompt, Turn
+
+
+class Environment(Protocol):
+    """One live instance. Not shared between episodes; ``close`` may be called more than once."""
+
+    def reset(self) -> Observation:
+        """Start (or restart) the instance."""
+        ...
+
+    def step(self, action: str) -> tuple[Observation, float, bool]:
+        """Apply ``action``; returns the observation, the reward of this step and whether the episode is over."""
+        ...
+
+    def close(self) -> None:
+        """Free what the environment holds (processes, files)."""
+        ...
+
+
+class Task(Protocol):
+    """A set of instances with one way to show and to play them. Built by ``open_task(name, split=…, **arguments)``.
+
+    Everything that may change a score is in ``protocol()``: engine, dialect, prompt, whether admissible actions are
+    shown. Class attributes say how the engine may run its environments.
+    """
+
+    name: str
+    split: str
+    blocking: bool
+    """Whether ``Environment`` calls may take longer than a millisecond, so that they must leave the event loop."""
+    stop: tuple[str, ...]
+    """Stop strings of an action's completion."""
+    max_tokens: int
+    """Most tokens of an action's completion."""
+    step_cap: int
+    """Steps after which an unfinished episode ends; a constructor argument of every multi-step task."""
+
+    def instances(self) -> Sequence[Instance]:
+        """All instances of the split, sorted by id."""
+        ...
+
+    def open(self, instance: Instance) -> Environment:
+        """A new environment for ``instance``."""
+        ...
+
+    def prompt(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
+        """The prompt for the step after ``turns``. Append-only: it extends the prompt of the step before."""
+        ...
+
+    def parse_action(self, text: str) -> str:
+        """The action in a completion's text. Never repairs an invalid action into a valid one."""
+        ...
+
+    def is_success(self, score: float) -> bool:
+        """Whether an episode whose rewards sum to ``score`` counts as a success."""
+        ...
+
+    def protocol(self) -> Mapping[str, Any]:
+        """JSON-ready record of the evaluation protocol, data fingerprint and prompt hash included."""
+        ...
+
+
+class Expert(Protocol):
+    """A player to learn from. It acts on what an agent has seen, so it can take over any episode at any step."""
+
+    def act(self, turns: Sequence[Turn], observation: Observation) -> str:
+        """The action to take after ``turns``, now that ``observation`` is shown."""
+        ...
+
+
+@runtime_checkable
+class Teachable(Protocol):
+    """What a task offers besides, so that agents can be trained on it."""
+
+    def expert(self) -> Expert:
+        """A player of this task."""
+        ...
+
+    def completion_text(self, action: str) -> str:
+        """What a model should write to take ``action``; ``parse_action`` gives ``action`` back."""
+        ...
+
+
+@runtime_checkable
+class DataSource(Protocol):
+    """A task class whose data can be fetched or written by ``mixroute data``."""
+
+    @classmethod
+    def prepare_data(cls, folder: Path) -> Path:
+        """Put the data into ``folder``; returns what to give as the task's ``data``."""
+        ...
