@@ -141,7 +141,7 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path, tiny_pool: Path) 
         ({"start": "nowhere"}, "nowhere: there is no adapter"),
         ({"lessons": [{"task": "alfworld-gen", "takeover": True}]}, "name its adapter under 'start'"),
         ({"learningrate": 1}, "did you mean 'learning_rate'"),
-        ({"lessons": [{"task": "alfworld-gen", "args": {"games": 2}}], "longest": 10}, "nothing to learn"),
+        ({"lessons": [{"task": "alfworld-gen", "args": {"games": 2}}], "longest": 10}, "no example to learn from"),
     ],
 )
 def test_bad_recipes_are_named(tmp_path: Path, tiny_pool: Path, changes: dict[str, Any], message: str) -> None:
