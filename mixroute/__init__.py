@@ -10,12 +10,15 @@ from mixroute._shadowing import check_shadowing
 check_shadowing()
 
 if TYPE_CHECKING:
+    from harness.backends.completion_cache import completion_key
     from harness.board.compare import Comparison
     from harness.board.table import Board
     from harness.contracts import (
         Backend,
+        BackendTraits,
         Calibrated,
         CompletionStore,
+        DataSource,
         Environment,
         Expert,
         Granularity,
@@ -30,11 +33,13 @@ if TYPE_CHECKING:
     from harness.data import (
         Completion,
         Instance,
+        MemoryEstimate,
         Message,
         ModelCard,
         Observation,
         Prompt,
         Request,
+        RouterRole,
         Timing,
         Token,
         Turn,
@@ -53,11 +58,13 @@ if TYPE_CHECKING:
     __version__: str
 else:
     _NAMES_OF = {
+        "harness.backends.completion_cache": "completion_key",
         "harness.board.compare": "Comparison",
         "harness.board.table": "Board",
-        "harness.contracts": "Backend Calibrated CompletionStore Environment Expert Granularity Router Step StepRouter "
-        "SupportsCompletionCache Task Teachable Trained",
-        "harness.data": "Completion Instance Message ModelCard Observation Prompt Request Timing Token Turn join",
+        "harness.contracts": "Backend BackendTraits Calibrated CompletionStore DataSource Environment "
+        "Expert Granularity Router Step StepRouter SupportsCompletionCache Task Teachable Trained",
+        "harness.data": "Completion Instance MemoryEstimate Message ModelCard Observation Prompt Request "
+        "RouterRole Timing Token Turn join",
         "harness.errors": "EpisodeError MixrouteError",
         "harness.plugins": "open_router open_task",
         "harness.pool": "ModelSpec Pool load_pool",
@@ -90,17 +97,20 @@ else:
 
 __all__ = [
     "Backend",
+    "BackendTraits",
     "Board",
     "Calibrated",
     "Comparison",
     "Completion",
     "CompletionStore",
+    "DataSource",
     "Environment",
     "Episode",
     "EpisodeError",
     "Expert",
     "Granularity",
     "Instance",
+    "MemoryEstimate",
     "Message",
     "MixrouteError",
     "ModelCard",
@@ -112,6 +122,7 @@ __all__ = [
     "Results",
     "Router",
     "RouterEntry",
+    "RouterRole",
     "Step",
     "StepRouter",
     "Suite",
@@ -125,6 +136,7 @@ __all__ = [
     "Turn",
     "__version__",
     "board",
+    "completion_key",
     "instance_key",
     "join",
     "load_pool",
