@@ -6,11 +6,12 @@ A record holds what a router can read of a completion; token ids, measured times
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from harness.data import Completion, Token, join
 from harness.errors import MixrouteError
-from harness.numbers import round_significant
 from harness.records import CallRecord, CallTiming, StepRecord, StepTiming
+from harness.traces.rounding import rounded_step
 
 UNKNOWN_ID = -1
 """Stands for the id of a token, which traces do not hold."""
@@ -90,17 +91,5 @@ def record_step_timing(environment: float, router: float, calls: Sequence[Comple
         router: Seconds spent in the router's own code.
         calls: The step's calls, which hold their own times.
     """
-    return StepTiming(
-        round_significant(environment), round_significant(router), [_record_call_timing(call) for call in calls]
-    )
-
-
-def _record_call_timing(call: Completion) -> CallTiming:
-    timing = call.timing
-    return CallTiming(
-        queue=round_significant(timing.queue),
-        prefill=round_significant(timing.prefill),
-        decode=round_significant(timing.decode),
-        latency=round_significant(timing.latency),
-        reused=call.reused,
-    )
+    measured = [CallTiming(**asdict(call.timing), reused=call.reused) for call in calls]
+    return rounded_step(StepTiming(environment, router, measured))

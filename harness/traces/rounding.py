@@ -1,4 +1,4 @@
-"""Traces of versions before 0.2, rounded as newer ones are: 5 significant digits of statistics and seconds."""
+"""Rounding of measured seconds, and of traces of versions before 0.2, to 5 significant digits."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ def _rounded_call(call: CallRecord) -> CallRecord:
 def rounded_timing(timing: EpisodeTiming) -> EpisodeTiming:
     """The timing with seconds of 5 significant digits."""
     return EpisodeTiming(
-        timing.instance, timing.seed, round_significant(timing.reset), [_rounded_step(step) for step in timing.steps]
+        timing.instance, timing.seed, round_significant(timing.reset), [rounded_step(step) for step in timing.steps]
     )
 
 
-def _rounded_step(step: StepTiming) -> StepTiming:
+def rounded_step(step: StepTiming) -> StepTiming:
+    """The timing of a step with seconds of 5 significant digits."""
     return StepTiming(
         round_significant(step.environment),
         round_significant(step.router),
