@@ -151,7 +151,7 @@ def board(
 @app.command()
 def compare(
     runs: Runs,
-    first: Annotated[str, typer.Argument(help="Label of a router, as on the board.")],
+    first: Annotated[str, typer.Argument(help="Label of a router, as on the board; or LABEL@ROUTER, LABEL@HASH.")],
     second: Annotated[str, typer.Argument(help="Label of another.")],
     card: Card = None,
     at: At = None,

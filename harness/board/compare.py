@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from harness.board.costs import charge_errors
+from harness.board.runs import RunsAcrossSeeds, runs_by_router
+from harness.board.section import references_of
 from harness.errors import MixrouteError
 from harness.metrics import Difference, paired_difference, required_instances
 from harness.metrics.comparison import Key
 from harness.metrics.statistics import Estimate
 from harness.speed.rates import Rates
 from harness.traces.cost import SECONDS
-from harness.traces.read import EpisodeNumbers, Run, read_run
+from harness.traces.read import EpisodeNumbers, read_run
 
 GAP = 0.05
 """The difference for which the number of instances is given: five points."""
@@ -46,23 +50,26 @@ _FIGURES: dict[str, Callable[[EpisodeNumbers], float]] = {
 
 
 def compare_routers(folders: Iterable[Path], first: str, second: str, rates: Rates | None = None) -> list[Comparison]:
-    """Compare the runs labelled ``first`` with those labelled ``second``, in every group that has both.
+    """Compare the router labelled ``first`` with the one labelled ``second``, in every group that has both.
 
     Args:
         folders: Runs or entries.
-        first: Label of a router, as on the board.
-        second: Label of another.
+        first: Label of a router, as on the board. Where several routers or configurations have it, ``LABEL@PREFIX``
+            names the one whose router, or whose run's hash, begins with PREFIX.
+        second: Another, likewise.
         rates: Seconds of calls; without them GPU-seconds are not compared.
 
     Raises:
-        MixrouteError: a folder cannot be read, or no group has both.
+        MixrouteError: a folder cannot be read, a group has several routers of a label, or no group has both.
     """
     runs = [read_run(folder, rates) for folder in folders]
     found = []
     for group in sorted({run.meta.group for run in runs}):
-        here = [run for run in runs if run.meta.group == group]
-        ours, theirs = ([run for run in here if run.meta.label == name] for name in (first, second))
+        rows = runs_by_router([run for run in runs if run.meta.group == group])
+        ours, theirs = _named(rows, first), _named(rows, second)
         if ours and theirs:
+            reference = next((row.played for row in references_of(rows)), ())
+            ours, theirs = (replace(row, played=charge_errors(row.played, reference)) for row in (ours, theirs))
             found += [_compare(name, ours, theirs) for name in _FIGURES if rates or name != GPU_SECONDS]
     if not found:
         labels = sorted({run.meta.label for run in runs})
@@ -70,11 +77,34 @@ def compare_routers(folders: Iterable[Path], first: str, second: str, rates: Rat
     return found
 
 
-def _compare(figure: str, ours: Sequence[Run], theirs: Sequence[Run]) -> Comparison:
+def _named(rows: Sequence[RunsAcrossSeeds], name: str) -> RunsAcrossSeeds | None:
+    """The row of a group that ``name`` names; None without one."""
+    found = [row for row in rows if row.meta.label == name]
+    if not found:
+        label, _, prefix = name.rpartition("@")
+        found = [row for row in rows if row.meta.label == label and prefix and _begins(row, prefix)]
+    if len(found) <= 1:
+        return found[0] if found else None
+    meta = found[0].meta
+    choices = [
+        f"'{row.meta.label}@{row.meta.hash[:8]}' is {row.meta.router} with {row.meta.config.get('router_args')}"
+        for row in found
+    ]
+    raise MixrouteError(
+        f"{len(found)} routers or configurations on {meta.task}/{meta.split} are labelled '{meta.label}': choose one "
+        f"by LABEL@ROUTER or LABEL@HASH; {'; '.join(choices)}"
+    )
+
+
+def _begins(row: RunsAcrossSeeds, prefix: str) -> bool:
+    return row.meta.router.startswith(prefix) or any(run.meta.hash.startswith(prefix) for run in row.runs)
+
+
+def _compare(figure: str, ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> Comparison:
     one, two = _values(ours, figure), _values(theirs, figure)
     return Comparison(
-        task=ours[0].meta.task,
-        split=ours[0].meta.split,
+        task=ours.meta.task,
+        split=ours.meta.split,
         figure=figure,
         first=sum(one.values()) / max(1, len(one)),
         second=sum(two.values()) / max(1, len(two)),
@@ -83,8 +113,8 @@ def _compare(figure: str, ours: Sequence[Run], theirs: Sequence[Run]) -> Compari
     )
 
 
-def _values(runs: Sequence[Run], figure: str) -> dict[Key, float]:
-    return {(played.instance, played.seed): _FIGURES[figure](played) for run in runs for played in run.played}
+def _values(row: RunsAcrossSeeds, figure: str) -> dict[Key, float]:
+    return {(played.instance, played.seed): _FIGURES[figure](played) for played in row.played}
 
 
 def print_comparison(found: Sequence[Comparison], first: str, second: str, console: Console) -> None:

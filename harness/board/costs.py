@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from harness.traces.cost import COST_MODELS, MAIN_COST, Costs
@@ -42,6 +43,27 @@ def mean_cost(costs: Collection[Costs]) -> Costs:
     return _divide(_total(costs), dict.fromkeys(COST_MODELS, float(len(costs))))
 
 
+def charge_errors(played: Iterable[EpisodeNumbers], reference: Iterable[EpisodeNumbers]) -> tuple[EpisodeNumbers, ...]:
+    """The episodes, with those that ended in an error charged at least what ``reference`` costs on their instance.
+
+    An episode that breaks off early would else be cheap. A cost that is unknown for one of the two stays as recorded.
+    """
+    costs = _costs_by_instance(reference)
+    return tuple(
+        replace(one, cost=_at_least(one.cost, _counterpart(costs[one.instance], one.seed)))
+        if one.error and one.instance in costs
+        else one
+        for one in played
+    )
+
+
+def _at_least(own: Costs, least: Costs) -> Costs:
+    return {
+        name: amount if amount is None or (bound := least[name]) is None else max(amount, bound)
+        for name, amount in own.items()
+    }
+
+
 def relative_cost(
     played: Sequence[EpisodeNumbers], references: Sequence[tuple[str, Sequence[EpisodeNumbers]]]
 ) -> tuple[Costs, list[str]]:
@@ -59,9 +81,7 @@ def relative_cost(
     if not references:
         return unknown, ["cost is not normalised: no always-high run in this group"]
     label, reference = references[0]
-    costs: defaultdict[str, dict[int, Costs]] = defaultdict(dict)
-    for episode in reference:
-        costs[episode.instance][episode.seed] = episode.cost
+    costs = _costs_by_instance(reference)
     common = [episode for episode in played if episode.instance in costs]
     if not common:
         return unknown, ["cost is not normalised: always-high has played none of these instances"]
@@ -74,6 +94,13 @@ def relative_cost(
     if base[MAIN_COST] == 0:
         notes.append("cost is not normalised: that of always-high is 0")
     return _divide(_total(episode.cost for episode in common), base), notes
+
+
+def _costs_by_instance(played: Iterable[EpisodeNumbers]) -> Mapping[str, dict[int, Costs]]:
+    costs: defaultdict[str, dict[int, Costs]] = defaultdict(dict)
+    for episode in played:
+        costs[episode.instance][episode.seed] = episode.cost
+    return costs
 
 
 def _counterpart(by_seed: Mapping[int, Costs], seed: int) -> Costs:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from harness.board.claims import Claim, claims_of
-from harness.board.costs import mean_cost, relative_cost
+from harness.board.costs import charge_errors, mean_cost, relative_cost
 from harness.board.curves import RoutingMetrics
 from harness.board.runs import RunsAcrossSeeds, group_conditions
 from harness.board.significance import Against
@@ -66,7 +66,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     planned: int
     """Episodes that the runs were to play; more than ``episodes`` where a run is incomplete."""
     errors: int
-    """Episodes that ended in an error; each counts as a failure."""
+    """Episodes that ended in an error; each counts as a failure, and costs at least what always-high does."""
     seeds: int
     success: Estimate
     score: Estimate
@@ -116,6 +116,8 @@ class RowEstimates:
 
 def estimate(runs: RunsAcrossSeeds, references: Sequence[RunsAcrossSeeds]) -> RowEstimates:
     """The estimates of one row, its cost normalised by the first of ``references`` (the section's always-high)."""
+    if references:
+        runs = replace(runs, played=charge_errors(runs.played, references[0].played))
     played = runs.played
     steps = sum(episode.steps for episode in played)
     cost, limits = relative_cost(played, [(one.meta.label, one.played) for one in references])
@@ -154,7 +156,7 @@ def make_row(
         instances=len({episode.instance for episode in played}),
         episodes=len(played),
         planned=own.runs.planned,
-        errors=sum(episode.error for episode in played),
+        errors=own.runs.errors,
         seeds=len({run.meta.seed for run in own.runs.runs}),
         success=own.success,
         score=clustered_mean([e.score for e in played], [e.instance for e in played]),
@@ -213,6 +215,11 @@ def _notes(runs: RunsAcrossSeeds) -> list[str]:
         notes.append(
             f"incomplete: {count} of {runs.planned} planned episodes ({count / runs.planned:.1%}); "
             "kept off the Pareto front"
+        )
+    if runs.errors:
+        notes.append(
+            f"{runs.errors} of {count} episodes ended in an error: each is charged at least what always-high costs on "
+            "its instance, where that is known; kept off the Pareto front"
         )
     for name, model in COST_MODELS.items():
         unknown = sum(episode.cost[name] is None for episode in runs.played)

@@ -32,6 +32,16 @@ class RunsAcrossSeeds:
         """Whether every planned episode was played."""
         return len(self.played) == self.planned
 
+    @property
+    def errors(self) -> int:
+        """Episodes that ended in an error."""
+        return sum(episode.error for episode in self.played)
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether they take part in fronts and curves: every planned episode was played, and none ended in an error."""
+        return self.complete and not self.errors
+
 
 def group_conditions(meta: RunMeta) -> dict[str, Any]:
     """The conditions that all runs of a group share and that a reader needs beside the numbers."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from harness.board.costs import front_cost
 from harness.board.curves import Curve, Point, RoutingMetrics, curves_of, routing_metrics
 from harness.board.roles import recorded_role
 from harness.board.rows import Row, RowEstimates, estimate, make_row
-from harness.board.runs import runs_by_router
+from harness.board.runs import RunsAcrossSeeds, runs_by_router
 from harness.board.significance import ComparisonInput, compare_section
 from harness.metrics import pareto_front
 from harness.records import RunMeta
@@ -37,8 +37,7 @@ def make_section(runs: Sequence[Run], note: str | None) -> tuple[list[Row], list
         MixrouteError: the runs contradict each other.
     """
     routers = runs_by_router(runs)
-    # The plainly labelled one first; a note says where there is a choice.
-    references = sorted((r for r in routers if r.meta.router == REFERENCE), key=lambda r: r.meta.label != REFERENCE)
+    references = references_of(routers)
     estimates = [estimate(one, references) for one in routers]
     compared = compare_section([_comparison_input(one) for one in estimates])
     ranked = sorted(zip(estimates, compared, strict=True), key=lambda pair: _rank(pair[0], estimates))
@@ -58,7 +57,13 @@ def make_section(runs: Sequence[Run], note: str | None) -> tuple[list[Row], list
         )
         for (one, against), point, on_front in zip(ranked, points, _front(estimates), strict=True)
     ]
-    return rows, curves_of(section_of(runs[0].meta), finished, low, high) if low and high else []
+    ranked_points = [point for point, one in zip(points, estimates, strict=True) if point and one.runs.is_ranked]
+    return rows, curves_of(section_of(runs[0].meta), ranked_points, low, high) if low and high else []
+
+
+def references_of(routers: Iterable[RunsAcrossSeeds]) -> list[RunsAcrossSeeds]:
+    """The rows of always-high, the plainly labelled one first: that one counts."""
+    return sorted((r for r in routers if r.meta.router == REFERENCE), key=lambda r: r.meta.label != REFERENCE)
 
 
 def section_of(meta: RunMeta) -> tuple[str, str, str, str]:
@@ -94,11 +99,13 @@ def _point(one: RowEstimates) -> Point | None:
 
 
 def _front(section: Sequence[RowEstimates]) -> list[bool]:
-    """Whether each row is on the Pareto front; a row that is not finished, or of unknown cost, takes no part."""
+    """Whether each row is on the Pareto front; one that is not finished, has errors, or is of unknown cost takes no
+    part.
+    """
     points: dict[int, tuple[float, float]] = {}
     for index, one in enumerate(section):
         cost = front_cost(one, section)
-        if one.runs.complete and cost is not None and one.success.mean is not None:
+        if one.runs.is_ranked and cost is not None and one.success.mean is not None:
             points[index] = (cost, one.success.mean)
     on_front = dict(zip(points, pareto_front(list(points.values())), strict=True))
     return [on_front.get(index, False) for index in range(len(section))]

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.statistics import SEED, Estimate, clustered_mean, clustered_sums, partition
+from harness.metrics.statistics import SEED, Estimate, clustered_difference, clustered_sums, partition
 
 PERMUTATIONS = 20_000
 _EXACT = 14
@@ -30,7 +30,7 @@ class Difference(msgspec.Struct, frozen=True):
     """What the first router has over the second, on the episodes that both played."""
 
     difference: Estimate
-    """Mean of first minus second, with its clustered interval."""
+    """Mean of first minus second, with the interval of ``clustered_difference``."""
     p: float | None
     """Two-sided p-value of the permutation test; None without pairs."""
     pairs: int
@@ -68,7 +68,10 @@ def paired_difference(first: Mapping[Key, float], second: Mapping[Key, float]) -
     instances differ, else over 20,000 drawn from a fixed seed, the observed one counted (so that p is never 0).
     Ties and instances without a difference change nothing.
 
-    Edge cases: without pairs everything is None; if nothing differs, p is 1.
+    Swapping the two turns the signs of the difference and its interval, and changes nothing else.
+
+    Edge cases: without pairs everything is None; if nothing differs, p is 1. An interval where all instances have the
+    same difference takes values that are all 0 or 1 (successes).
     """
     found = pairs(first, second)
     if not found:
@@ -76,7 +79,9 @@ def paired_difference(first: Mapping[Key, float], second: Mapping[Key, float]) -
     instances, differences = [instance for instance, _ in found], [difference for _, difference in found]
     clusters = partition(instances)
     p = _sign_test(clustered_sums(differences, clusters))
-    return Difference(clustered_mean(differences, instances), p, len(found), len(clusters.keys))
+    successes = all(value in (0, 1) for values in (first, second) for value in values.values())
+    estimate = clustered_difference(differences, instances, of_successes=successes)
+    return Difference(estimate, p, len(found), len(clusters.keys))
 
 
 def _sign_test(sums: NDArray[np.float64]) -> float:

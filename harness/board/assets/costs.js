@@ -44,10 +44,11 @@ function costHeading(section, state) {
   return `${COSTS[state.cost].title}, ${relative ? "always-high = 1" : COSTS[state.cost].unit}`;
 }
 
-// Rows that no other row beats: costs no more, is no worse, and strictly better in one.
+// Rows that no other row beats: costs no more, is no worse, and strictly better in one. Unfinished rows and those with
+// errors take no part.
 function frontOf(section, state) {
   const points = section.rows
-    .filter((row) => row.episodes === row.planned && known(row.success.mean))
+    .filter((row) => row.episodes === row.planned && !row.errors && known(row.success.mean))
     .map((row) => ({ row, x: costOf(section, row, state), y: row.success.mean }))
     .filter((point) => known(point.x) && point.x > 0);
   const beats = (one, other) => one.x <= other.x && one.y >= other.y && (one.x < other.x || one.y > other.y);

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from harness.board.compare import compare_routers
+from harness.speed.rates import Rates
+from harness.traces.store import read_meta
 from mixroute import MixrouteError
 from tests.command import mixroute
 from tests.harness.board.builders import Play, Run, write_run
+from tests.harness.speed.cards import speed_card
 
 GAMES = [f"game {number:02}" for number in range(12)]
 
@@ -42,6 +45,42 @@ def test_seeds_of_a_router_that_draws_count_as_one(tmp_path: Path) -> None:
 def test_an_unknown_router_is_named(tmp_path: Path) -> None:
     with pytest.raises(MixrouteError, match="both 'better' and 'none'; there are: better, drawn, worse"):
         compare_routers(write(tmp_path), "better", "none")
+
+
+def test_routers_that_share_a_label_are_told_apart(tmp_path: Path) -> None:
+    def run(router: str, won: bool, **args: int) -> Run:
+        return Run(router, {game: Play("h", success=won) for game in GAMES}, label="mine", args=args)
+
+    runs = [run("good", True), run("bad", False), run("bad", True, k=3)]
+    folders = [write_run(tmp_path / f"mine{number}", one) for number, one in enumerate(runs)]
+    folders.append(write_run(tmp_path / "other", Run("other", {game: Play("h", success=False) for game in GAMES})))
+    hashes = [read_meta(folder).hash[:8] for folder in folders]
+    with pytest.raises(MixrouteError) as error:
+        compare_routers(folders, "mine", "other")
+    for text in ("3 routers", "LABEL@HASH", *(f"'mine@{one}' is" for one in hashes[:3]), "bad with {'k': 3}"):
+        assert text in str(error.value)
+    with pytest.raises(MixrouteError, match="2 routers"):
+        compare_routers(folders, "mine@bad", "other")
+    for name, won in (("mine@good", 1.0), (f"mine@{hashes[1]}", 0.0), (f"mine@{hashes[2]}", 1.0)):
+        assert compare_routers(folders, name, "other")[0].first == won
+    with pytest.raises(MixrouteError, match="no group"):
+        compare_routers(folders, "mine@", "other")
+
+
+def test_one_hash_names_all_seeds_of_a_row(tmp_path: Path) -> None:
+    folders = write(tmp_path)
+    success, *_ = compare_routers(folders, "better", f"drawn@{read_meta(folders[3]).hash[:10]}")
+    assert success.second == pytest.approx(1 / 3)
+
+
+def test_seconds_of_an_episode_with_an_error_are_at_least_those_of_always_high(tmp_path: Path) -> None:
+    plays = {game: Play("hh") for game in GAMES}
+    crashed = Run("crash", {game: Play("", success=False, error="boom") for game in GAMES})
+    runs = [Run("always-high", plays), crashed, Run("always-low", {game: Play("ll") for game in GAMES})]
+    folders = [write_run(tmp_path / run.router, run) for run in runs]
+    *_, seconds = compare_routers(folders, "crash", "always-low", Rates(speed_card(), 1, "card.json"))
+    assert seconds.figure == "gpu_seconds"
+    assert seconds.first >= seconds.second > 0
 
 
 def test_the_command_prints_the_table(tmp_path: Path) -> None:

@@ -132,6 +132,38 @@ def test_an_error_is_a_failure_whatever_the_line_says(tmp_path: Path) -> None:
     assert row.score.mean == pytest.approx((0.75 + 1.0) / 2)
 
 
+def test_a_router_that_crashes_is_charged_as_always_high_and_off_the_front(tmp_path: Path) -> None:
+    crashing = Run("crash", {key: Play("", success=False, error="boom") for key in "ab"})
+    board = board_of(tmp_path / "all", HIGH, MIX, crashing)
+    row = row_of(board, "crash")
+    assert row.cost == costs(1.0, 1.0, 1.0)
+    assert row.cost_absolute == row_of(board, "always-high").cost_absolute
+    assert not row.pareto
+    assert row.notes == [
+        "2 of 2 episodes ended in an error: each is charged at least what always-high costs on its instance, where "
+        "that is known; kept off the Pareto front"
+    ]
+    # One that breaks off where it would lose pushes nobody off the front, however good it looks.
+    fails_cheaply = replace(MIX, router="fails", plays={"a": Play("l"), "b": Play("", success=False, error="boom")})
+    board = board_of(tmp_path / "one", HIGH, MIX, fails_cheaply)
+    row = row_of(board, "fails")
+    assert row.cost == costs((1_000 + 8_000) / 24_000, 3 / 6, (0.25 + 1.0) / 3.0)
+    assert not row.pareto
+    assert row_of(board, "every-k").pareto
+
+
+def test_an_error_that_costs_more_than_always_high_is_charged_in_full(tmp_path: Path) -> None:
+    late = Run("late", {"a": Play("hhhhhh", success=False, error="boom"), "z": Play("l", success=False, error="boom")})
+    row = row_of(board_of(tmp_path, HIGH, late), "late")
+    assert row.cost_absolute == costs((24_000 + 1_000) / 2, 7 * 1_800 / 2, (3.0 + 0.25) / 2)
+
+
+def test_seconds_that_were_not_measured_are_not_charged_for_an_error(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / "high", HIGH), write_run(tmp_path / "low", Run("r", {"a": Play("", error="x")}))]
+    (folders[0] / "timings.jsonl").unlink()
+    assert row_of(build_board(folders), "r").cost_absolute == costs(16_000, 7_200, 0.0)
+
+
 def test_two_seeds_are_one_row_clustered_on_the_instance(tmp_path: Path) -> None:
     second = replace(MIX, seed=1, plays={"a": Play("l"), "b": Play("l", kind="clean"), "c": Play("l", success=False)})
     row = row_of(board_of(tmp_path, MIX, second), "every-k")
@@ -278,6 +310,7 @@ def test_rows_are_measured_against_both_models_and_make_curves(tmp_path: Path) -
         Run("random", plays("hlll", 6), label="quarter", curve="random"),
         Run("random", plays("hhll", 6), label="half", curve="random", args={"p": 0.5}),
         Run("random", plays("hhhl", 6), label="unfinished", curve="random", planned=[*map(str, range(11))]),
+        Run("random", {**plays("hhhl", 9), "0": Play("", error="x")}, label="crashed", curve="random", args={"p": 1}),
     ]
     board = build_board(write_run(tmp_path / str(number), run) for number, run in enumerate(runs))
     rows = {row.label: row for row in board.rows}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.metrics import holm, paired_difference, required_instances
+from harness.metrics import Estimate, holm, paired_difference, required_instances, wilson
 
 VALUES = st.dictionaries(
     st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 2)), st.sampled_from([0.0, 0.5, 1.0]), max_size=20
@@ -19,6 +19,11 @@ VALUES = st.dictionaries(
 
 def single(values: list[float]) -> dict[tuple[str, int], float]:
     return {(f"game {number:03}", 0): value for number, value in enumerate(values)}
+
+
+def negated(estimate: Estimate) -> Estimate:
+    mean, low, high = (None if value is None else -value for value in (estimate.mean, estimate.low, estimate.high))
+    return Estimate(mean, high, low)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=10))
@@ -50,8 +55,8 @@ def test_swapping_the_two_turns_the_sign_alone(
     there, back = paired_difference(first, second), paired_difference(second, first)
     assert there.p == back.p
     assert (there.pairs, there.clusters) == (back.pairs, back.clusters)
-    if there.difference.mean is not None and back.difference.mean is not None:
-        assert there.difference.mean == pytest.approx(-back.difference.mean)
+    assert back.difference == negated(there.difference)
+    if there.difference.mean is not None:
         assert there.clusters == len({i for i, _ in first} & {i for i, _ in second})
         assert there.p is not None
         assert 0 < there.p <= 1
@@ -89,6 +94,49 @@ def test_the_same_on_all_is_no_difference() -> None:
     values = single([0.0, 1.0, 1.0])
     assert paired_difference(values, values).p == 1.0
     assert paired_difference(values, {}).p is None
+
+
+SEEDS_OF_GAMES = st.dictionaries(st.sampled_from("abcdefghijkl"), st.integers(1, 4), min_size=1)
+
+
+@given(SEEDS_OF_GAMES, SEEDS_OF_GAMES, st.sampled_from([0.1, 0.5, 0.9, 1.0]), st.integers(0, 1000))
+def test_differences_of_successes_have_intervals_within_bounds_that_turn_with_the_sign(
+    one: dict[str, int], two: dict[str, int], rate: float, seed: int
+) -> None:
+    rng = random.Random(seed)
+    first, second = (
+        {(game, number): float(rng.random() < rate) for game, count in seeds.items() for number in range(count)}
+        for seeds in (one, two)
+    )
+    there, back = (paired_difference(*both).difference for both in ((first, second), (second, first)))
+    assert back == negated(there)
+    if there.mean is not None:
+        assert there.low is not None
+        assert there.high is not None
+        assert -1 <= there.low <= there.mean <= there.high <= 1
+        assert there.low < there.high
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=1))
+def test_differences_of_scores_turn_with_the_sign(played: list[tuple[str, float, float]]) -> None:
+    first = {(game, place): one for place, (game, one, _) in enumerate(played)}
+    second = {(game, place): two for place, (game, _, two) in enumerate(played)}
+    there, back = (paired_difference(*both).difference for both in ((first, second), (second, first)))
+    assert back == negated(there)
+
+
+@pytest.mark.parametrize(("ours", "theirs", "ends"), [(1.0, 1.0, (-1, 1)), (1.0, 0.0, (-2, 0)), (0.0, 1.0, (0, 2))])
+def test_equal_differences_leave_room_for_what_was_not_seen(ours: float, theirs: float, ends: tuple[int, int]) -> None:
+    """Of 134 games none differs, so at most u of all would: each by 1 from a tie, by 2 from a win or a loss."""
+    most = wilson(0.0, 134)[1]
+    found = paired_difference(single([ours] * 134), single([theirs] * 134)).difference
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (ours - theirs, ours - theirs + ends[0] * most, ours - theirs + ends[1] * most)
+    )
+
+
+def test_equal_differences_of_scores_have_no_interval() -> None:
+    assert paired_difference(single([0.5, 0.5]), single([0.0, 0.0])).difference == Estimate(0.5, None, None)
 
 
 def test_false_alarms_are_as_rare_as_promised() -> None:
