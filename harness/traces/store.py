@@ -9,7 +9,6 @@ same two files compressed (``.xz``), the statistics of tokens in tables that sib
 
 from __future__ import annotations
 
-import lzma
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,19 +133,6 @@ def find_runs(root: Path, *, nested: bool = False) -> list[Path]:
     if not found:
         raise MixrouteError(f"{root} holds no run: run a suite first, or name another folder")
     return found
-
-
-def read_bytes(path: Path) -> bytes:
-    """The content of a file of a run or entry, decompressed if it is an ``.xz``.
-
-    Raises:
-        MixrouteError: it is missing or damaged.
-    """
-    try:
-        content = path.read_bytes()
-        return lzma.decompress(content) if path.suffix == ".xz" else content
-    except (OSError, lzma.LZMAError, EOFError) as error:
-        raise MixrouteError(f"{path} cannot be read ({error}): restore the file") from error
 
 
 def plain_or_xz(path: Path) -> Path:
