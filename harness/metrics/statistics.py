@@ -73,18 +73,15 @@ def clustered_mean(values: Sequence[float] | Sequence[bool], labels: Sequence[st
     Raises:
         ValueError: the lengths differ, or a value is not finite.
     """
-    _check(values, labels)
-    if not values:
+    clusters = _clustered(values, labels)
+    if clusters is None:
         return Estimate(None, None, None)
-    clusters = partition(labels)
-    sums = clustered_sums(values, clusters)
-    mean = math.fsum(values) / len(values)
-    if _all_alike(sums, clusters, mean):
+    mean = clusters.mean
+    if clusters.are_alike:
         if any(value not in (0, 1) for value in values):
             return Estimate(mean, None, None)
-        low, high = wilson(mean, len(clusters.keys))
-        return Estimate(mean, low, high)
-    low, high = _interval(sums, clusters.sizes)
+        return Estimate(mean, *wilson(mean, len(clusters.sums)))
+    low, high = _interval(clusters)
     # Interpolated quantiles of rounded sums may miss the mean by an ulp.
     return Estimate(mean, min(low, mean), max(high, mean))
 
@@ -109,33 +106,47 @@ def clustered_difference(differences: Sequence[float], labels: Sequence[str], *,
     Raises:
         ValueError: the lengths differ, or a difference is not finite.
     """
-    _check(differences, labels)
-    if not differences:
+    clusters = _clustered(differences, labels)
+    if clusters is None:
         return Estimate(None, None, None)
-    clusters = partition(labels)
-    sums = clustered_sums(differences, clusters)
-    mean = math.fsum(differences) / len(differences)
-    if not _all_alike(sums, clusters, mean):
-        low, high = _interval(sums, clusters.sizes)
-        mirrored_high, mirrored_low = _interval(-sums, clusters.sizes)
-        low, high = min(low, -mirrored_low, mean), max(high, -mirrored_high, mean)
-        return Estimate(mean, low + 0.0, high + 0.0)  # no -0.0
+    mean = clusters.mean
+    if not clusters.are_alike:
+        low, high = _interval(clusters, signs=(1, -1))
+        return Estimate(mean, min(low, mean) + 0.0, max(high, mean) + 0.0)  # no -0.0
     if not of_successes:
         return Estimate(mean, None, None)
-    most = wilson(0.0, len(clusters.keys))[1]
+    most = wilson(0.0, len(clusters.sums))[1]
     return Estimate(mean, mean - most * (1 + mean), mean + most * (1 - mean))
 
 
-def _check(values: Sequence[float] | Sequence[bool], labels: Sequence[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Clusters:
+    """What an interval is computed from: the sum and the number of values of each cluster, and the mean of all."""
+
+    sums: NDArray[np.float64]
+    sizes: NDArray[np.intp]
+    mean: float
+
+    @property
+    def are_alike(self) -> bool:
+        """Whether all clusters have the same mean, but for rounding."""
+        return bool(np.ptp(self.sums / self.sizes) <= 1e-12 * max(1.0, abs(self.mean)))
+
+
+def _clustered(values: Sequence[float] | Sequence[bool], labels: Sequence[str]) -> _Clusters | None:
+    """The clusters of the values; None without any.
+
+    Raises:
+        ValueError: the lengths differ, or a value is not finite.
+    """
     if len(values) != len(labels):
         raise ValueError(f"{len(values)} values but {len(labels)} labels")
     if not all(map(math.isfinite, values)):
         raise ValueError("a mean needs finite values")
-
-
-def _all_alike(sums: NDArray[np.float64], clusters: Partition, mean: float) -> bool:
-    """Whether all clusters have the same mean, but for rounding."""
-    return bool(np.ptp(sums / clusters.sizes) <= 1e-12 * max(1.0, abs(mean)))
+    if not values:
+        return None
+    clusters = partition(labels)
+    return _Clusters(clustered_sums(values, clusters), clusters.sizes, math.fsum(values) / len(values))
 
 
 def wilson(proportion: float, n: int) -> tuple[float, float]:
@@ -158,28 +169,36 @@ def clustered_sums(values: Sequence[float] | Sequence[bool], clusters: Partition
     return np.array([math.fsum(some) for some in members], dtype=np.float64)
 
 
-def _interval(sums: NDArray[np.float64], sizes: NDArray[np.intp]) -> tuple[float, float]:
-    """The 2.5% and 97.5% quantiles of the bootstrap mean."""
-    lowest, spread = sums.min(), np.ptp(sums)
-    if np.ptp(sizes) == 0 and spread <= _MOST_VALUES and np.array_equal(sums, np.rint(sums)):
-        return _exact_interval((sums - lowest).astype(np.intp), float(lowest), int(sizes[0]))
-    low, high = np.quantile(_bootstrap_means(sums, sizes), (0.025, 0.975)).tolist()
-    return low, high
+def _interval(clusters: _Clusters, signs: Sequence[int] = (1,)) -> tuple[float, float]:
+    """The 2.5% and 97.5% quantiles of the bootstrap mean.
+
+    Args:
+        clusters: What is drawn from.
+        signs: Signs that the values are given before the interval is computed, and that it is turned back by; the
+            widest limits count. Quantiles of two signs may differ by a step of the distribution, or by rounding.
+    """
+    sums, sizes = clusters.sums, clusters.sizes
+    if np.ptp(sizes) == 0 and np.ptp(sums) <= _MOST_VALUES and np.array_equal(sums, np.rint(sums)):
+        found = [_exact_interval(sign * sums, int(sizes[0])) for sign in signs]
+    else:
+        means = _bootstrap_means(sums, sizes)
+        found = [np.quantile(sign * means, (0.025, 0.975)).tolist() for sign in signs]
+    ends = [sign * end for sign, limits in zip(signs, found, strict=True) for end in limits]
+    return min(ends), max(ends)
 
 
-def _exact_interval(above: NDArray[np.intp], lowest: float, size: int) -> tuple[float, float]:
+def _exact_interval(sums: NDArray[np.float64], size: int) -> tuple[float, float]:
     """The interval that infinitely many draws would give.
 
     The sum of a draw is that of ``count`` independent clusters: its distribution is the ``count``-fold convolution of
     theirs.
 
     Args:
-        above: Whole numbers by which the clusters' sums are above the lowest.
-        lowest: The lowest sum.
+        sums: Sums of the clusters, whole numbers.
         size: Values a cluster.
     """
-    count = len(above)
-    chances = np.bincount(above) / count
+    count, lowest = len(sums), float(sums.min())
+    chances = np.bincount((sums - lowest).astype(np.intp)) / count
     length = count * (len(chances) - 1) + 1
     points = 1 << (length - 1).bit_length()
     drawn = np.fft.irfft(np.fft.rfft(chances, points) ** count, points)[:length].clip(0)
