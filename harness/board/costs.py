@@ -46,7 +46,7 @@ def mean_cost(costs: Collection[Costs]) -> Costs:
 def charge_errors(played: Iterable[EpisodeNumbers], reference: Iterable[EpisodeNumbers]) -> tuple[EpisodeNumbers, ...]:
     """The episodes, with those that ended in an error charged at least what ``reference`` costs on their instance.
 
-    An episode that breaks off early would else be cheap. A cost that is unknown for one of the two stays as recorded.
+    An episode that breaks off early would otherwise be cheap. A cost that is unknown for one of them stays as recorded.
     """
     costs = _costs_by_instance(reference)
     return tuple(
