@@ -32,12 +32,14 @@ def plays(steps: str, won: int) -> dict[str, Play]:
 def runs() -> list[Run]:
     mixed = plays("hll", 9)
     mixed[GAMES[0]] = Play("hl", text=HOSTILE)
+    crashed = {**plays("ll", 12), GAMES[0]: Play("l", success=False, error="boom")}
     return [
         Run("always-high", plays("hhh", 10)),
         Run("always-low", plays("lll", 3)),
         Run("random", plays("hll", 5), args={"p": 0.3}),
         Run("dmr", mixed, label=f"dmr {HOSTILE}"),
         Run("always-high", plays("hh", 12), task="webshop", protocol={"step_cap": 15}),
+        Run("stuck", crashed, task="webshop", protocol={"step_cap": 15}),
     ]
 
 
@@ -106,6 +108,13 @@ def test_rows_are_filtered_by_text_and_by_the_front(page: Any) -> None:
     page.locator("input[name=filter]").fill("")
     page.locator("input[name=front]").check()
     assert column(page, 6) == ["yes"] * 3
+
+
+def test_a_router_that_crashed_is_on_no_front(page: Any) -> None:
+    page.get_by_role("tab", name="webshop").click()
+    for cost in ("weight_bytes", "flops", "seconds"):
+        page.locator("select[name=cost]").select_option(cost)
+        assert dict(zip(column(page, 1), column(page, 6), strict=True)) == {"always-high": "yes", "stuck": ""}
 
 
 def test_the_cost_is_chosen_and_prices_are_the_readers(page: Any) -> None:
