@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from typing import Any, cast, get_type_hints
 
@@ -34,7 +35,7 @@ def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> A
     ]  # fmt: skip
     if missing:
         raise MixrouteError(f"{kind.kind} '{name}' needs the argument '{missing[0]}'")
-    _check_types(kind, name, cls, arguments)
+    _checked(kind, name, cls, arguments)
     try:
         return cls(**arguments)
     except MixrouteError:
@@ -44,23 +45,43 @@ def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> A
         raise MixrouteError(f"{kind.kind} '{name}' refuses its arguments {dict(arguments)}: {reason}") from error
 
 
-def _check_types(kind: registry.Registry, name: str, cls: type[Any], arguments: Mapping[str, Any]) -> None:
-    """Check arguments against the constructor's annotations: YAML may read a value as another type than was meant."""
+def complete_arguments(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Constructor arguments of the plug-in ``name`` in their normal form, which is the same however they are spelled:
+    with the defaults of those that are not given, values in the annotated types, and as JSON.
+
+    Raises:
+        MixrouteError: unknown name, or a value of another type.
+    """
+    cls = kind.get(name)
+    parameters = inspect.signature(cls).parameters.items()
+    whole = {key: one.default for key, one in parameters if one.default is not one.empty} | dict(arguments)
+    checked: dict[str, Any] = json.loads(json.dumps(_checked(kind, name, cls, whole), sort_keys=True, default=str))
+    return checked
+
+
+def _checked(kind: registry.Registry, name: str, cls: type[Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments in the types of the constructor's annotations (1.0 for 1 where a float is wanted), with an error
+    for any other type than was meant, which YAML may have read.
+    """
     try:
         hints = get_type_hints(cls.__init__)
     except (NameError, TypeError):  # annotations that cannot be resolved are not ours to judge
-        return
+        return dict(arguments)
+    checked = dict(arguments)
     for key, value in arguments.items():
         if key not in hints:
             continue
+        adapter: TypeAdapter[Any]
         try:
-            TypeAdapter(hints[key], config=ConfigDict(strict=True, arbitrary_types_allowed=True)).validate_python(value)
+            adapter = TypeAdapter(hints[key], config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+            checked[key] = adapter.validate_python(value)
         except ValidationError as error:
             message = error.errors()[0]["msg"].lower()
             hint = " (put it in quotes)" if "string" in message else ""
             raise MixrouteError(f"{kind.kind} '{name}': {key} = {value!r}: {message}{hint}") from error
         except PydanticUserError:
             continue
+    return checked
 
 
 def open_task(name: str, /, **arguments: Any) -> Task:  # noqa: ANN401 - each task declares its own arguments

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
 
@@ -10,16 +11,21 @@ from harness.data import HIGH, Observation, RouterRole, Turn
 from harness.files import Record
 from harness.token_statistics import TokenStatistics
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+"""A number of tokens; what is summed from any trace stays a finite number."""
+Amount = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+"""A reward, a score, or seconds."""
+
 
 class CallRecord(Record, frozen=True):
     """One call to a model, as charged. Lists run over the decoded tokens, stop token included."""
 
     model: str
-    prompt_tokens: int
-    cached_tokens: int
+    prompt_tokens: Count
+    cached_tokens: Count
     """Leading prompt tokens that this model has read in this episode before; only the others are charged."""
-    decoded_tokens: int
-    content_tokens: int
+    decoded_tokens: Count
+    content_tokens: Count
     finish: str
     switch: bool
     """Whether the episode's call before this one went to another model."""
@@ -51,7 +57,7 @@ class StepRecord(Record, frozen=True, omit_defaults=True):
     action: str
     valid: bool | None
     """Whether the action was admissible; null where the task lists none."""
-    reward: float
+    reward: Amount
     model: str
     """The model whose completion became the action; ``mixed`` where several made it, ``none`` after an error."""
     scores: dict[str, float] = msgspec.field(default_factory=dict)
@@ -90,7 +96,7 @@ class Episode(Record, frozen=True):
     instance: str
     kind: str
     seed: int
-    score: float
+    score: Amount
     success: bool
     end: str
     error: str | None
@@ -111,10 +117,10 @@ class Episode(Record, frozen=True):
 class CallTiming(Record, frozen=True):
     """Seconds of one call; see ``harness.data.Timing``. The engine rounds all seconds to 5 significant digits."""
 
-    queue: float
-    prefill: float
-    decode: float
-    latency: float
+    queue: Amount
+    prefill: Amount
+    decode: Amount
+    latency: Amount
     reused: bool = False
     """Whether the completion comes from the completion cache; the seconds are then those of its first computation."""
 
@@ -122,8 +128,8 @@ class CallTiming(Record, frozen=True):
 class StepTiming(Record, frozen=True):
     """Seconds of one step spent in the environment, in the router's own code, and in each call."""
 
-    environment: float
-    router: float
+    environment: Amount
+    router: Amount
     calls: list[CallTiming]
 
 
@@ -132,15 +138,29 @@ class EpisodeTiming(Record, frozen=True):
 
     instance: str
     seed: int
-    reset: float
+    reset: Amount
     steps: list[StepTiming]
+
+
+def by_content(config: Mapping[str, Any], content: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of a run with hashes in place of the names of files; see ``RunMeta.content``."""
+    settings = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+    for place, digest in content.items():
+        setting, _, argument = place.partition(".")
+        if argument:
+            named = settings.get(setting)
+            settings[setting] = {**(named if isinstance(named, dict) else {}), argument: {"sha256": digest}}
+        else:
+            settings[setting] = {"class": str(settings.get(setting)).rpartition(":")[2], "sha256": digest}
+    return settings
 
 
 class RunMeta(Record, frozen=True):
     """What was run.
 
-    ``hash`` covers ``config``, ``protocol``, the model fingerprints and ``fitted``; ``group`` the same without router
-    and seed: two runs may be compared if and only if their groups are equal. Label, curve and role are in neither.
+    ``hash`` covers ``config`` (with ``content`` in place of the names of files), ``protocol``, the model fingerprints
+    and ``fitted``; ``group`` the same without limit, router and seed: two runs may be compared if and only if their
+    groups are equal, on the instances that both have. Label, curve and role are in neither.
     """
 
     schema: int
@@ -154,6 +174,10 @@ class RunMeta(Record, frozen=True):
     router: str
     seed: int
     config: dict[str, Any]
+    """A ``harness.suite.RunConfig``."""
+    content: dict[str, str]
+    """SHA-256 of the files that settings name, by setting: ``router`` and ``task`` for the source of a plug-in that is
+    given by its file, ``router_args.NAME`` and ``task_args.NAME`` for an argument."""
     protocol: dict[str, Any]
     models: dict[str, dict[str, Any]]
     """Per model of the pool, the fields of its ``ModelCard``."""
@@ -161,7 +185,18 @@ class RunMeta(Record, frozen=True):
     """Router arguments chosen on development episodes; the run they were chosen on lies in ``calibration``."""
     instances: list[str]
     provenance: dict[str, Any]
+    role: RouterRole
+    """What the router is to others on the board."""
     curve: str = ""
     """Name that the suite gives to all points of one method."""
-    role: RouterRole | Literal[""] = ""
-    """What the router is to others on the board; empty in runs from before roles were recorded."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """``config`` with hashes in place of the names of files: equal for runs of the same content."""
+        return by_content(self.config, self.content)
+
+    @property
+    def limit(self) -> int | None:
+        """Size of the sample of the split's instances; None for all of them."""
+        limit: int | None = self.config.get("limit")
+        return limit

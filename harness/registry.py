@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 
 from harness.docstrings import class_summary
 from harness.errors import MixrouteError, did_you_mean
+from harness.files import is_file_name
 
 T = TypeVar("T", bound=type[Any])
 
@@ -66,6 +67,11 @@ class Registry:
         """All known names, sorted; imports nothing."""
         return sorted({*self._registered, *(point.name for point in plugin_entry_points(self.group))})
 
+    def is_shipped(self, name: str) -> bool:
+        """Whether ``name`` comes with mixroute itself; imports nothing."""
+        points = (point for point in plugin_entry_points(self.group) if point.name == name)
+        return any(point.dist is not None and point.dist.name == "mixroute" for point in points)
+
     def get(self, name: str) -> type[Any]:
         """The class behind ``name``, which may also be ``path/to/file.py:Name``.
 
@@ -80,8 +86,8 @@ class Registry:
                     return cast("type[Any]", point.load())
                 except ImportError as error:
                     raise MixrouteError(f"{self.kind} '{name}' ({point.value}) cannot be imported: {error}") from error
-        path, colon, attribute = name.rpartition(":")
-        if colon and path.endswith(".py"):
+        if is_file_name(name):
+            path, _, attribute = name.rpartition(":")
             return self._from_file(Path(path), attribute)
         hint = did_you_mean(name, self.names(), f"known: {', '.join(self.names())}")
         raise MixrouteError(f"unknown {self.kind} '{name}': {hint}")

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from harness.config import Strict, check, find_file, load_yaml
 from harness.errors import MixrouteError
+from harness.files import name_without_folder
 
 SHIPPED = Path(__file__).parent / "suites"
 
@@ -67,7 +68,8 @@ class RouterEntry(Strict):
     def name(self) -> str:
         """The label, or the router with its arguments."""
         arguments = ", ".join(f"{key}={value}" for key, value in self.args.items())
-        return self.label or (f"{self.router}({arguments})" if arguments else self.router)
+        router = name_without_folder(self.router)
+        return self.label or (f"{router}({arguments})" if arguments else router)
 
 
 class Suite(Strict):
@@ -117,22 +119,24 @@ class Suite(Strict):
 
 
 class RunConfig(Strict):
-    """Settings of one run that may change its result."""
+    """Settings of one run that may change its result; made by ``harness.engine.identity.run_config``."""
 
     task: str
+    """Name of the task, or ``file.py:Class`` without its folder."""
     task_args: dict[str, Any]
+    """With the constructor's defaults; without arguments that only say where the data lies."""
     split: str
     limit: int | None
+    """None also where the split has no more instances."""
     pool: str
+    """Name of the pool, also where it was loaded from a file."""
     router: str
+    """Name of the router, or ``file.py:Class`` without its folder."""
     router_args: dict[str, Any]
+    """With the constructor's defaults."""
     seed: int
     mode: Mode
     temperature: float
-
-    def comparable(self) -> dict[str, Any]:
-        """The settings that two runs must share to be compared in one table."""
-        return self.model_dump(exclude={"router", "router_args", "seed"})
 
 
 def load_suite(name: str) -> Suite:
@@ -203,22 +207,6 @@ def with_changes(
         entries = [one if isinstance(one, RouterEntry) else parse_router(one) for one in routers]
         changed = changed.model_copy(update={"routers": entries})
     return changed
-
-
-def run_config(suite: Suite, task: TaskEntry, router: RouterEntry, seed: int) -> RunConfig:
-    """The run of one router on one task of the suite."""
-    return RunConfig(
-        task=task.task,
-        task_args=task.args,
-        split=task.split,
-        limit=task.limit,
-        pool=suite.pool,
-        router=router.router,
-        router_args=router.args,
-        seed=seed,
-        mode=suite.mode,
-        temperature=suite.temperature,
-    )
 
 
 def parse_router(text: str) -> RouterEntry:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from mixroute import Completion, Granularity, MixrouteError, Step, register_router
+from mixroute import Completion, Granularity, MixrouteError, NotRecorded, Step, register_router
 
 if TYPE_CHECKING:
     from harness.backends.encoding import Encoder
@@ -59,7 +59,7 @@ class KlOracle:
 
         written = [token.id for token in high.tokens]
         if min(written) < 0:
-            raise MixrouteError("'kl-oracle' reads high's answer token by token, and a trace holds no token ids")
+            raise NotRecorded("'kl-oracle' reads high's answer token by token, and a trace holds no token ids")
         ours, theirs, encoder = self._loaded = self._loaded or _load(self._pool)
         start = encoder.encode(step.prompt).ids
         return mean_divergence(ours.logprobs(start, written), theirs.logprobs(start, written))

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from harness.pool import load_pool, open_backend
+from harness.pool import Pool, load_pool, open_backend
 from mixroute import Backend
 from tests.tiny_model import save_tiny_model
 
@@ -46,6 +46,12 @@ def tiny_pool(tiny_weights: Path) -> Path:
     path = tiny_weights.parent / "pool.yaml"
     path.write_text(yaml.safe_dump({"schema": 1, "name": "tiny", "models": models}))
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_pools(tiny_pool: Path) -> dict[str, Pool]:
+    """The pool of ``tiny_pool`` by its name, as ``verify_entry`` takes it."""
+    return {"tiny": load_pool(str(tiny_pool))}
 
 
 @pytest.fixture(scope="module")

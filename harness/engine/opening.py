@@ -23,6 +23,7 @@ class OpenTask:
     """A task entry of the suite with its task and the instances to play."""
 
     entry: TaskEntry
+    """Without a limit where there are no more instances."""
     task: Task
     instances: Sequence[Instance]
 
@@ -53,7 +54,10 @@ def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
         MixrouteError: unknown task or argument, missing data, corrupt instance.
     """
     task = open_task(entry.task, split=entry.split, **entry.args)
-    instances = sample([one for one in task.instances() if instance_key(task.name, one.id) not in without], entry.limit)
+    every = [one for one in task.instances() if instance_key(task.name, one.id) not in without]
+    instances = sample(every, entry.limit)
+    if len(instances) == len(every):
+        entry = entry.model_copy(update={"limit": None})
     if not instances:
         left = " left: a model was trained on all of them, or dev plays them" if without else ""
         raise MixrouteError(f"task '{entry.task}' has no instance in split '{entry.split}'{left}")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend, Calibrated, Router, Trained, role_of
-from harness.engine.identity import run_hash, run_id
+from harness.engine.identity import content_of, run_config, run_hash, run_id
 from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask, open_instances, open_models
 from harness.engine.progress import RunProgress
@@ -24,7 +24,7 @@ from harness.plugins import open_router
 from harness.pool import Pool, load_pool
 from harness.provenance import provenance, source_of
 from harness.records import Episode, EpisodeTiming, RunMeta
-from harness.suite import RouterEntry, RunConfig, Suite, run_config
+from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.contamination import instance_key, seen_by, write_seen
 from harness.traces.store import SCHEMA, TraceWriter, read_episodes, read_meta
 
@@ -43,8 +43,11 @@ class FinishedRun:
     router: RouterEntry
 
     def episodes(self) -> list[Episode]:
-        """Its episodes, sorted by instance; those that ended in an error are among them."""
-        return list(read_episodes(self.folder))
+        """Its episodes, sorted by instance; those that ended in an error are among them. A calibration folder may hold
+        others as well: which games a suite calibrates on depends on what its routers were trained on.
+        """
+        own = {one.id for one in self.opened.instances}
+        return [episode for episode in read_episodes(self.folder) if episode.instance in own]
 
 
 class SuiteRunner:
@@ -161,7 +164,7 @@ class SuiteRunner:
         self, opened: OpenTask, entry: RouterEntry, fitted: Mapping[str, Any], seed: int, out: Path
     ) -> FinishedRun:
         router = self._router(entry, fitted)
-        config = run_config(self._suite, opened.entry, entry, seed)
+        config = run_config(self._suite, self._pool.name, opened.entry, entry, seed)
         meta = self._meta(config, opened, entry, router, fitted)
         writer = TraceWriter(out / meta.id, meta)
         write_seen(writer.folder, self._seen_by_pool | _trained_on(router))
@@ -196,10 +199,12 @@ class SuiteRunner:
     ) -> RunMeta:
         cards = {name: asdict(model.card()) for name, model in self._models.items()}
         fingerprints = {name: card["fingerprint"] for name, card in cards.items()}
-        full, group = run_hash(config, opened.task.protocol(), fingerprints, fitted)
+        content = content_of(opened.entry, entry, router)
+        full, group = run_hash(config, opened.task.protocol(), fingerprints, fitted, content)
+        origin = {"pool_file": self._suite.pool} if self._suite.pool.endswith((".yaml", ".yml")) else {}
         return RunMeta(
             schema=SCHEMA,
-            id=run_id(config, self._pool.name, entry.name, full),
+            id=run_id(config, entry.name, full),
             hash=full,
             group=group,
             label=entry.name,
@@ -209,11 +214,17 @@ class SuiteRunner:
             router=config.router,
             seed=config.seed,
             config=config.model_dump(),
+            content=content,
             protocol=dict(opened.task.protocol()),
             models=cards,
             fitted=dict(fitted),
             instances=[one.id for one in opened.instances],
-            provenance={**provenance(), "concurrency": self._suite.concurrency, "router": source_of(type(router))},
+            provenance={
+                **provenance(),
+                **origin,
+                "concurrency": self._suite.concurrency,
+                "router": source_of(type(router)),
+            },
             curve=entry.curve,
             role=role_of(router),
         )

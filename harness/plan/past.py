@@ -44,14 +44,10 @@ class Past:
                 found.setdefault(folder.resolve(), read_meta(folder))
         self._runs = found
 
-    def basis(self, config: RunConfig, pool: str) -> Basis | None:
-        """The nearest past runs with this pool and task; None where there are none.
-
-        Args:
-            config: The run that is planned.
-            pool: Name of its pool, not the pool's file.
-        """
-        here = {folder: meta for folder, meta in self._runs.items() if (meta.pool, meta.task) == (pool, config.task)}
+    def basis(self, config: RunConfig) -> Basis | None:
+        """The nearest past runs with the pool and task of a planned run; None where there are none."""
+        pair = config.pool, config.task
+        here = {folder: meta for folder, meta in self._runs.items() if (meta.pool, meta.task) == pair}
         same_router = {folder for folder, meta in here.items() if _router(meta) == (config.router, config.router_args)}
         same_split = {
             folder

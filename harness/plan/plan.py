@@ -10,6 +10,7 @@ import msgspec
 
 from harness.contracts import Calibrated, Task
 from harness.data import HIGH
+from harness.engine.identity import run_config
 from harness.engine.opening import OpenTask, open_instances
 from harness.engine.runner import CALIBRATION
 from harness.errors import MixrouteError
@@ -19,7 +20,7 @@ from harness.plan.usage import Prices, Usage
 from harness.plugins import open_router
 from harness.pool import load_pool
 from harness.speed.rates import Rates
-from harness.suite import RouterEntry, RunConfig, Suite, run_config
+from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.cost import COST_MODELS
 
 FILE = "plan.json"
@@ -75,8 +76,8 @@ def plan_suite(suite: Suite, out: Path, past_in: Iterable[Path], rates: Rates | 
     pool = load_pool(suite.pool)
     answering = HIGH if HIGH in pool.models else next(iter(pool.models))
     runs = []
-    for what, config, opened in _runs(suite):
-        basis = past.basis(config, pool.name)
+    for what, config, opened in _runs(suite, pool.name):
+        basis = past.basis(config)
         done = past.finished(out, config)
         left = max(0, len(opened.instances) - round(done.episodes))
         if basis is None:
@@ -130,7 +131,7 @@ def settle(out: Path) -> Plan | None:
     return settled
 
 
-def _runs(suite: Suite) -> Iterator[tuple[str, RunConfig, OpenTask]]:
+def _runs(suite: Suite, pool: str) -> Iterator[tuple[str, RunConfig, OpenTask]]:
     """The suite's runs, and those on its development instances that thresholds are chosen on, each once."""
     probed: set[str] = set()
     for entry in suite.tasks:
@@ -140,12 +141,14 @@ def _runs(suite: Suite) -> Iterator[tuple[str, RunConfig, OpenTask]]:
             for seed in router.seeds or suite.seeds:
                 if isinstance(made, Calibrated) and entry.calibration is not None:
                     shown = entry.model_copy(update={**entry.calibration.model_dump(), "calibration": None})
-                    config = run_config(suite, shown, RouterEntry(router=made.probe), seed)
+                    development = open_instances(shown)
+                    config = run_config(suite, pool, development.entry, RouterEntry(router=made.probe), seed)
                     what = f"{entry.task}/{shown.split} {made.probe} ({CALIBRATION})"
                     if config.model_dump_json() not in probed:
                         probed.add(config.model_dump_json())
-                        yield what, config, open_instances(shown)
-                yield f"{entry.task}/{entry.split} {router.name}", run_config(suite, entry, router, seed), opened
+                        yield what, config, development
+                config = run_config(suite, pool, opened.entry, router, seed)
+                yield f"{entry.task}/{entry.split} {router.name}", config, opened
 
 
 def _assumed(task: Task, opened: OpenTask, model: str) -> tuple[Usage, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -100,12 +101,17 @@ class LearnedRouter:
 
 class _FromCheckpoint(LearnedRouter):
     def __init__(self, checkpoint: str, threshold: float = 0.5) -> None:
-        network, _, self._trained_on = load_checkpoint(find_checkpoint(checkpoint))
+        self._folder = find_checkpoint(checkpoint)
+        network, _, self._trained_on = load_checkpoint(self._folder)
         super().__init__(network, threshold)
 
     def trained_on(self) -> Collection[str]:
         """See ``harness.contracts.Trained``."""
         return self._trained_on
+
+    def content_files(self) -> Mapping[str, Path]:
+        """See ``harness.contracts.BuiltFromFiles``."""
+        return {"checkpoint": self._folder}
 
 
 @register_router("kl-sft")

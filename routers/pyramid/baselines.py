@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from mixroute import Completion, Granularity, Step, register_router
-from routers.pyramid.checkpoint import load_checkpoint
+from routers.pyramid.checkpoint import checkpoint_folder, load_checkpoint
 from routers.pyramid.features import features, majority
 from routers.pyramid.router import ask_all
 
@@ -38,11 +39,16 @@ class _FromCheckpoint:
     role = "trained"
 
     def __init__(self, checkpoint: str) -> None:
+        self._folder = checkpoint_folder(checkpoint)
         self._learned, self._trained_on = load_checkpoint(checkpoint)
 
     def trained_on(self) -> Collection[str]:
         """See ``harness.contracts.Trained``; the queries that thresholds were chosen on are among them."""
         return self._trained_on
+
+    def content_files(self) -> Mapping[str, Path]:
+        """See ``harness.contracts.BuiltFromFiles``."""
+        return {"checkpoint": self._folder}
 
 
 @register_router("confidence")

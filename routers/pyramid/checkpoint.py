@@ -82,6 +82,11 @@ def save_checkpoint(folder: Path, learned: Learned, card: RouterCard, seen: Coll
         write_card(made, card, seen)
 
 
+def checkpoint_folder(name: str) -> Path:
+    """See ``harness.training.checkpoint.find_checkpoint``."""
+    return find_checkpoint(name, SHIPPED, ROUTER)
+
+
 def load_checkpoint(name: str) -> tuple[Learned, frozenset[str]]:
     """Load a shipped checkpoint by name, or one by its folder.
 
@@ -91,7 +96,7 @@ def load_checkpoint(name: str) -> tuple[Learned, frozenset[str]]:
     Raises:
         MixrouteError: it is missing or damaged.
     """
-    folder = find_checkpoint(name, SHIPPED, ROUTER)
+    folder = checkpoint_folder(name)
     path = folder / ROUTER
     try:
         content = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])

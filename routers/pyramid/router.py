@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import ClassVar, Literal
 
 from harness.records import CallRecord
 from mixroute import Completion, Granularity, MixrouteError, Step, register_router
 from routers.pyramid.answers import votes
-from routers.pyramid.checkpoint import Escalation, load_checkpoint
+from routers.pyramid.checkpoint import Escalation, checkpoint_folder, load_checkpoint
 from routers.pyramid.features import features, majority
 
 _SHOWN = 200
@@ -82,6 +83,7 @@ class Pyramid:
             raise ValueError(f"threshold = {threshold}: it lies in [0, 1] and goes with rule 'threshold', not '{rule}'")
         if kappa is not None and rule != "value":
             raise ValueError(f"kappa = {kappa} goes with rule 'value', not '{rule}'")
+        self._folder = checkpoint_folder(checkpoint)
         self._learned, self._trained_on = load_checkpoint(checkpoint)
         way = self._learned.anchored if anchored else self._learned.plain
         if way is None:
@@ -98,6 +100,10 @@ class Pyramid:
     def trained_on(self) -> Collection[str]:
         """See ``harness.contracts.Trained``; the queries that thresholds were chosen on are among them."""
         return self._trained_on
+
+    def content_files(self) -> Mapping[str, Path]:
+        """See ``harness.contracts.BuiltFromFiles``."""
+        return {"checkpoint": self._folder}
 
     async def act(self, step: Step) -> Completion:
         """The ensemble's vote, or the oracle's answer."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness.backends.loading import open_for_comparison
-from harness.pool import load_pool, open_backend
+from harness.pool import Pool, load_pool, open_backend
 from harness.records import StepRecord
 from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.verify.entry import verify_entry
@@ -36,14 +36,14 @@ def answers(step: StepRecord) -> dict[str, str]:
     return {call.model: call.text for call in step.calls}
 
 
-def test_where_the_models_agree_low_answers(played: dict[str, Path]) -> None:
+def test_where_the_models_agree_low_answers(played: dict[str, Path], tiny_pools: dict[str, Pool]) -> None:
     models = set()
     for step in (step for episode in read_episodes(played["agreement-oracle"]) for step in episode.steps):
         texts = answers(step)
         assert step.model == ("low" if texts["low"].strip() == texts["high"].strip() else "high")
         models.add(step.model)
     assert "high" in models
-    assert verify_entry(played["agreement-oracle"]).status == "ok"
+    assert verify_entry(played["agreement-oracle"], pools=tiny_pools).status == "ok"
 
 
 def test_where_the_models_are_tau_apart_high_answers(played: dict[str, Path]) -> None:
@@ -90,7 +90,7 @@ def test_the_divergence_is_the_mean_over_the_tokens_of_highs_answer_whatever_is_
 
 
 def test_a_trace_cannot_tell_the_divergence(played: dict[str, Path]) -> None:
-    verdict = verify_entry(played["kl-oracle"])
+    verdict = verify_entry(played["kl-oracle"], own=True)
     (routing,) = [found for found in verdict.results if found.check == "the router decides as the trace says"]
     assert "a trace holds no token ids" in routing.details[0]
     assert not [found for found in verdict.results if found.status == "failed"]

@@ -12,6 +12,8 @@ from rich.console import Console
 from harness.engine.runner import SuiteRunner
 from harness.records import Episode
 from harness.suite import Suite
+from harness.traces.contamination import instance_key
+from harness.traces.store import find_runs, read_episodes
 from mixroute import Step, StepRouter, register_router
 
 BUILT: list[tuple[str, float]] = []
@@ -39,6 +41,16 @@ class CountedCalibrated(StepRouter):
 
     def choose(self, step: Step) -> str:
         return "low"
+
+
+@register_router("test-counted-trained")
+class CountedTrained(Counted):
+    """Was trained on the games that the other suite calibrates on first."""
+
+    games: tuple[str, ...] = ()
+
+    def trained_on(self) -> Iterable[str]:
+        return [instance_key("arith-gen", game) for game in self.games]
 
 
 @pytest.fixture
@@ -71,6 +83,21 @@ def test_a_calibrated_router_is_built_once_more_with_what_was_chosen(
     runs = SuiteRunner(one, tmp_path, Console(quiet=True)).run()
     assert [run.meta.fitted for run in runs] == [{"k": 3.0}] * 2
     assert sorted(built) == [("test-counted", 1), ("test-counted-calibrated", 0), ("test-counted-calibrated", 3.0)]
+
+
+def test_thresholds_are_chosen_on_the_games_of_this_suite_alone(
+    tmp_path: Path, tiny_pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another suite has calibrated in the same folder on a game that a router of this one was trained on."""
+    task = {"task": "arith-gen", "split": "test", "limit": 2, "calibration": {"split": "dev", "limit": 3}}
+    SuiteRunner(suite(tiny_pool, "test-counted-calibrated", tasks=[task]), tmp_path, Console(quiet=True)).run()
+    (calibration,) = find_runs(tmp_path / "calibration")
+    games = [episode.instance for episode in read_episodes(calibration)]
+    monkeypatch.setattr(CountedTrained, "games", tuple(games[:1]))
+    both = suite(tiny_pool, "test-counted-calibrated", "test-counted-trained", tasks=[task], seeds=[0])
+    run, _ = SuiteRunner(both, tmp_path, Console(quiet=True)).run()
+    assert len(list(read_episodes(calibration))) == 4
+    assert run.meta.fitted == {"k": 3.0}
 
 
 def test_the_runs_of_this_suite_alone_are_handed_back(tmp_path: Path, tiny_pool: Path) -> None:

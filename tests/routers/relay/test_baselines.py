@@ -15,6 +15,7 @@ from harness.board.table import build_board
 from harness.numbers import round_significant
 from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.verify.entry import verify_entry
+from harness.verify.pools import read_pools
 from mixroute import MixrouteError, open_router
 from routers.relay.baselines import LowByLine, StepEntropy, TokenEntropy, TokenRandom
 from tests.command import mixroute
@@ -140,7 +141,8 @@ def test_they_play_are_verified_and_stand_on_the_board(tmp_path: Path, tiny_pool
     mixroute("run", "suite.yaml", cwd=tmp_path)
     runs = find_runs(tmp_path / "runs/tokens")
     for run in runs:
-        assert verify_entry(run).status == "ok", verify_entry(run)
+        verdict = verify_entry(run, pools=read_pools([tiny_pool]))
+        assert verdict.status == "ok", verdict
         assert not any(episode.error for episode in read_episodes(run))
     rows = {row.router: row for row in build_board(runs).rows if row.task == "arith-gen"}
     assert 0 < (rows["token-random"].high_share or 0) < 0.7

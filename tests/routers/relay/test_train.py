@@ -30,6 +30,7 @@ from harness.training.recipe import load_recipe
 from harness.training.splits import open_train_and_dev
 from harness.training.state import save_state
 from harness.verify.entry import verify_entry
+from harness.verify.pools import read_pools
 from mixroute import MixrouteError, register_task
 from routers.relay.recipe import RelayRecipe
 from routers.relay.train import train_relay
@@ -194,8 +195,9 @@ def entry(trained: Path) -> Path:
     return packed["relay"]
 
 
-def test_it_plays_and_stands_on_the_board(entry: Path) -> None:
-    assert verify_entry(entry).status == "ok", verify_entry(entry)
+def test_it_plays_and_stands_on_the_board(entry: Path, trained: Path) -> None:
+    verdict = verify_entry(entry, pools=read_pools([trained / "pool.yaml"]))
+    assert verdict.status == "ok", verdict
     steps = [episode.steps[0] for episode in read_episodes(entry)]
     assert any(step.scores["calls"] > 0 for step in steps)
     for step in steps:
@@ -217,12 +219,14 @@ def test_it_plays_and_stands_on_the_board(entry: Path) -> None:
 
 
 @pytest.mark.parametrize(("cheat", "caught"), CHEATS)
-def test_a_cheat_is_caught(tmp_path: Path, entry: Path, cheat: Callable[[Entry], None], caught: str) -> None:
+def test_a_cheat_is_caught(
+    tmp_path: Path, entry: Path, trained: Path, cheat: Callable[[Entry], None], caught: str
+) -> None:
     copy_inline(entry, tmp_path / "entry")
     content = read(entry)
     cheat(content)
     write(content, tmp_path / "entry")
-    assert caught in failed(tmp_path / "entry")
+    assert caught in failed(tmp_path / "entry", read_pools([trained / "pool.yaml"]))
 
 
 def test_what_the_small_model_has_seen_is_not_reported(tmp_path: Path, trained: Path) -> None:
