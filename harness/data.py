@@ -151,6 +151,25 @@ class Completion:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """An answer whose token ids are not known, as traces hold it; the fields are those of ``Completion``."""
+
+    text: str
+    content_tokens: int
+    decoded_tokens: int
+    finish: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    """What a model says of a token that it was given, or of one that it would have chosen as an answer's end."""
+
+    token: Token
+    shortfall: float
+    """Nats by which the token is less likely than the likeliest one, which has 0."""
+
+
 def join(parts: Sequence[Completion], delimiter: str = "") -> Completion:
     """One completion whose text is that of ``parts`` in order, for routers that route inside a step.
 

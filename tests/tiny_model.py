@@ -8,8 +8,14 @@ TEMPLATE = (
 )
 
 
-def save_tiny_model(folder: Path, seed: int = 0) -> None:
-    """Write weights and tokenizer of a random Llama (2 layers, 4 heads on 2 key heads) to ``folder``."""
+def save_tiny_model(folder: Path, seed: int = 0, letters: str | None = None) -> None:
+    """Write weights and tokenizer of a random Llama (2 layers, 4 heads on 2 key heads) to ``folder``.
+
+    Args:
+        folder: Where to.
+        seed: Of the weights.
+        letters: If given, the model tells only these ASCII letters apart, and writes no others.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -45,5 +51,8 @@ def save_tiny_model(folder: Path, seed: int = 0) -> None:
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(6)  # wide enough apart that the likeliest token is not a toss-up
+        if letters is not None:
+            kept = torch.tensor([token in {*letters, "<|im_end|>"} for token in vocabulary])
+            model.model.embed_tokens.weight[~kept] = 0.0  # tied: their logits are 0
     model.save_pretrained(folder)
     fast.save_pretrained(folder)

@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from harness.backends.call import Call
-from harness.backends.decoding import content_length, cut_at_stop, decode, pick_token
+from harness.backends.decoding import content_length, cut_at_stop, decode, end_tokens, pick_token
 from harness.backends.packed import Chunk, LastPosition, PackedModel
 from harness.backends.session_caches import SessionCaches
 from harness.data import Completion, FinishReason, Timing
@@ -58,8 +58,7 @@ class ContinuousBatching:
         self._running: list[Call] = []
         self._caches = SessionCaches(kv_cache_bytes)
         self._warned: set[str] = set()
-        ends = model.model.generation_config.eos_token_id if model.model.generation_config else None
-        self._ends = set(ends if isinstance(ends, list) else [ends]) - {None} | {tokenizer.eos_token_id}
+        self._ends = end_tokens(model.model, tokenizer)
 
     def submit(self, call: Call) -> None:
         """Queue a call."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from harness.data import Token
+from harness.data import ScoredToken, Token
 
 
 def pick_token(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Token:
@@ -25,21 +25,41 @@ def pick_token(logits: Tensor, temperature: float, generator: torch.Generator | 
     Raises:
         ValueError: the model gave no finite distribution.
     """
+    if temperature == 0:
+        chosen = int(logits.argmax())
+    else:
+        weights = torch.softmax(logits / temperature, dim=-1)
+        chosen = int(torch.multinomial(weights.cpu(), 1, generator=generator))
+    return score_token(logits, chosen).token
+
+
+def score_token(logits: Tensor, chosen: int) -> ScoredToken:
+    """A token with its statistics at temperature 1, as ``pick_token`` records them.
+
+    Args:
+        logits: Shape (vocabulary,), float32.
+        chosen: Id of the token.
+
+    Raises:
+        ValueError: the model gave no finite distribution.
+    """
     logprobs = torch.log_softmax(logits, dim=-1)
     probs = logprobs.exp()
     top = torch.topk(probs, 2)
     # 0 * -inf is nan; a token of probability zero adds nothing to the entropy.
     entropy = float(-(probs * logprobs.clamp_min(-1e4)).sum())
     margin = float(top.values[0] - top.values[1])
-    if temperature == 0:
-        chosen = int(logits.argmax())
-    else:
-        weights = torch.softmax(logits / temperature, dim=-1)
-        chosen = int(torch.multinomial(weights.cpu(), 1, generator=generator))
     logprob = float(logprobs[chosen])
     if not math.isfinite(logprob + entropy):
         raise ValueError("its next-token distribution is not finite")
-    return Token(id=chosen, logprob=logprob, entropy=entropy, margin=margin)
+    token = Token(id=chosen, logprob=logprob, entropy=entropy, margin=margin)
+    return ScoredToken(token, float(logprobs.max()) - logprob)
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Ids of the tokens that end an answer."""
+    ends = model.generation_config.eos_token_id if model.generation_config else None
+    return frozenset({*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None})
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str | None:

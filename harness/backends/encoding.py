@@ -65,13 +65,17 @@ class Encoder:
             pieces = self._chat_pieces(prompt.messages)
         boundaries = []
         for text, answered in pieces:
-            ids += self._piece(text)
+            ids += self.encode_piece(text)
             if answered:
                 boundaries.append(len(ids))
         begun = len(ids)
-        ids += self._piece(continue_from)
+        ids += self.encode_piece(continue_from)
         boundaries += [*range(begun, len(ids), BLOCK), len(ids)]
         return Encoded(ids, tuple(sorted({*boundaries} - {0})))
+
+    def count(self, text: str) -> int:
+        """Number of tokens that the tokenizer splits a text into."""
+        return len(self.encode_piece(text))
 
     def token_bytes(self) -> frozenset[bytes]:
         """The bytes that single tokens stand for."""
@@ -80,7 +84,8 @@ class Encoder:
         found = {text.encode() for text in texts if isinstance(text, str) and "\ufffd" not in text}
         return frozenset(found | {bytes([value]) for value in range(256)})
 
-    def _piece(self, text: str) -> list[int]:
+    def encode_piece(self, text: str) -> list[int]:
+        """Tokens of a text by itself, without special ones. The list is shared: do not change it."""
         known = self._pieces.get(text)
         if known is None:
             known = list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,6 +56,11 @@ class KVCache:
             del self.ids[length:]
             self.last_position = None
 
+    def path(self, places: Sequence[int]) -> KVCache:
+        """A cache of the tokens at these places, which follow one another in the text that was read."""
+        store = None if self.store is None else self.store[:, :, :, list(places)]
+        return KVCache(store, [self.ids[place] for place in places])
+
     @property
     def bytes(self) -> int:
         """Bytes held."""
@@ -67,6 +73,9 @@ class Chunk:
 
     cache: KVCache
     ids: Sequence[int]
+    parents: Sequence[int] | None = None
+    """Where the tokens form a tree that hangs on the cached sequence: for each the index of the token before it, -1 for
+    a first one. Indices count the cached tokens first; that of a token is larger than its parent's."""
 
 
 class PackedModel:
@@ -120,6 +129,33 @@ class PackedModel:
         logits, states = (found[0, : len(chunks)].float().cpu() for found in (output.logits, self._states))
         return [LastPosition(*both) for both in zip(logits, states, strict=True)]
 
+    @torch.inference_mode()
+    def read_tree(self, cache: KVCache, ids: Sequence[int], parents: Sequence[int], keep: Sequence[int]) -> Tensor:
+        """Read texts that begin alike in one pass, what they share once. The cache then holds the whole tree.
+
+        Args:
+            cache: What was read before; a sequence.
+            ids: The tokens.
+            parents: See ``Chunk``.
+            keep: Places among ``ids``.
+
+        Returns:
+            Logits of the token after each of ``keep``: shape (len(keep), vocabulary), float32, on the CPU.
+        """
+        chunk = Chunk(cache, ids, parents)
+        self._reserve(cache, len(cache.ids) + len(ids))
+        output = self.model(
+            input_ids=torch.tensor([list(ids)], device=self.device),
+            position_ids=torch.tensor([_depths(len(cache.ids), parents)], device=self.device),
+            use_cache=False,
+            logits_to_keep=torch.tensor(list(keep), device=self.device),
+            packed_chunks=[chunk],
+            packed_masks={},
+        )
+        cache.ids.extend(ids)
+        logits: Tensor = output.logits[0].float().cpu()
+        return logits
+
     def _keep_states(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """Hook before the head: its input are the last hidden states at the last positions."""
         self._states = inputs[0]
@@ -169,7 +205,8 @@ def _packed_attention(
         values[:, held:] = value[0, :, start:end]
         folded = query[0, :, start:end].reshape(1, -1, groups * count, size)
         if (key_of_mask := (at, sliding_window)) not in packed_masks:
-            packed_masks[key_of_mask] = _causal_mask(held, count, groups, sliding_window, query)
+            make = _causal_mask if chunk.parents is None else partial(_tree_mask, chunk.parents)
+            packed_masks[key_of_mask] = make(held, count, groups, sliding_window, query)
         mask = packed_masks[key_of_mask]
         mixed = scaled_dot_product_attention(folded, keys[None], values[None], attn_mask=mask, scale=scaling)
         output[start:end] = mixed.view(heads, count, size).transpose(0, 1).reshape(count, heads * size)
@@ -188,6 +225,29 @@ def _causal_mask(held: int, count: int, groups: int, window: int | None, like: T
         visible &= keys > own - window
     hidden = like.new_zeros(visible.shape).masked_fill_(~visible, -torch.inf)
     return hidden.repeat(groups, 1)
+
+
+def _tree_mask(parents: Sequence[int], held: int, count: int, groups: int, window: int | None, like: Tensor) -> Tensor:
+    """As ``_causal_mask``, where each token sees those on its way to the root."""
+    visible = torch.zeros(count, held + count, dtype=torch.bool)
+    for own, parent in enumerate(parents):
+        if parent >= held:
+            visible[own] = visible[parent - held]
+        visible[own, : min(parent + 1, held)] |= parent < held
+        visible[own, held + own] = True
+    if window is not None:
+        depths = torch.tensor(_depths(held, parents))
+        visible &= torch.cat([torch.arange(held), depths]) > depths[:, None] - window
+    hidden = like.new_zeros(visible.shape).masked_fill_(~visible.to(like.device), -torch.inf)
+    return hidden.repeat(groups, 1)
+
+
+def _depths(held: int, parents: Sequence[int]) -> list[int]:
+    """Number of tokens before each token of a tree that hangs on a sequence of ``held`` tokens."""
+    depths: list[int] = []
+    for parent in parents:
+        depths.append(depths[parent - held] + 1 if parent >= held else parent + 1)
+    return depths
 
 
 ATTENTION = "mixroute_packed"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
@@ -18,13 +19,16 @@ from harness.backends.encoding import NOTHING, Encoded, Encoder
 from harness.backends.loading import TransformersOptions, load_model, model_card
 from harness.backends.memory import keep_freed_memory, return_freed_memory
 from harness.backends.packed import PackedModel
+from harness.backends.scoring import Scorer
 from harness.backends.worker import DeviceWorker, run_in_short_lived_thread
 from harness.config import check
 from harness.contracts import BackendTraits, CompletionStore
-from harness.data import Completion, MemoryEstimate, ModelCard, Request
+from harness.data import Completion, GivenAnswer, MemoryEstimate, ModelCard, Request, ScoredToken
 from harness.errors import EpisodeError
 from harness.pool import ModelSpec
 from harness.weights.size import GIB, packing_of, size_of
+
+T = TypeVar("T")
 
 
 class TransformersBackend(BackendTraits):
@@ -61,9 +65,11 @@ class TransformersBackend(BackendTraits):
         self._card = model_card(name, model, spec, options)
         self._encoder = Encoder(tokenizer)
         self._context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
+        packed = PackedModel(model, deterministic=deterministic)
+        self._scorer = Scorer(packed, tokenizer, self._encoder, max_rows=options.max_rows, context=self._context)
         self._engine = ContinuousBatching(
             name,
-            PackedModel(model, deterministic=deterministic),
+            packed,
             tokenizer,
             max_batch=options.max_batch,
             max_rows=options.max_rows,
@@ -99,6 +105,29 @@ class TransformersBackend(BackendTraits):
             self._worker.do(lambda: self._engine.cancel(call))
             raise
 
+    async def score(self, answers: Sequence[tuple[Request, GivenAnswer]]) -> list[tuple[ScoredToken, ...] | None]:
+        """Score given answers, in as few passes as they fit in; see ``harness.contracts.SupportsScoring``."""
+        scored: list[tuple[ScoredToken, ...] | None] = [None] * len(answers)
+        for given in self._scorer.passes(answers):
+            for place, tokens in (await self._on_worker(partial(self._scorer.score, given))).items():
+                scored[place] = tokens
+        return scored
+
+    async def _on_worker(self, work: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def settle() -> None:
+            try:
+                outcome = work()
+            except Exception as error:  # it must not end the thread that all models run on
+                loop.call_soon_threadsafe(future.set_exception, error)
+            else:
+                loop.call_soon_threadsafe(future.set_result, outcome)
+
+        self._worker.do(settle)
+        return await future
+
     def use_cache(self, store: CompletionStore) -> None:
         """Reuse greedy completions; see ``harness.contracts.SupportsCompletionCache``."""
         self._completions = store
@@ -115,6 +144,6 @@ class TransformersBackend(BackendTraits):
     def close(self) -> None:
         """Free the weights."""
         self._worker.detach(self._engine)
-        del self._engine
+        del self._engine, self._scorer
         gc.collect()
         return_freed_memory()

@@ -1,15 +1,26 @@
 """The protocols at the plug-in boundary; the data that passes through them is in ``harness.data``."""
 
-from harness.contracts.backends import Backend, BackendTraits, CompletionStore, SupportsCompletionCache
-from harness.contracts.routers import Calibrated, Granularity, Router, Step, StepRouter, Trained, role_of
-from harness.contracts.tasks import DataSource, Environment, Expert, Task, Teachable
+from harness.contracts.backends import Backend, BackendTraits, CompletionStore, SupportsCompletionCache, SupportsScoring
+from harness.contracts.routers import (
+    BuiltFromFiles,
+    Calibrated,
+    Granularity,
+    Router,
+    Step,
+    StepRouter,
+    Trained,
+    role_of,
+)
+from harness.contracts.tasks import DataSource, DrawsFreshGames, Environment, Expert, Task, Teachable
 
 __all__ = [
     "Backend",
     "BackendTraits",
+    "BuiltFromFiles",
     "Calibrated",
     "CompletionStore",
     "DataSource",
+    "DrawsFreshGames",
     "Environment",
     "Expert",
     "Granularity",
@@ -17,6 +28,7 @@ __all__ = [
     "Step",
     "StepRouter",
     "SupportsCompletionCache",
+    "SupportsScoring",
     "Task",
     "Teachable",
     "Trained",

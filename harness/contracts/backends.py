@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from harness.data import Completion, MemoryEstimate, ModelCard, Request
+from harness.data import Completion, GivenAnswer, MemoryEstimate, ModelCard, Request, ScoredToken
 
 
 class Backend(Protocol):
     """Runs one model of a pool. Constructed as ``Backend(name, spec, deterministic=…)``; see ``harness.pool``.
 
     Its class may derive from ``BackendTraits`` to state more; one that can reuse completions is a
-    ``SupportsCompletionCache``.
+    ``SupportsCompletionCache``, one that can judge given answers a ``SupportsScoring``.
     """
 
     async def generate(self, request: Request) -> Completion:
@@ -77,5 +77,21 @@ class SupportsCompletionCache(Protocol):
     def use_cache(self, store: CompletionStore) -> None:
         """Look up completions in ``store`` before computing, and store those that are computed. Keys are made by
         ``harness.backends.completion_cache.completion_key``.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsScoring(Protocol):
+    """A backend that can say what its model thinks of given answers: ``mixroute verify --audit`` needs it."""
+
+    async def score(self, answers: Sequence[tuple[Request, GivenAnswer]]) -> Sequence[tuple[ScoredToken, ...] | None]:
+        """Score the tokens of answers to requests, those of the stop string or end of turn included.
+
+        A text is given in its tokenizer's canonical tokens. The sampling fields of a request are ignored.
+
+        Returns:
+            For each answer its tokens; None where the canonical tokens are not as many as the answer has, or do not
+            fit the model.
         """
         ...

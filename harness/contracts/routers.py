@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, get_args, runtime_checkable
 
 from harness.data import Completion, Observation, Prompt, RouterRole, Turn
@@ -126,6 +127,19 @@ class Trained(Protocol):
 
     def trained_on(self) -> Collection[str]:
         """The instances, as ``harness.traces.contamination.instance_key`` names them."""
+        ...
+
+
+@runtime_checkable
+class BuiltFromFiles(Protocol):
+    """A router that was built from files. Their content, and not their name, is part of the identity of its runs.
+
+    Arguments that are paths are taken by their content in any case; this is for names that the router itself resolves,
+    such as those of shipped checkpoints.
+    """
+
+    def content_files(self) -> Mapping[str, Path]:
+        """Files or folders by the constructor argument that names them."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from harness.data import Instance, Observation, Prompt, Turn
 
@@ -29,7 +29,9 @@ class Task(Protocol):
     """A set of instances with one way to show and to play them. Built by ``open_task(name, split=…, **arguments)``.
 
     Everything that may change a score is in ``protocol()``: engine, dialect, prompt, whether admissible actions are
-    shown. Class attributes say how the engine may run its environments.
+    shown. Class attributes say how the engine may run its environments. The class may have an attribute
+    ``location_arguments``: names of constructor arguments that only say where the data lies; ``("data",)`` if it has
+    none. They are no part of a run's settings: what the data is, is in ``protocol()``.
     """
 
     name: str
@@ -97,3 +99,14 @@ class DataSource(Protocol):
     def prepare_data(cls, folder: Path) -> Path:
         """Put the data into ``folder``; returns what to give as the task's ``data``."""
         ...
+
+
+@runtime_checkable
+class DrawsFreshGames(Protocol):
+    """A task class that draws new games from a seed, for ``mixroute challenge``.
+
+    It takes a ``split`` for which ``is_fresh_split`` holds as well as its own. The games of such a split are drawn as
+    those of the fixed split ``like``, are as many, belong to no other split, and follow from the split's name.
+    """
+
+    fresh_games_like: ClassVar[str]

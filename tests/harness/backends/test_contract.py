@@ -24,7 +24,18 @@ import pytest
 from harness.data import Turn
 from harness.pool import ModelSpec, load_pool, open_backend
 from harness.weights.adapters import weights_folder
-from mixroute import Backend, Completion, EpisodeError, Message, Prompt, Request, Task, open_task
+from mixroute import (
+    Backend,
+    Completion,
+    EpisodeError,
+    GivenAnswer,
+    Message,
+    Prompt,
+    Request,
+    SupportsScoring,
+    Task,
+    open_task,
+)
 from tests.command import PATIENCE
 from tests.harness.backends.gguf_file import tuned_gguf
 
@@ -204,6 +215,23 @@ def test_a_chat_goes_through_the_models_template(backend: Backend) -> None:
     (answer,) = ask(backend, Request("chat", prompt, max_tokens=8))
     assert answer.text.strip()
     assert answer.prompt_tokens > 8
+
+
+def test_what_it_scores_is_what_it_wrote(backend: Backend, task: Task) -> None:
+    if not isinstance(backend, SupportsScoring):
+        pytest.skip("it cannot score given answers")
+    requests = [first(task, number) for number in range(4)]
+    requests += [first(task, 0, max_tokens=2), first(task, 1, continue_from=" go to")]
+    answers = ask(backend, *requests)
+    given = [GivenAnswer(one.text, one.content_tokens, len(one.tokens), one.finish) for one in answers]
+    scored = asyncio.run(backend.score(list(zip(requests, given, strict=True))))
+    for answer, tokens in zip(answers, scored, strict=True):
+        assert tokens is not None
+        assert [one.token.id for one in tokens] == [token.id for token in answer.tokens]
+        for ours, token in zip(tokens, answer.tokens, strict=True):
+            assert ours.shortfall == pytest.approx(0, abs=1e-3)
+            expected = (token.logprob, token.entropy, token.margin)
+            assert (ours.token.logprob, ours.token.entropy, ours.token.margin) == pytest.approx(expected, abs=1e-3)
 
 
 def test_its_card_says_what_costs_follow_from(backend: Backend) -> None:
