@@ -15,6 +15,7 @@ from harness.metrics.curves import (
     pgr,
     qnc,
 )
+from harness.metrics.independent import excess_cost, excess_test, lower_test
 from harness.metrics.statistics import Estimate, Partition, clustered_mean, partition, wilson
 
 __all__ = [
@@ -28,10 +29,13 @@ __all__ = [
     "collapse_index",
     "cost_reduction",
     "cpt",
+    "excess_cost",
+    "excess_test",
     "gain_over_random",
     "ghc",
     "holm",
     "ibc_lift",
+    "lower_test",
     "paired_difference",
     "pareto_front",
     "partition",

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mixroute import Environment, Instance, MixrouteError, Observation, Prompt, Turn
 from tasks.alfworld import prompt as prompts
@@ -191,7 +191,7 @@ class AlfworldGenTask(GameTask):
     """Generated games in ALFWorld's world. Scores on them are never ALFWorld scores.
 
     Args:
-        split: ``train`` (as many as wanted), ``dev`` (60 games) or ``test`` (120 games).
+        split: ``train`` (as many as wanted), ``dev`` (60 games), ``test`` (120 games) or a fresh one (120 games).
         games: How many games; default all of ``dev`` or ``test``, and 600 of ``train``.
         seed: Number of the first game; for ``train`` only.
         engine: ``native``, or ``textworld`` for the original (the extra ``alfworld``).
@@ -202,6 +202,7 @@ class AlfworldGenTask(GameTask):
     """
 
     name: str = "alfworld-gen"
+    fresh_games_like: ClassVar[str] = "test"
 
     def __init__(
         self,

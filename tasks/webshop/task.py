@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import Any, ClassVar, cast, overload
 
 from mixroute import Environment, Instance, MixrouteError, Observation, Prompt, Turn
 from tasks.prompting import parse_action
@@ -16,7 +16,7 @@ from tasks.webshop import prompt as prompts
 from tasks.webshop.catalogue import Catalogue, load_catalogue, open_catalogue
 from tasks.webshop.environment import FORMS, Form, WebShopEnvironment
 from tasks.webshop.expert import Expert
-from tasks.webshop.generate import GOALS, PRODUCTS, Generated, write_files
+from tasks.webshop.generate import GOALS, PRODUCTS, Generated, goals_of, write_files
 from tasks.webshop.goal import Goal
 from tasks.webshop.nouns import TAGGER
 
@@ -224,7 +224,7 @@ class WebShopGenTask(ShopTask):
     """Made-up products and goals by the same rules. Scores on them are never WebShop scores.
 
     Args:
-        split: ``train`` (as many as wanted), ``dev`` (200 goals) or ``test`` (200 goals).
+        split: ``train`` (as many as wanted), ``dev``, ``test`` or a fresh one (200 goals each).
         goals: How many goals; default all of ``dev`` or ``test``, and 2,000 of ``train``.
         products: How many products the catalogue has.
         seed: Number of the catalogue; for ``train`` only.
@@ -238,6 +238,7 @@ class WebShopGenTask(ShopTask):
     """
 
     name: str = "webshop-gen"
+    fresh_games_like: ClassVar[str] = "test"
 
     def __init__(
         self,
@@ -255,8 +256,9 @@ class WebShopGenTask(ShopTask):
     ) -> None:
         catalogue = open_catalogue(Generated(split, products, seed))
         found = catalogue.goals("synthetic", price_seed)
-        most = min(GOALS.get(split, len(found)), len(found))
-        count = min(GOALS.get(split, TRAIN_GOALS), most) if goals is None else goals
+        fixed = goals_of(split)
+        most = len(found) if fixed is None else min(fixed, len(found))
+        count = min(fixed or TRAIN_GOALS, most) if goals is None else goals
         if not 1 <= count <= most:
             raise MixrouteError(f"webshop-gen {split}: goals = {count}: {products} products give 1 to {most}")
         super().__init__(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mixroute import MixrouteError
+from mixroute import MixrouteError, is_fresh_split
 from tasks.alfworld.data import TASK_TYPES, GameData
 from tasks.alfworld.game import Game
 from tasks.alfworld.generate.layout import Layout, draw
@@ -72,8 +72,8 @@ def games_of(split: str, games: int | None, seed: int) -> Sequence[int]:
     """Numbers of the games of a split.
 
     Args:
-        split: ``train``, ``dev`` or ``test``.
-        games: How many; default all of a fixed split, and 600 of ``train``.
+        split: ``train``, ``dev``, ``test`` or a fresh one, which has as many games as ``test``.
+        games: How many; default all of a fixed or fresh split, and 600 of ``train``.
         seed: Number of the first game; ``train`` only.
 
     Raises:
@@ -84,9 +84,10 @@ def games_of(split: str, games: int | None, seed: int) -> Sequence[int]:
         if count < 1 or seed < 0 or seed + count > 10**7:
             raise MixrouteError(f"alfworld-gen train: games = {count}, seed = {seed}: games are numbered 0..9999999")
         return range(seed, seed + count)
-    if split not in SIZES:
+    most = SIZES.get("test" if is_fresh_split(split) else split)
+    if most is None:
         raise MixrouteError(f"alfworld-gen has no split '{split}': use one of train, {', '.join(SIZES)}")
-    count = SIZES[split] if games is None else games
-    if seed or not 1 <= count <= SIZES[split]:
-        raise MixrouteError(f"alfworld-gen {split} is fixed: give games = 1..{SIZES[split]} and no seed")
+    count = most if games is None else games
+    if seed or not 1 <= count <= most:
+        raise MixrouteError(f"alfworld-gen {split} is fixed: give games = 1..{most} and no seed")
     return range(count)

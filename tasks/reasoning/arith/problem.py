@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from harness.seeding import seed_for
-from mixroute import MixrouteError
+from mixroute import MixrouteError, is_fresh_split
 from tasks.reasoning.arith.stories import LEVELS, STORIES, Story
 
 VERSION = 1
@@ -56,15 +56,22 @@ class Problem:
 @lru_cache(maxsize=1 << 16)
 def problem(split: str, number: int) -> Problem:
     """The problem with this number of this split."""
-    return _fixed(split)[number] if split in SIZES else _draw(split, number)
+    return _fixed(split)[number] if size(split) else _draw(split, number)
+
+
+def size(split: str) -> int | None:
+    """How many problems a fixed or fresh split has; None for others."""
+    return SIZES.get("test" if is_fresh_split(split) else split)
 
 
 @lru_cache
 def _fixed(split: str) -> tuple[Problem, ...]:
-    """The problems of a split for reporting, no two with the same steps. Train problems may repeat by chance."""
+    """The problems of a split for reporting, no two with the same steps, and those of a fresh one with other steps than
+    any of ``test``. Train problems may repeat by chance.
+    """
     drawn: list[Problem] = []
-    taken: set[tuple[str, ...]] = set()
-    for number in range(SIZES[split]):
+    taken = {one.steps for one in _fixed("test")} if is_fresh_split(split) else set()
+    for number in range(size(split) or 0):
         drawn.append(_draw(split, number, taken))
         taken.add(drawn[-1].steps)
     return tuple(drawn)
@@ -78,7 +85,8 @@ def _draw(split: str, number: int, taken: Collection[tuple[str, ...]] = ()) -> P
         story = Story(rng, LEVELS[level])
         STORIES[story_name](story)
         steps = tuple(story.steps)
-        if seed_for("arith-gen", *story.equations) % 10 in _TENTHS[split] and steps not in taken:
+        tenths = _TENTHS["test" if is_fresh_split(split) else split]
+        if seed_for("arith-gen", *story.equations) % 10 in tenths and steps not in taken:
             return Problem(split, number, kind, " ".join(story.sentences), steps, story.value)
 
 
@@ -86,16 +94,16 @@ def problems_of(split: str, count: int | None, seed: int) -> Iterator[Problem]:
     """Problems of a split.
 
     Args:
-        split: ``train``, ``dev`` or ``test``.
-        count: How many; None for all of ``dev`` or ``test`` and 2,400 of ``train``.
+        split: ``train``, ``dev``, ``test`` or a fresh one.
+        count: How many; None for all of a fixed or fresh split and 2,400 of ``train``.
         seed: Number of the first; for ``train`` only.
 
     Raises:
         MixrouteError: unknown split, or numbers that it does not have.
     """
-    if split not in (*SIZES, "train"):
+    most = size(split)
+    if most is None and split != "train":
         raise MixrouteError(f"arith-gen has no split '{split}': use one of train, {', '.join(SIZES)}")
-    most = SIZES.get(split)
     if most is not None and seed:
         raise MixrouteError(f"arith-gen {split}: seed = {seed}: only train has more than one")
     if seed < 0:

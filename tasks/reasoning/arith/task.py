@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from mixroute import Environment, Instance, MixrouteError, Observation, Prompt, Turn
 from tasks.prompting import Template
@@ -74,7 +74,7 @@ class ArithGenTask:
     """Generated arithmetic word problems with 2, 4 or 6 operations and an integer answer.
 
     Args:
-        split: ``train`` (as many as wanted), ``dev`` (240 problems) or ``test`` (480).
+        split: ``train`` (as many as wanted), ``dev`` (240 problems), ``test`` or a fresh one (480 each).
         problems: How many; default all of ``dev`` or ``test``, and 2,400 of ``train``.
         seed: Number of the first problem; for ``train`` only.
         levels: Takes only these of them: ``easy``, ``medium``, ``hard``.
@@ -86,6 +86,7 @@ class ArithGenTask:
     """
 
     name: str = "arith-gen"
+    fresh_games_like: ClassVar[str] = "test"
     blocking: bool = False
     step_cap: int = 1
 

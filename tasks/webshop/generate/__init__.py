@@ -4,7 +4,7 @@ The catalogue of a split, number and size is always the same, on every machine: 
 """
 
 from tasks.webshop.generate.families import VERSION
-from tasks.webshop.generate.source import GOALS, PRODUCTS, Generated, write_files
+from tasks.webshop.generate.source import GOALS, PRODUCTS, Generated, goals_of, write_files
 from tasks.webshop.generate.taxonomy import queries
 
-__all__ = ["GOALS", "PRODUCTS", "VERSION", "Generated", "queries", "write_files"]
+__all__ = ["GOALS", "PRODUCTS", "VERSION", "Generated", "goals_of", "queries", "write_files"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mixroute import MixrouteError
+from mixroute import MixrouteError, is_fresh_split
 from tasks.webshop.builder import StoreBuilder
 from tasks.webshop.generate.families import VERSION, family
 from tasks.webshop.ingest import Report
@@ -26,11 +26,16 @@ _IN_MEMORY = 20_000
 """Most products that are generated at each start, which takes seconds."""
 
 
+def goals_of(split: str) -> int | None:
+    """How many goals a fixed or fresh split has at most; None for others."""
+    return GOALS.get("test" if is_fresh_split(split) else split)
+
+
 class Generated:
     """The products of a split, all different from those of any other.
 
     Args:
-        split: ``train``, ``dev`` or ``test``.
+        split: ``train``, ``dev``, ``test`` or a fresh one.
         products: How many.
         seed: Number of the catalogue; ``train`` only, the others have one.
 
@@ -39,7 +44,7 @@ class Generated:
     """
 
     def __init__(self, split: str, products: int = PRODUCTS, seed: int = 0) -> None:
-        if split != "train" and split not in GOALS:
+        if split != "train" and goals_of(split) is None:
             raise MixrouteError(f"webshop-gen has no split '{split}': use train, {' or '.join(GOALS)}")
         if not 1 <= products <= MOST_PRODUCTS:
             raise MixrouteError(f"webshop-gen: products = {products}: use 1 to {MOST_PRODUCTS}")

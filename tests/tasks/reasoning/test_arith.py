@@ -165,7 +165,7 @@ def test_a_run_on_real_models_is_played_and_verified(tmp_path: Path, tiny_pool: 
     played = [json.loads(line) for path in (tmp_path / "runs").rglob("episodes.jsonl") for line in path.open()]
     assert len(played) == 9
     assert {(len(one["steps"]), one["end"], one["error"]) for one in played} == {(1, "done", None)}
-    assert "failed" not in mixroute("verify", "runs", cwd=tmp_path).stdout
+    assert "failed" not in mixroute("verify", "runs", "--own", cwd=tmp_path).stdout
 
 
 @pytest.mark.slow
