@@ -14,6 +14,7 @@ from rich.console import Console
 
 # Whatever takes long to import is imported inside the commands, so that ``mixroute --help`` is quick.
 from harness.board.commands import At, Card, switches
+from harness.challenge.commands import challenge
 from harness.contracts import DataSource
 from harness.doctor.commands import doctor
 from harness.errors import MixrouteError
@@ -134,6 +135,10 @@ def board(
         Path | None, typer.Option("--out", help="Where the board is written; RUNS/board if not given.")
     ] = None,
     traces: Annotated[bool, typer.Option("--traces", help="Also write the episodes, for the page's viewer.")] = False,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(help="Folder of verdicts and audits; the folder 'evidence' beside RUNS, if there is one."),
+    ] = None,
     card: Card = None,
     at: At = None,
 ) -> None:
@@ -141,10 +146,15 @@ def board(
     from harness.board import write_board
     from harness.board.render import print_board
     from harness.speed.rates import open_rates
+    from harness.traces.evidence import FOLDER
     from harness.traces.store import find_runs
 
     folder = to or runs / "board"
-    print_board(write_board(find_runs(runs), folder, traces=traces, rates=open_rates(card, at)), out)
+    known = evidence or runs.resolve().parent / FOLDER
+    if evidence is not None and not evidence.is_dir():
+        raise MixrouteError(f"--evidence {evidence} is no folder: give the one that mixroute verify wrote")
+    made = write_board(find_runs(runs), folder, traces=traces, rates=open_rates(card, at), evidence=known)
+    print_board(made, out)
     out.print(f"written to {folder}", highlight=False, markup=False)
 
 
@@ -210,15 +220,57 @@ def verify(
     entries: Annotated[Path, typer.Argument(help="An entry or run, or a folder of them.")] = Path("results/entries"),
     to: Annotated[Path | None, typer.Option("--json", help="Also write the verdicts to this file.")] = None,
     models: Annotated[bool, typer.Option("--models", help="Load the weights and check the model cards, too.")] = False,
+    pool: Annotated[
+        list[Path] | None, typer.Option("--pool", help="File of a pool that is not shipped; may be repeated.")
+    ] = None,
+    own: Annotated[
+        bool, typer.Option("--own", help="These are runs of mine: read and run the files that they name.")
+    ] = False,
+    published: Annotated[
+        bool,
+        typer.Option(help="Check them as published results, with lock.json, calibration and evidence beside them."),
+    ] = False,
+    lock: Annotated[
+        bool, typer.Option("--write-lock", help="Maintainers: write lock.json anew from these entries.")
+    ] = False,
+    audit: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Let the models score the answers of N episodes of each entry.")
+    ] = 0,
+    seed: Annotated[
+        str | None,
+        typer.Option(
+            help="What --audit draws the episodes from: any text that did not exist when the entries were made; by "
+            "default this commit."
+        ),
+    ] = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(help="Folder of evidence: verdicts and audits are written there, and audits not repeated."),
+    ] = None,
 ) -> None:
-    """Check entries without any model: replay their actions and decisions, recount their tokens."""
+    """Check entries without any model: replay their actions and decisions, recount their tokens. With --audit, ask the
+    models, too.
+    """
     import msgspec
 
     from harness.traces.store import find_runs
     from harness.verify.entries import verify_entries
+    from harness.verify.lock import LOCK, write_lock
+    from harness.verify.pools import read_pools
+    from harness.verify.publish import verify_published
     from harness.verify.report import print_verdicts
 
-    verdicts = verify_entries(find_runs(entries), load_models=models)
+    folders, pools = find_runs(entries), read_pools(pool or ())
+    if lock:
+        write_lock(entries.parent / LOCK, folders)
+    if published:
+        verdicts = verify_published(entries, folders, pools=pools, evidence=evidence)
+    else:
+        verdicts = verify_entries(folders, load_models=models, pools=pools, own=own)
+    if audit:
+        from harness.verify.evidence import audited
+
+        verdicts = audited(folders, verdicts, audit, seed, pools=pools, evidence=evidence)
     print_verdicts(verdicts, out)
     if to is not None:
         write_atomically(to, msgspec.json.format(msgspec.json.encode(verdicts), indent=1) + b"\n")
@@ -259,7 +311,7 @@ def data(
 
 train.command("agent")(train_agent)
 train.command("average")(train_average)
-for command in (switches, calibrate, doctor, quantize, variants):
+for command in (challenge, switches, calibrate, doctor, quantize, variants):
     app.command()(command)
 app.command("twins", hidden=True)(variants)  # its name before 0.2
 

@@ -14,6 +14,10 @@ class RunStopped(MixrouteError):
     """Every episode of the run would fail alike, so it is stopped. Finished episodes stay."""
 
 
+class NotRecorded(MixrouteError):
+    """A router needs what traces do not hold, such as hidden states: its decisions cannot be taken again from one."""
+
+
 class EpisodeError(Exception):
     """One episode cannot go on. It is recorded in that episode; the run continues."""
 

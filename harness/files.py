@@ -25,6 +25,13 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 R = TypeVar("R", bound=Record)
 
+MOST_BYTES = 1 << 30
+"""Most bytes that a compressed file may unpack to: a file of a few kilobytes can hold any number of them."""
+MOST_LINE = 1 << 27
+"""Most bytes of a line."""
+MOST_SMALL = 1 << 24
+"""Most bytes of a file that is read whole and not compressed, such as ``run.json``; published ones have 5 to 20 kB."""
+
 
 def cache_folder(*parts: str) -> Path:
     """A folder below ``$MIXROUTE_CACHE``, or the platform's cache folder; it may not exist yet."""
@@ -38,6 +45,8 @@ def made_once(kind: str, identity: str, make: Callable[[Path], None]) -> Path:
     ``make`` gets the path to write to; the folder around it is its own, for whatever it needs on the way.
     """
     folder = cache_folder(kind, identity)
+    if folder.exists():  # it appears whole
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
@@ -72,6 +81,28 @@ def content_hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a plug-in is named as ``path/to/file.py:Name``."""
+    return name.rpartition(":")[0].endswith(".py")
+
+
+def name_without_folder(name: str) -> str:
+    """``file.py:Name`` for ``path/to/file.py:Name``; any other name as it is."""
+    return Path(name).name if is_file_name(name) else name
+
+
+def path_hash(path: Path) -> str:
+    """SHA-256 (hex) of the content of a file, or of the names and contents of the files in a folder.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    if not path.is_dir():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return content_hash({file.relative_to(path).as_posix(): path_hash(file) for file in files})
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` so that a reader sees the old file or the new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +111,48 @@ def write_atomically(path: Path, content: bytes) -> None:
     with part.open("rb") as handle:
         os.fsync(handle.fileno())
     part.replace(path)
+
+
+def refuse_devices(path: Path) -> None:
+    """Refuse what exists and is no regular file, such as a pipe or a link to a device: reading it may never end.
+
+    Raises:
+        MixrouteError: it is none.
+    """
+    if path.exists() and not path.is_file():
+        raise MixrouteError(f"{path} is no regular file: restore it")
+
+
+def read_small(path: Path) -> bytes:
+    """The content of a small file.
+
+    Raises:
+        MixrouteError: it is no regular file, or has more than ``MOST_SMALL`` bytes.
+        OSError: it cannot be read.
+    """
+    refuse_devices(path)
+    with path.open("rb") as handle:
+        content = handle.read(MOST_SMALL + 1)
+    if len(content) > MOST_SMALL:
+        raise MixrouteError(f"{path} has more than {MOST_SMALL} bytes: no entry has such a file; leave it out")
+    return content
+
+
+def read_xz(path: Path) -> bytes:
+    """The content of an ``.xz`` file.
+
+    Raises:
+        MixrouteError: it is missing, damaged, no regular file, or unpacks to more than ``MOST_BYTES``.
+    """
+    refuse_devices(path)
+    try:
+        with lzma.open(path, "rb") as handle:
+            content = handle.read(MOST_BYTES + 1)
+    except (OSError, lzma.LZMAError, EOFError) as error:
+        raise MixrouteError(f"{path} cannot be read ({error}): restore the file") from error
+    if len(content) > MOST_BYTES:
+        raise MixrouteError(f"{path} unpacks to more than {MOST_BYTES} bytes: no entry is so large; leave it out")
+    return content
 
 
 def read_lines(path: Path, kind: type[R], change: Callable[[bytes], bytes] = bytes) -> Iterator[R]:
@@ -95,6 +168,7 @@ def read_lines(path: Path, kind: type[R], change: Callable[[bytes], bytes] = byt
     """
     if not path.exists():
         return
+    refuse_devices(path)
     try:
         yield from _decode_lines(path, msgspec.json.Decoder(kind), change)
     except (EOFError, lzma.LZMAError) as error:
@@ -103,12 +177,18 @@ def read_lines(path: Path, kind: type[R], change: Callable[[bytes], bytes] = byt
 
 def _decode_lines(path: Path, decoder: msgspec.json.Decoder[R], change: Callable[[bytes], bytes]) -> Iterator[R]:
     with lzma.open(path, "rb") if path.suffix == ".xz" else path.open("rb") as handle:
-        for number, line in enumerate(handle, 1):
+        number = total = 0
+        while line := handle.readline(MOST_LINE):
+            number, total = number + 1, total + len(line)
             if not line.endswith(b"\n"):
-                return
+                if len(line) < MOST_LINE:
+                    return  # torn
+                raise MixrouteError(f"{path}:{number} is longer than {MOST_LINE} bytes: delete the line to replay it")
+            if path.suffix == ".xz" and total > MOST_BYTES:
+                raise MixrouteError(f"{path} unpacks to more than {MOST_BYTES} bytes: leave it out")
             try:
                 yield decoder.decode(change(line))
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise MixrouteError(f"{path}:{number} is corrupt ({error}): delete the line to replay it") from error
 
 

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from harness.contracts import (
         Backend,
         BackendTraits,
+        BuiltFromFiles,
         Calibrated,
         CompletionStore,
         DataSource,
+        DrawsFreshGames,
         Environment,
         Expert,
         Granularity,
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
         Step,
         StepRouter,
         SupportsCompletionCache,
+        SupportsScoring,
         Task,
         Teachable,
         Trained,
     )
     from harness.data import (
         Completion,
+        GivenAnswer,
         Instance,
         MemoryEstimate,
         Message,
@@ -40,16 +44,18 @@ if TYPE_CHECKING:
         Prompt,
         Request,
         RouterRole,
+        ScoredToken,
         Timing,
         Token,
         Turn,
         join,
     )
-    from harness.errors import EpisodeError, MixrouteError
+    from harness.errors import EpisodeError, MixrouteError, NotRecorded
     from harness.plugins import open_router, open_task
     from harness.pool import ModelSpec, Pool, load_pool
     from harness.records import Episode
     from harness.registry import register_backend, register_router, register_task
+    from harness.seeding import is_fresh_split
     from harness.suite import RouterEntry, Suite, TaskEntry, load_suite
     from harness.traces.contamination import instance_key
     from mixroute.results import Results, board, load_results
@@ -61,15 +67,17 @@ else:
         "harness.backends.completion_cache": "completion_key",
         "harness.board.compare": "Comparison",
         "harness.board.table": "Board",
-        "harness.contracts": "Backend BackendTraits Calibrated CompletionStore DataSource Environment "
-        "Expert Granularity Router Step StepRouter SupportsCompletionCache Task Teachable Trained",
-        "harness.data": "Completion Instance MemoryEstimate Message ModelCard Observation Prompt Request "
-        "RouterRole Timing Token Turn join",
-        "harness.errors": "EpisodeError MixrouteError",
+        "harness.contracts": "Backend BackendTraits BuiltFromFiles Calibrated CompletionStore DataSource "
+        "DrawsFreshGames Environment Expert Granularity Router Step StepRouter SupportsCompletionCache SupportsScoring "
+        "Task Teachable Trained",
+        "harness.data": "Completion GivenAnswer Instance MemoryEstimate Message ModelCard Observation Prompt Request "
+        "RouterRole ScoredToken Timing Token Turn join",
+        "harness.errors": "EpisodeError MixrouteError NotRecorded",
         "harness.plugins": "open_router open_task",
         "harness.pool": "ModelSpec Pool load_pool",
         "harness.records": "Episode",
         "harness.registry": "register_backend register_router register_task",
+        "harness.seeding": "is_fresh_split",
         "harness.suite": "RouterEntry Suite TaskEntry load_suite",
         "harness.traces.contamination": "instance_key",
         "mixroute.results": "Results board load_results",
@@ -99,15 +107,18 @@ __all__ = [
     "Backend",
     "BackendTraits",
     "Board",
+    "BuiltFromFiles",
     "Calibrated",
     "Comparison",
     "Completion",
     "CompletionStore",
     "DataSource",
+    "DrawsFreshGames",
     "Environment",
     "Episode",
     "EpisodeError",
     "Expert",
+    "GivenAnswer",
     "Granularity",
     "Instance",
     "MemoryEstimate",
@@ -115,6 +126,7 @@ __all__ = [
     "MixrouteError",
     "ModelCard",
     "ModelSpec",
+    "NotRecorded",
     "Observation",
     "Pool",
     "Prompt",
@@ -123,10 +135,12 @@ __all__ = [
     "Router",
     "RouterEntry",
     "RouterRole",
+    "ScoredToken",
     "Step",
     "StepRouter",
     "Suite",
     "SupportsCompletionCache",
+    "SupportsScoring",
     "Task",
     "TaskEntry",
     "Teachable",
@@ -138,6 +152,7 @@ __all__ = [
     "board",
     "completion_key",
     "instance_key",
+    "is_fresh_split",
     "join",
     "load_pool",
     "load_results",

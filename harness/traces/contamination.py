@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.errors import MixrouteError
-from harness.files import write_atomically
+from harness.files import read_xz, write_atomically
 from harness.pool import ModelSpec, Pool
 from harness.traces.siblings import read_pack, read_shared, sibling_file
 
@@ -44,8 +44,8 @@ def read_seen(folder: Path) -> frozenset[str]:
     if path is None:
         return frozenset()
     try:
-        return frozenset(lzma.decompress(path.read_bytes()).decode().splitlines())
-    except (lzma.LZMAError, UnicodeDecodeError, OSError) as error:
+        return frozenset(read_xz(path).decode().splitlines())
+    except UnicodeDecodeError as error:
         raise MixrouteError(f"{path} cannot be read ({error}): get it again, with the files beside it") from error
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.files import write_atomically
+from harness.files import read_xz, write_atomically
 from harness.records import RunMeta
 from harness.traces.contamination import SEEN, seen_file
 from harness.traces.rounding import rounded_episode, rounded_timing
@@ -44,7 +44,7 @@ def pack_run(folder: Path, entries: Path) -> Path:
     assert seen is not None  # noqa: S101 - otherwise it is missing, above
     siblings = _siblings(entries, meta)
     episodes, tables, own = _episodes(folder, entry, siblings)
-    trained_on, own_list = _trained_on(entry, siblings, lzma.decompress(seen.read_bytes()))
+    trained_on, own_list = _trained_on(entry, siblings, read_xz(seen))
     pack = Pack(PACK_SCHEMA, tables, trained_on)
     _refuse_change(entry, pack, siblings)
     timings = b"".join(msgspec.json.encode(rounded_timing(timing)) + b"\n" for timing in read_timings(folder))

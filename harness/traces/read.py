@@ -88,11 +88,15 @@ def model_cards(folder: Path, meta: RunMeta) -> dict[str, ModelCard]:
         MixrouteError: one is not valid.
     """
     try:
-        return {name: msgspec.convert(card, ModelCard) for name, card in meta.models.items()}
+        cards = {name: msgspec.convert(card, ModelCard) for name, card in meta.models.items()}
     except msgspec.ValidationError as error:
         raise MixrouteError(
             f"{folder / RUN}: a card under 'models' is not valid ({error}): restore the file"
         ) from error
+    for name, card in cards.items():
+        if card.weight_bytes <= 0 or card.parameters <= 0:  # costs are computed from them
+            raise MixrouteError(f"{folder / RUN}: model '{name}' has no bytes or no parameters: restore the file")
+    return cards
 
 
 def _check(folder: Path, meta: RunMeta, episode: Episode, planned: frozenset[str]) -> None:

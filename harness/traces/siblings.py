@@ -8,7 +8,6 @@ the lines of that table's ``completions.jsonl.xz``, both from 0. Table 0 is the 
 from __future__ import annotations
 
 import hashlib
-import lzma
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.files import Record
+from harness.files import MOST_LINE, Record, read_small, read_xz
 
 PACK = "pack.json"
 COMPLETIONS = "completions.jsonl.xz"
@@ -61,8 +60,8 @@ def read_pack(folder: Path) -> Pack | None:
     if not path.exists():
         return None
     try:
-        pack = msgspec.json.decode(path.read_bytes(), type=Pack)
-    except (OSError, msgspec.MsgspecError) as error:
+        pack = msgspec.json.decode(read_small(path), type=Pack)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MixrouteError(f"{path} is not valid ({error}): restore the file") from error
     if pack.schema != PACK_SCHEMA:
         raise MixrouteError(f"{path} has schema {pack.schema}, not {PACK_SCHEMA}: read it with a newer mixroute")
@@ -93,10 +92,7 @@ def read_shared(path: Path, shared: Shared) -> bytes:
     Raises:
         MixrouteError: it is damaged, or another one.
     """
-    try:
-        content = lzma.decompress(path.read_bytes())
-    except (lzma.LZMAError, OSError) as error:
-        raise MixrouteError(f"{path} cannot be read ({error}): restore the file") from error
+    content = read_xz(path)
     if sha256(content) != shared.sha256:
         raise MixrouteError(
             f"{path} is not the file that {PACK} means (SHA-256 {sha256(content)[:8]}…, not {shared.sha256[:8]}…): "
@@ -164,4 +160,12 @@ def restorer(folder: Path) -> Callable[[bytes], bytes] | None:
             )
         return tables[table][line]
 
-    return lambda line: _REFERENCE.sub(found, line)
+    def restored(line: bytes) -> bytes:
+        size = len(line) + sum(len(found(reference)) for reference in _REFERENCE.finditer(line))
+        if size > MOST_LINE:  # a few bytes may refer to a long line many times
+            raise MixrouteError(
+                f"{folder}: an episode has more than {MOST_LINE} bytes with its statistics: leave it out"
+            )
+        return _REFERENCE.sub(found, line)
+
+    return restored

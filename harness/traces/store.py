@@ -10,20 +10,23 @@ same two files compressed (``.xz``), the statistics of tokens in tables that sib
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.files import read_lines, repair, write_atomically
+from harness.files import read_lines, read_small, read_xz, refuse_devices, repair, write_atomically
 from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.traces.siblings import COMPLETIONS, restorer
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of ``run.json`` and of episodes. Runs of schema 1 were named by the spelling of paths and arguments."""
 EPISODES = "episodes.jsonl"
 TIMINGS = "timings.jsonl"
 RUN = "run.json"
+_FILE_NAME = re.compile(r"[\w=+,()-][\w=+,(). -]*")
 
 
 class TraceWriter:
@@ -73,6 +76,10 @@ class TraceWriter:
             write_atomically(self.folder / name, body)
 
 
+class _Schema(msgspec.Struct):
+    schema: int
+
+
 def read_meta(folder: Path) -> RunMeta:
     """The ``run.json`` of a run folder.
 
@@ -81,11 +88,35 @@ def read_meta(folder: Path) -> RunMeta:
     """
     path = folder / RUN
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunMeta)
+        content = read_small(path)
+        if msgspec.json.decode(content, type=_Schema).schema < SCHEMA:
+            raise MixrouteError(
+                f"{path} is a run of an older schema, which was named by the spelling of paths and arguments: delete "
+                "the folder and run its suite again, which takes known answers from the completion cache; or read it "
+                "with mixroute 0.2.0"
+            )
+        meta = msgspec.json.decode(content, type=RunMeta)
     except OSError as error:
         raise MixrouteError(f"{path} cannot be read ({error.strerror}): not a run folder?") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MixrouteError(f"{path} is not a run of schema {SCHEMA}: {error}") from error
+    for key, value in (("id", meta.id), ("hash", meta.hash)):
+        if not _FILE_NAME.fullmatch(value):  # files are named by them
+            raise MixrouteError(f"{path}: {key} {value[:100]!r} is no name for a file: restore the file")
+    for place, found in _objects(meta):
+        if not isinstance(found, dict):
+            raise MixrouteError(f"{path}: {place} is no object: restore the file")
+    return meta
+
+
+def _objects(meta: RunMeta) -> Iterator[tuple[str, object]]:
+    """What is an object in every ``run.json``, or missing, below the fields that are declared."""
+    yield from ((f"config.{key}", meta.config.get(key, {})) for key in ("task_args", "router_args"))
+    yield from ((f"provenance.{key}", meta.provenance.get(key) or {}) for key in _IN_PROVENANCE)
+    yield from ((f"models.{name}.details", card.get("details") or {}) for name, card in meta.models.items())
+
+
+_IN_PROVENANCE = ("hardware", "packages", "git", "router")
 
 
 def read_episodes(folder: Path) -> Iterator[Episode]:
@@ -133,6 +164,21 @@ def find_runs(root: Path, *, nested: bool = False) -> list[Path]:
     if not found:
         raise MixrouteError(f"{root} holds no run: run a suite first, or name another folder")
     return found
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file of a run or entry, decompressed if it is an ``.xz``.
+
+    Raises:
+        MixrouteError: it is missing or damaged.
+    """
+    if path.suffix == ".xz":
+        return read_xz(path)
+    refuse_devices(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MixrouteError(f"{path} cannot be read ({error.strerror}): restore the file") from error
 
 
 def plain_or_xz(path: Path) -> Path:

@@ -8,23 +8,23 @@ from pathlib import Path
 
 from harness.backends.encoding import Encoder
 from harness.errors import MixrouteError
-from harness.pool import load_pool
 from harness.records import RunMeta
+from harness.verify.pools import Pools, pool_of, with_its_tokenizers
 
 
-def open_encoders(meta: RunMeta) -> tuple[dict[str, Encoder], str]:
+def open_encoders(meta: RunMeta, pools: Pools) -> tuple[dict[str, Encoder], str]:
     """Open the tokenizers of the pool's models; returns them by model, or none and the reason."""
     from harness.weights.adapters import weights_folder
 
-    found: dict[str, Encoder] = {}
-    try:
-        pool = load_pool(str(meta.config.get("pool")))
-        for name in meta.models:
-            spec = pool.models[name].model_copy(update={"adapter": None})
-            found[name] = _encoder(str(weights_folder(spec)))
-    except (MixrouteError, KeyError, OSError, ValueError) as error:
-        return {}, f"the pool's tokenizer cannot be opened here: {' '.join(str(error).split())[:300]}"
-    return found, ""
+    reason = ""
+    for name in with_its_tokenizers(meta.pool):
+        try:
+            models = pool_of(name, pools).models
+            specs = {model: models[model].model_copy(update={"adapter": None}) for model in meta.models}
+            return {model: _encoder(str(weights_folder(spec))) for model, spec in specs.items()}, ""
+        except (MixrouteError, KeyError, OSError, ValueError) as error:
+            reason = reason or f"the pool's tokenizer cannot be opened here: {' '.join(str(error).split())[:300]}"
+    return {}, reason
 
 
 _GENERIC = ("TokenizersBackend", "PreTrainedTokenizerFast")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import lzma
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from harness.contracts import Router, Task
+from harness.contracts import Router, Task, role_of
+from harness.engine.identity import router_content
 from harness.engine.opening import sample
 from harness.errors import MixrouteError
 from harness.plugins import open_router, open_task
 from harness.provenance import source_of
 from harness.records import Episode, RunMeta
-from harness.registry import routers
 from harness.suite import RunConfig
 from harness.traces.contamination import SEEN, read_seen, seen_file
 from harness.traces.read import model_cards
@@ -22,15 +22,24 @@ from harness.traces.store import read_episodes, read_meta, read_timings
 from harness.verify.consistency import (
     check_completeness,
     check_contamination,
+    check_errors,
     check_identity,
     check_model_cards,
     check_timings,
 )
 from harness.verify.encoders import open_encoders
 from harness.verify.ledger import LedgerCheck
+from harness.verify.names import check_names
+from harness.verify.pools import Pools
+from harness.verify.rates import rates_of
+from harness.verify.refit import Refit
 from harness.verify.replay import ReplayCheck, prompts_of
 from harness.verify.report import Check, EntryVerdict
 from harness.verify.routing import RoutingCheck
+
+FILES = "the files are whole and can be read"
+ROUTING = "the router decides as the trace says"
+NO_TASK = "the task cannot be opened here"
 
 EPISODES_AT_ONCE = 64
 """Episodes whose decisions are replayed side by side; the more, the fuller are the passes of a learned router."""
@@ -44,93 +53,119 @@ def open_from_json(name: str, split: str, args: str) -> Task:
     return open_task(name, split=split, **json.loads(args))
 
 
-def verify_entry(folder: Path, opener: Opener = open_from_json, *, load_models: bool = False) -> EntryVerdict:
+def verify_entry(
+    folder: Path,
+    opener: Opener = open_from_json,
+    pools: Pools = MappingProxyType({}),
+    *,
+    own: bool = False,
+    refit: Refit | None = None,
+) -> EntryVerdict:
     """Check everything in a run or entry folder that can be checked without running a model.
 
-    Problems of the entry are in the verdict and raise nothing. Code that it names by a file is not run.
+    Problems of the entry are in the verdict and raise nothing.
 
     Args:
         folder: The run or entry.
         opener: Opens its task.
-        load_models: Whether to load the pool's weights, too, and compare them with the entry's model cards.
+        pools: Pools that are not shipped.
+        own: Whether the run is the caller's own, so that the files which it names may be read and run. Otherwise an
+            entry that names a file fails, and nothing is opened.
+        refit: Published calibration runs, for published entries.
     """
-    files = Check("the files are whole and can be read")
-    checks = [files]
+    files = Check(FILES)
     try:
         meta = read_meta(folder)
         episodes = list(read_episodes(folder))
         timings = {timing.instance: timing for timing in read_timings(folder)}
         model_cards(folder, meta)
         seen = read_seen(folder)
-    except (MixrouteError, OSError, lzma.LZMAError) as error:
+    except MixrouteError as error:
         files.problem("", str(error))
         return EntryVerdict(folder.name, [files.result()])
     if seen_file(folder) is None:
         files.problem("", f"{SEEN} is missing: run it again with this version")
-    checks += [
-        check_identity(meta),
-        check_completeness(meta, episodes),
-        check_contamination(meta, seen),
-        check_timings(episodes, timings),
-    ]
-    checks.append(check_model_cards(meta, load=load_models))
-    checks += _against_task(meta, episodes, opener)
-    return EntryVerdict(folder.name, [check.result() for check in checks])
-
-
-def _against_task(meta: RunMeta, episodes: Sequence[Episode], opener: Opener) -> list[Check]:
-    """The checks that need the task."""
-    protocol = Check("the protocol and the instances are those of the task")
+    checks = [files, check_identity(meta), check_completeness(meta, episodes), check_timings(episodes, timings)]
+    checks.append(check_model_cards(meta))
     try:
         config = RunConfig.model_validate(meta.config)
-        if ".py:" in config.task:
-            raise MixrouteError(f"{config.task} is a file of the entry's author, which is not run")
+    except ValueError:  # check_identity says what is wrong
+        return EntryVerdict(folder.name, [check.result() for check in checks])
+    if not own:
+        checks += [check_errors(meta, episodes), names := check_names(meta, config)]
+    if own or not names.failed:
+        routing = Check(ROUTING)
+        router = _build_router(meta, config, routing)
+        checks.append(check_contamination(meta, seen, router, pools))
+        if refit is not None:
+            checks.append(refit.check(meta, config))
+        checks += _against_task(meta, config, episodes, opener, pools, router, routing)
+    return EntryVerdict(folder.name, [check.result() for check in checks], rates_of(episodes, timings))
+
+
+def _build_router(meta: RunMeta, config: RunConfig, check: Check) -> Router | None:
+    try:
+        router = open_router(config.router, **{**config.router_args, **meta.fitted})
+    except MixrouteError as error:
+        check.problem("run.json", f"the router cannot be built: {error}")
+        return None
+    recorded = (meta.provenance.get("router") or {}).get("class")
+    check.expect("run.json", "the router's class", recorded, source_of(type(router))["class"])
+    check.expect("run.json", "the router's role", meta.role, role_of(router))
+    for setting, digest in router_content(router).items():
+        check.expect("run.json", f"the content of {setting}", meta.content.get(setting), digest)
+    return router
+
+
+def _against_task(
+    meta: RunMeta,
+    config: RunConfig,
+    episodes: Sequence[Episode],
+    opener: Opener,
+    pools: Pools,
+    router: Router | None,
+    routed: Check,
+) -> list[Check]:
+    """The checks that need the task; ``routed`` already holds what is known of the router."""
+    protocol = Check("the protocol and the instances are those of the task")
+    try:
         task = opener(config.task, config.split, json.dumps(config.task_args, sort_keys=True))
         chosen = sample(task.instances(), config.limit)
     except (MixrouteError, ValueError, OSError) as error:
-        protocol.reason = f"the task cannot be opened here: {' '.join(str(error).split())[:300]}"
-        return [protocol]
+        protocol.reason = f"{NO_TASK}: {' '.join(str(error).split())[:300]}"
+        return [protocol, routed]
     ours, theirs = (_plain(dict(found)) for found in (task.protocol(), meta.protocol))
     for key in sorted({*ours, *theirs}):
         protocol.expect("protocol", key, theirs.get(key), ours.get(key))
     protocol.expect("run.json", "task", meta.task, task.name)
     if sorted(meta.instances) != sorted(one.id for one in chosen):
         protocol.problem("run.json", "its instances are not those that the task gives for this split and limit")
-    encoders, reason = open_encoders(meta)
-    ledger = LedgerCheck(list(meta.models), encoders, task.max_tokens)
+    encoders, reason = open_encoders(meta, pools)
+    greedy, deterministic = config.temperature == 0, config.mode == "deterministic"
+    ledger = LedgerCheck(list(meta.models), encoders, task.max_tokens, greedy=greedy, deterministic=deterministic)
     if reason:
         ledger.tokens.reason = reason
     replay = ReplayCheck(task, {one.id: one for one in chosen})
-    routing = RoutingCheck(*_build_router(meta, config), task, encoders)
-    _check_class(meta, config, routing.routing)
+    routing = RoutingCheck(router, list(meta.models), _edited(meta, router), task, encoders, routed)
     for start in range(0, len(episodes), EPISODES_AT_ONCE):
         several = [(episode, prompts_of(episode, task)) for episode in episodes[start : start + EPISODES_AT_ONCE]]
         for episode, prompts in several:
             ledger.episode(episode, prompts)
             replay.episode(episode)
         routing.episodes(several)
-    return [protocol, ledger.calls, ledger.tokens, replay.replay, replay.actions, replay.ends, routing.routing]
+    ledger.finish()
+    if ledger.continued and routed.reason is not None and router is not None and router.granularity != "token":
+        ledger.tokens.problem("", f"{ledger.continued} calls have more prompt tokens than their prompts")
+    return [protocol, ledger.calls, ledger.tokens, replay.replay, replay.actions, replay.ends, routed]
+
+
+def _edited(meta: RunMeta, router: Router | None) -> str:
+    """Why the router may decide otherwise than when it was run; empty if nothing is known."""
+    recorded = (meta.provenance.get("router") or {}).get("sha256")
+    if router is None or recorded == source_of(type(router))["sha256"]:
+        return ""
+    return f"the source of router '{meta.router}' is not the one that was run, play it again"
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
     return json.loads(json.dumps(value))
-
-
-def _build_router(meta: RunMeta, config: RunConfig) -> tuple[Router | None, list[str], str]:
-    models = list(meta.models)
-    if ".py:" in config.router:  # an entry's own code is never run
-        return None, models, f"router {config.router} is not installed: install it to have its decisions checked"
-    try:
-        router = open_router(config.router, **{**config.router_args, **meta.fitted})
-    except MixrouteError as error:
-        return None, models, f"the router cannot be built here: {error}"
-    recorded = (meta.provenance.get("router") or {}).get("sha256")
-    same = recorded == source_of(type(router))["sha256"]
-    return router, models, "" if same else f"the source of router '{config.router}' is not the one that was run"
-
-
-def _check_class(meta: RunMeta, config: RunConfig, check: Check) -> None:
-    """Compare the recorded class of the router with the one that its name stands for."""
-    recorded = (meta.provenance.get("router") or {}).get("class")
-    if config.router in routers.names():
-        check.expect("run.json", "the router's class", recorded, source_of(routers.get(config.router))["class"])

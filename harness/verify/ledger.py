@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 
@@ -13,6 +14,10 @@ from harness.records import CallRecord, Episode, StepRecord
 from harness.traces.recording import recorded_answer
 from harness.verify.report import Check
 
+SELDOM = 0.01
+"""Share of calls whose tokens may be another split of the text than the tokenizer's: models write some (0.1% of ours).
+"""
+
 
 class LedgerCheck:
     """Checks every call.
@@ -21,14 +26,31 @@ class LedgerCheck:
         models: Names of the models that have a card.
         encoders: The tokenizers of the models, as far as they are installed.
         max_tokens: Most tokens of a call that the protocol allows.
+        greedy: Whether every token is to be the model's first choice.
+        deterministic: Whether the backend counts the token that stops it, as those of deterministic mode do.
     """
 
-    def __init__(self, models: Sequence[str], encoders: Mapping[str, Encoder], max_tokens: int) -> None:
+    def __init__(
+        self,
+        models: Sequence[str],
+        encoders: Mapping[str, Encoder],
+        max_tokens: int,
+        *,
+        greedy: bool,
+        deterministic: bool,
+    ) -> None:
         self.calls = Check("calls are whole and within bounds")
         self.tokens = Check("tokens in the ledger are those of the prompts and texts")
         self._models = set(models)
         self._encoders = encoders
         self._max_tokens = max_tokens
+        self._greedy = greedy
+        self._deterministic = deterministic
+        self._counted = 0
+        self.continued = 0
+        """Calls whose prompt is longer than the step's: they went on from part of an answer, which the router knows."""
+        self.other_splits: list[str] = []
+        """Where a text's tokens are not those that the tokenizer splits it into."""
         self._fewest = {name: _fewest_tokens(encoder) for name, encoder in encoders.items()}
 
     def episode(self, episode: Episode, prompts: Sequence[Prompt]) -> None:
@@ -43,6 +65,12 @@ class LedgerCheck:
                 last = call.model
                 if call.model in self._encoders:
                     self._count(where, call, prompt, read)
+
+    def finish(self) -> None:
+        """Judge what can be judged only over all calls."""
+        if len(self.other_splits) > max(3, SELDOM * self._counted):
+            several = f"{len(self.other_splits)} of {self._counted} texts have other tokens than the tokenizer gives"
+            self.tokens.problem("", f"{several}, such as {self.other_splits[0]}")
 
     def _answer(self, where: str, step: StepRecord) -> None:
         """The action's text must come from the calls that are charged."""
@@ -77,17 +105,25 @@ class LedgerCheck:
             check.problem(where, f"{call.content_tokens} of {call.decoded_tokens} decoded tokens make the text")
         if not 0 <= call.cached_tokens <= call.prompt_tokens or call.prompt_tokens < 1:
             check.problem(where, f"{call.cached_tokens} of {call.prompt_tokens} prompt tokens cached")
-        if any(value > 1e-6 for value in call.logprobs) or any(value < -1e-6 for value in call.entropies):
-            check.problem(where, "a log-probability above 0 or an entropy below")
-        if any(not -1e-6 <= value <= 1 + 1e-6 for value in call.margins):
-            check.problem(where, "a margin outside [0, 1]")
+        if call.finish not in ("stop", "length"):
+            check.problem(where, f"it ends by {call.finish!r}, which is neither 'stop' nor 'length'")
+        if call.finish == "length" and call.content_tokens != call.decoded_tokens:
+            check.problem(where, "it was cut at its length, but not all of its tokens make the text")
+        if self._deterministic and call.finish == "stop" and call.content_tokens == call.decoded_tokens:
+            check.problem(where, "it stopped without a token that stops it")
+        for values in zip(call.logprobs, call.entropies, call.margins, strict=False):
+            if reason := impossible(*values, greedy=self._greedy):
+                check.problem(where, f"log-probability, entropy and margin {values}: {reason}")
+                break
         check.expect(where, "switch", call.switch, last not in (None, call.model))
 
     def _count(self, where: str, call: CallRecord, prompt: Prompt, read: dict[str, tuple[Encoded, bool]]) -> None:
         encoded = self._encoders[call.model].encode(prompt)
         if call.prompt_tokens < len(encoded.ids):
             self.tokens.problem(where, f"{call.prompt_tokens} prompt tokens, but the prompt has {len(encoded.ids)}")
-        elif call.prompt_tokens == len(encoded.ids):  # more: it went on from part of an answer, see RoutingCheck
+        elif call.prompt_tokens > len(encoded.ids):  # see RoutingCheck
+            self.continued += 1
+        else:
             last, at_its_end = read.get(call.model, (NOTHING, False))
             complete = at_its_end and last.ids == encoded.ids  # the model has only read this prompt just now
             cached = len(encoded.ids) if complete else encoded.cached_prefix_length(last)
@@ -96,8 +132,39 @@ class LedgerCheck:
         fewest = self._fewest[call.model](call.text)
         if call.content_tokens < fewest:
             self.tokens.problem(where, f"{call.content_tokens} tokens cannot spell {call.text!r}: it takes {fewest}")
+        elif call.text and "\ufffd" not in call.text:
+            self._counted += 1
+            ours = self._encoders[call.model].count(call.text)
+            if ours != call.content_tokens:
+                self.other_splits.append(f"{where}: {call.text[:80]!r} in {call.content_tokens}, not {ours}")
         if call.decoded_tokens > self._max_tokens:
             self.tokens.problem(where, f"{call.decoded_tokens} decoded tokens, of {self._max_tokens} allowed")
+
+
+def impossible(logprob: float, entropy: float, margin: float, *, greedy: bool) -> str:
+    """Why no distribution has these statistics; empty if one may. A ``greedy`` token is the most likely one.
+
+    With p the largest probability, the entropy is at least -ln p (the min-entropy), the margin at most p and at least
+    2 p - 1.
+    """
+    if not -1e4 <= logprob <= 1e-6:  # float32 holds no smaller probability than e**-104
+        return "no log-probability"
+    if not -1e-5 <= entropy <= _MOST_ENTROPY:
+        return "no entropy of a vocabulary"
+    if not -1e-6 <= margin <= 1 + 1e-6:
+        return "no margin"
+    if not greedy:
+        return ""
+    top = math.exp(min(0.0, logprob))
+    if not 2 * top - 1 - _ROUNDED <= margin <= top + _ROUNDED:
+        return f"the most likely token has probability {top:.5g}"
+    if entropy < -logprob * (1 - _ROUNDED) - _ROUNDED:
+        return "the entropy of a greedy token is at least its surprisal"
+    return ""
+
+
+_MOST_ENTROPY = math.log(1 << 24)
+_ROUNDED = 1e-3
 
 
 def _is_concatenation(text: str, parts: Sequence[str]) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -10,9 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.text import clean
+from harness.traces.evidence import AuditRecord
 
 Status = Literal["ok", "failed", "unchecked"]
 _SHOWN = 5
+
+
+Standing = Mapping[Path, int]
+"""How far entries are believed where they contradict one another: ``FAILED``, ``SOUND`` (what a folder without an entry
+here is) or ``TRUSTED``. Somebody who may write any number of entries must not make an honest one fail by them."""
+FAILED, SOUND, TRUSTED = 0, 1, 2
 
 
 class CheckResult(msgspec.Struct, frozen=True):
@@ -29,6 +37,10 @@ class EntryVerdict(msgspec.Struct, frozen=True):
 
     entry: str
     results: list[CheckResult] = msgspec.field(name="findings")
+    rates: dict[str, float] = msgspec.field(default_factory=dict)
+    """Measured seconds of a token, by model; see ``harness.verify.rates``."""
+    audit: AuditRecord | None = None
+    """What the models themselves said, if they were asked."""
 
     @property
     def status(self) -> Status:
@@ -50,6 +62,11 @@ class Check:
         """Why the check cannot be made."""
         self._problems = 0
         self._details: list[str] = []
+
+    @property
+    def failed(self) -> bool:
+        """Whether a problem was noted."""
+        return self._problems > 0
 
     def problem(self, where: str, what: str) -> None:
         """Note a problem."""
@@ -83,6 +100,13 @@ def print_verdicts(verdicts: Sequence[EntryVerdict], console: Console) -> None:
     for verdict in verdicts:
         style = styles[verdict.status]
         console.print(f"[{style}]{verdict.status}[/{style}]  {escape(clean(verdict.entry))}", highlight=False)
+        if (audit := verdict.audit) is not None:
+            console.print(
+                f"    audited: {audit.episodes} episodes, {audit.calls} calls, "
+                f"largest gap {audit.largest_gap:.2g} nats, asked again {audit.asked_again}",
+                highlight=False,
+                markup=False,
+            )
         for result in verdict.results:
             if result.status == "ok":
                 continue

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from math import isclose
 from typing import Any
 
+from harness.backends.decoding import cut_at_stop
 from harness.backends.encoding import NOTHING, Encoder
 from harness.contracts import Router, Task
 from harness.data import Completion, Prompt
+from harness.engine.episode import NO_MODEL
 from harness.engine.step import LiveStep, check_answer
+from harness.errors import NotRecorded
 from harness.records import CallRecord, Episode
 from harness.traces.recording import joined_call_indices, recorded_completion
 from harness.verify.report import Check
@@ -24,38 +27,41 @@ class RoutingCheck:
     """Runs the router on every step of the trace and compares its decisions.
 
     Args:
-        router: The router as it was run; None where it cannot be built here.
+        router: The router as it was run; None where it cannot be built.
         models: Names of the pool's models.
-        reason: Why there is no router; or why this one may decide otherwise although nobody cheated, such as edited
-            source. If it decides as the trace says all the same, the check passes.
+        edited: Why the router may decide otherwise although nobody cheated, such as edited source; empty if it may not.
         task: The task that was played.
         encoders: The tokenizers of the models, as far as they are installed.
+        routing: Where problems are noted.
     """
 
     def __init__(
-        self, router: Router | None, models: Sequence[str], reason: str, task: Task, encoders: Mapping[str, Encoder]
+        self,
+        router: Router | None,
+        models: Sequence[str],
+        edited: str,
+        task: Task,
+        encoders: Mapping[str, Encoder],
+        routing: Check,
     ) -> None:
-        self.routing = Check("the router decides as the trace says")
+        self.routing = routing
         self._router = router
         self._models = tuple(models)
-        self._excuse = reason
+        self._edited = f"{edited}: " if edited else ""
         self._task = task
         self._encoders = encoders
-        if router is None:
-            self.routing.reason = reason
 
     def episodes(self, several: Sequence[tuple[Episode, Sequence[Prompt]]]) -> None:
         """Check episodes with their prompts, side by side: a learned router decides several steps at once."""
-        if self._router is None or self.routing.reason is not None:
+        if self._router is None:
             return
-        chosen = [(episode, prompts) for episode, prompts in several if episode.end != "error"]
-        for (episode, _), error in zip(chosen, asyncio.run(self._together(self._router, chosen)), strict=True):
-            if isinstance(error, Deviation) and self._excuse:
-                self.routing.reason = f"{self._excuse}, and decides otherwise: {episode.instance}, {error}"
+        for (episode, _), error in zip(several, asyncio.run(self._together(self._router, several)), strict=True):
+            if isinstance(error, NotRecorded):
+                self.routing.reason = f"the router cannot run on a trace alone: {error}"
             elif isinstance(error, Deviation):
-                self.routing.problem(episode.instance, str(error))
-            elif error is not None:  # it may need what traces do not hold: hidden states, the models themselves
-                self.routing.reason = f"the router cannot run on a trace alone: {type(error).__name__}: {error}"
+                self.routing.problem(episode.instance, f"{self._edited}{error}")
+            elif error is not None:
+                self.routing.problem(episode.instance, f"{self._edited}it raises {type(error).__name__}: {error}")
 
     async def _together(
         self, router: Router, several: Sequence[tuple[Episode, Sequence[Prompt]]]
@@ -65,8 +71,11 @@ class RoutingCheck:
     async def _episode(self, router: Router, episode: Episode, prompts: Sequence[Prompt]) -> None:
         turns = episode.turns
         read: dict[str, tuple[Prompt, str]] = {}
+        unseen: NotRecorded | None = None
         for number, (record, prompt) in enumerate(zip(episode.steps, prompts, strict=True)):
-            calls = RecordedCalls(number, record.calls, prompt, self._encoders, read)
+            if record.model == NO_MODEL:  # the step in which an error ended the episode
+                return
+            calls = RecordedCalls(number, record.calls, prompt, self._task, self._encoders, read)
             step = LiveStep.of_episode(
                 task=self._task,
                 instance=episode.instance,
@@ -78,7 +87,13 @@ class RoutingCheck:
                 models=self._models,
                 ask=calls.ask,
             )
-            answer = check_answer(await router.act(step), calls.given)
+            try:
+                answer = check_answer(await router.act(step), calls.given)
+            except NotRecorded as error:
+                unseen = error
+                if router.granularity == "step":
+                    calls.rest_is_plain()
+                continue
             if len(calls.given) < len(record.calls):
                 raise Deviation(f"step {number}: it makes {len(calls.given)} calls, the trace has {len(record.calls)}")
             if (answer.text, answer.model) != (record.text, record.model):
@@ -87,6 +102,8 @@ class RoutingCheck:
                 raise Deviation(f"step {number}: it joins other calls, or at another delimiter, than the trace")
             if not _alike(step.scores, record.scores):
                 raise Deviation(f"step {number}: it logs {step.scores}, the trace has {record.scores}")
+        if unseen is not None:
+            raise unseen
 
 
 def _alike(ours: Mapping[str, float], theirs: Mapping[str, float]) -> bool:
@@ -101,6 +118,7 @@ class RecordedCalls:
         number: Number of the step.
         records: Its recorded calls.
         prompt: What the models read.
+        task: The task, for what a call may write by default.
         encoders: The tokenizers of the models, as far as they are installed.
         read: By model, what it has read last in this episode: a prompt and part of an answer. Updated by each call.
     """
@@ -110,15 +128,29 @@ class RecordedCalls:
         number: int,
         records: Sequence[CallRecord],
         prompt: Prompt,
+        task: Task,
         encoders: Mapping[str, Encoder],
         read: dict[str, tuple[Prompt, str]],
     ) -> None:
         self._number = number
         self._records = records
         self._prompt = prompt
+        self._task = task
         self._encoders = encoders
         self._read = read
         self.given: list[Completion] = []
+        self._reading: int | None = None
+        """Place of the call that a trace cannot answer."""
+
+    def rest_is_plain(self) -> None:
+        """Check the calls that the router did not get to as plain ones: they end where the task ends them.
+
+        Raises:
+            Deviation: one does not.
+        """
+        for place, record in enumerate(self._records):
+            if place >= len(self.given) and place != self._reading:
+                self._check_bounds(record, {"max_tokens": 0} if record.decoded_tokens == 0 else {})
 
     async def ask(self, model: str, changes: Mapping[str, Any]) -> Completion:
         """The next recorded call, if it went to ``model``; an ``ask`` of ``LiveStep.of_episode``."""
@@ -128,29 +160,45 @@ class RecordedCalls:
             raise Deviation(
                 f"step {self._number}: it asks '{model}', the trace has calls to {', '.join(made) or 'no model'}"
             )
-        if changes.get("max_tokens") == 0:
-            raise RuntimeError("it reads hidden states, which traces do not hold")
         record = self._records[place]
+        if changes.get("max_tokens") == 0:
+            if record.decoded_tokens != 0:
+                raise Deviation(f"step {self._number}: it lets '{model}' read the prompt, the trace has no such call")
+            self._reading = place
+            raise NotRecorded("it reads hidden states, which traces do not hold")
         self._check_bounds(record, changes)
         completion = recorded_completion(record)
         self.given.append(completion)
         return completion
 
     def _check_bounds(self, record: CallRecord, changes: Mapping[str, Any]) -> None:
-        """No more may be decoded than was asked for, and text to continue from is prompt, which is charged."""
+        """Check that as much was read and written as was asked for: what a call continues from is prompt, and charged.
+
+        Raises:
+            Deviation: it was not.
+        """
+        where = f"step {self._number}: the call of '{record.model}'"
         most = changes.get("max_tokens")
-        if most is not None and record.decoded_tokens > most:
-            raise Deviation(f"step {self._number}: it asks for {most} tokens, the trace has {record.decoded_tokens}")
+        most = self._task.max_tokens if most is None else most
+        if record.decoded_tokens > most or (record.finish == "length" and record.decoded_tokens != most):
+            raise Deviation(f"{where} may write {most} tokens, the trace has {record.decoded_tokens}")
+        stop = changes.get("stop")
+        if cut_at_stop(record.text, self._task.stop if stop is None else stop) is not None:
+            raise Deviation(f"{where} has a stop string in its text")
         begun, encoder = changes.get("continue_from") or "", self._encoders.get(record.model)
         last = self._read.get(record.model)
         self._read[record.model] = (self._prompt, begun)
-        if encoder is None or not begun:  # then the ledger's check counts
+        if encoder is None:
             return
         encoded = encoder.encode(self._prompt, begun)
+        if not begun:
+            if record.prompt_tokens != len(encoded.ids):
+                raise Deviation(f"{where} has {record.prompt_tokens} prompt tokens, its prompt {len(encoded.ids)}")
+            return  # what is cached of it, the ledger's check counts
         cached = encoded.cached_prefix_length(encoder.encode(*last) if last else NOTHING)
         recorded, ours = (record.prompt_tokens, record.cached_tokens), (len(encoded.ids), cached)
         if recorded != ours:
             raise Deviation(
-                f"step {self._number}: '{record.model}' continues from {ours[0]} tokens, {ours[1]} of them cached; the "
-                f"trace has {recorded[0]} and {recorded[1]}"
+                f"{where} continues from {ours[0]} tokens, {ours[1]} of them cached; the trace has {recorded[0]} and "
+                f"{recorded[1]}"
             )

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from harness.records import Episode, EpisodeTiming, RunMeta, StepRecord
 from harness.traces.contamination import write_seen
-from harness.traces.store import TraceWriter, read_episodes, read_meta, read_timings
+from harness.traces.store import RUN, SCHEMA, TraceWriter, read_episodes, read_meta, read_timings
 from mixroute import MixrouteError
 from tests.examples import examples
 
@@ -20,16 +20,16 @@ TEXT = st.text(max_size=20)
 
 def meta(**changes: object) -> RunMeta:
     fields: dict[str, object] = {
-        "schema": 1, "id": "r", "hash": "h", "group": "g", "label": "l", "task": "t", "split": "s", "pool": "p",
-        "router": "always-high", "seed": 0, "config": {}, "protocol": {}, "models": {}, "fitted": {},
-        "instances": ["0", "1", "2"], "provenance": {},
+        "schema": SCHEMA, "id": "r", "hash": "h", "group": "g", "label": "l", "task": "t", "split": "s", "pool": "p",
+        "router": "always-high", "seed": 0, "config": {}, "content": {}, "protocol": {}, "models": {}, "fitted": {},
+        "instances": ["0", "1", "2"], "provenance": {}, "role": "baseline",
     }  # fmt: skip
     return RunMeta(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 def episode(instance: str, observation: str = "o") -> Episode:
     step = StepRecord(observation, ["a"], [], "a", "a", True, 0.5, "high")
-    return Episode(1, "h", instance, "k", 0, 0.5, False, "done", None, [step], "end")
+    return Episode(SCHEMA, "h", instance, "k", 0, 0.5, False, "done", None, [step], "end")
 
 
 def timing(instance: str) -> EpisodeTiming:
@@ -91,6 +91,14 @@ def test_an_episode_that_ended_in_an_error_is_played_again(tmp_path: Path) -> No
     again.close()
     assert list(read_episodes(tmp_path)) == [episode("0"), episode("1")]
     assert [one.instance for one in read_timings(tmp_path)] == ["0", "1"]
+
+
+def test_a_run_of_an_older_schema_says_what_to_do(tmp_path: Path) -> None:
+    write(tmp_path, episode("0"))
+    path = tmp_path / RUN
+    path.write_text(path.read_text().replace(f'"schema": {SCHEMA}', '"schema": 1').replace('"content": {},', ""))
+    with pytest.raises(MixrouteError, match=r"run\.json is a run of an older schema, .*: delete the folder and run"):
+        read_meta(tmp_path)
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:

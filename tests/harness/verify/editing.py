@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from harness.suite import RunConfig
 from harness.traces.contamination import read_seen, write_seen
 from harness.traces.store import read_episodes, read_timings
 from harness.verify.entry import verify_entry
+from harness.verify.pools import Pools
 
 Entry = dict[str, Any]
 """``run`` (the content of run.json), ``episodes`` and ``timings`` (their lines)."""
@@ -46,11 +48,12 @@ def named_anew(entry: Entry) -> None:
     run = entry["run"]
     config = RunConfig.model_validate(run["config"])
     prints = {name: card["fingerprint"] for name, card in run["models"].items()}
-    run["hash"], run["group"] = run_hash(config, run["protocol"], prints, run["fitted"])
-    run["id"] = run_id(config, run["pool"], run["label"], run["hash"])
+    run["hash"], run["group"] = run_hash(config, run["protocol"], prints, run["fitted"], run["content"])
+    run["id"] = run_id(config, run["label"], run["hash"])
     for episode in entry["episodes"]:
         episode["run"] = run["hash"]
 
 
-def failed(folder: Path) -> set[str]:
-    return {result.check for result in verify_entry(folder).results if result.status == "failed"}
+def failed(folder: Path, pools: Pools = MappingProxyType({}), *, own: bool = False) -> set[str]:
+    verdict = verify_entry(folder, pools=pools, own=own)
+    return {result.check for result in verdict.results if result.status == "failed"}

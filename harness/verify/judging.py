@@ -1,0 +1,111 @@
+"""Judging of recorded answers by what the models themselves say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.contracts import Backend
+from harness.data import Completion, Token
+from harness.errors import EpisodeError
+from harness.records import CallRecord
+from harness.verify.answers import COARSE_TOLERANCE, TOLERANCE
+from harness.verify.asked import Asked
+from harness.verify.report import Check
+from harness.verify.scores import Scores
+
+AUDIT = "the models give the answers of the trace"
+MOST_ASKED = 5
+"""Answers of an entry that are found wrong before no more of it are asked again."""
+
+
+def tolerance_of(model: Backend) -> float:
+    """Largest difference of a statistic, in nats, that the type of a model's computation explains."""
+    exact = model.card().details.get("dtype") == "float32"
+    return TOLERANCE if exact else COARSE_TOLERANCE
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What was found of an entry so far."""
+
+    check: Check
+    calls: int = 0
+    """Calls that were judged."""
+    largest_gap: float = 0.0
+    asked_again: int = 0
+    left_out: int = 0
+    """Calls whose question is not known."""
+    wrong: int = 0
+
+    async def call(self, asked: Asked, scores: Scores, model: Backend) -> None:
+        """Judge a call by its scores; where these do not settle it, ask the model again.
+
+        Args:
+            asked: The call and its question.
+            scores: What the model says of the answer.
+            model: The model.
+        """
+        tolerance, greedy = tolerance_of(model), asked.request.temperature == 0
+        gap, problem = _compare(asked.call, scores, tolerance, greedy=greedy)
+        # Scores tell whether a token is the first choice, not whether it was drawn; in 16 bits nothing tells that.
+        drawn = not greedy and tolerance == TOLERANCE
+        if (drawn or (problem and greedy)) and self.wrong < MOST_ASKED:
+            self.asked_again += 1
+            fresh = await _answer(asked, model)
+            if isinstance(fresh, Completion):
+                if not asked.known and fresh.prompt_tokens != asked.call.prompt_tokens:
+                    self.left_out += 1
+                    return
+                gap, problem = _compare_fresh(asked.call, fresh, tolerance)
+            else:
+                problem = f"{problem}; asked again, {fresh}"
+        elif problem and not greedy and scores is None:
+            self.left_out += 1
+            return
+        self.calls += 1
+        self.largest_gap = max(self.largest_gap, gap)
+        if problem:
+            self.wrong += 1
+            self.check.problem(asked.where, problem)
+
+
+def _compare(call: CallRecord, scores: Scores, tolerance: float, *, greedy: bool) -> tuple[float, str]:
+    """The largest difference of a statistic, and what is wrong with the answer; empty if nothing is."""
+    if scores is None or len(scores) != call.decoded_tokens:
+        return 0.0, f"{call.text!r} has other than {call.decoded_tokens} tokens"
+    gap, problem = _gap(call, [scored.token for scored in scores], tolerance)
+    for place, scored in enumerate(scores):
+        if greedy and scored.shortfall > tolerance:
+            return gap, f"token {place} of {call.text!r} is {scored.shortfall:.4g} nats below the model's first choice"
+    return gap, problem
+
+
+def _compare_fresh(call: CallRecord, fresh: Completion, tolerance: float) -> tuple[float, str]:
+    if (fresh.text, fresh.finish) != (call.text, call.finish):
+        return 0.0, f"the model answers {fresh.text!r} ({fresh.finish}), the trace has {call.text!r} ({call.finish})"
+    counts = (len(fresh.tokens), fresh.content_tokens), (call.decoded_tokens, call.content_tokens)
+    if counts[0] != counts[1]:
+        return 0.0, f"the model writes {call.text!r} in {counts[0]} tokens, the trace has {counts[1]}"
+    return _gap(call, fresh.tokens, tolerance)
+
+
+def _gap(call: CallRecord, tokens: tuple[Token, ...] | list[Token], tolerance: float) -> tuple[float, str]:
+    largest, problem = 0.0, ""
+    for name, recorded in (("logprob", call.logprobs), ("entropy", call.entropies), ("margin", call.margins)):
+        for place, (token, theirs) in enumerate(zip(tokens, recorded, strict=True)):
+            ours = getattr(token, name)
+            gap = abs(ours - theirs)
+            if not gap <= tolerance and not problem:
+                problem = f"token {place} of {call.text!r} has {name} {ours}, the trace has {theirs}"
+            largest = max(largest, gap)
+    return largest, problem
+
+
+async def _answer(asked: Asked, model: Backend) -> Completion | str:
+    """The model's answer to the question, or why it gives none."""
+    try:
+        return await model.generate(asked.request)
+    except EpisodeError as error:
+        return f"it fails: {error}"
+    finally:
+        model.release(asked.request.session)
