@@ -11,23 +11,32 @@ if TYPE_CHECKING:
     from harness.speed.rates import Rates
 
 
-def write_board(folders: Iterable[Path], out: Path, *, traces: bool = False, rates: Rates | None = None) -> Board:
+def write_board(
+    folders: Iterable[Path],
+    out: Path,
+    *,
+    traces: bool = False,
+    rates: Rates | None = None,
+    evidence: Path | None = None,
+) -> Board:
     """Compute the board of run and entry folders and write ``board.{json,md,csv,tex}``, ``accuracy_cost.png`` and the
-    page ``index.html``; with ``traces`` the episodes too, for the page's viewer; with ``rates`` a speed card's seconds.
+    page ``index.html``; with ``traces`` the episodes too, for the page's viewer; with ``rates`` a speed card's seconds;
+    with ``evidence`` what that folder says of entries.
 
     Each file is replaced whole, and none is touched unless the whole board could be computed and rendered.
 
     Raises:
-        MixrouteError: as ``build_board``.
+        MixrouteError: as ``build_board``, or the evidence is not valid.
     """
     from harness.board.page import to_html, write_traces
     from harness.board.plot import accuracy_cost_png
     from harness.board.render import to_csv, to_json, to_latex, to_markdown
     from harness.board.table import build_board
     from harness.files import write_atomically
+    from harness.traces.evidence import read_evidence
 
     folders = list(folders)
-    board = build_board(folders, rates)
+    board = build_board(folders, rates, None if evidence is None else read_evidence(evidence))
     traced = folders if traces else []
     files = {
         "board.json": to_json(board),

@@ -13,7 +13,7 @@ from harness.board.rows import Row
 from harness.board.significance import KINDS, Against
 from harness.metrics import Estimate
 from harness.text import markdown, spreadsheet
-from harness.traces.cost import COST_MODELS, MAIN_COST
+from harness.traces.cost import COST_MODELS, MAIN_COST, SECONDS
 
 NONE = "-"
 """Stands for a number that is not known."""
@@ -63,11 +63,14 @@ def columns() -> list[Column]:
         Column("seeds", lambda row: str(row.seeds), ("seeds",)),
         Column("errors", lambda row: str(row.errors), ("errors",), brief=True),
         Column("front", lambda row: "yes" if row.pareto else "", ("pareto",), brief=True),
+        Column("verified", lambda row: row.verified or NONE, ("verified", "unchecked"), text=True),
+        Column("audited", _audited, ("audit",), text=True),
+        Column("fresh", _fresh, ("fresh",), text=True),
         *(Column(f"against {kind}", partial(_against, kind), ("against",), text=True) for kind in KINDS),
     ]
 
 
-CSV_ONLY = ("task", "split", "pool", "group", "curve", "routing_metrics", "collapse", "notes")
+CSV_ONLY = ("task", "split", "pool", "group", "limit", "curve", "routing_metrics", "collapse", "notes")
 """Fields of ``Row`` that the CSV has beside those of ``columns``; what is in neither is in the JSON alone."""
 
 
@@ -87,8 +90,10 @@ def csv_fields(row: Row) -> dict[str, object]:
     flat: dict[str, object] = {}
     for name in (field for field in row.__struct_fields__ if field in wanted):
         value = getattr(row, name)
-        if name == "notes":
+        if name in ("notes", "unchecked"):
             flat[name] = "; ".join(value)
+        elif name in _EVIDENCE:
+            flat |= {f"{name}_{key}": getattr(value, key, None) for key in _EVIDENCE[name]}
         elif name == "against":
             flat |= _flat_comparisons(value)
         elif isinstance(value, msgspec.Struct | dict):
@@ -110,6 +115,12 @@ def _flat_comparisons(compared: Sequence[Against]) -> dict[str, object]:
     return flat
 
 
+_EVIDENCE = {
+    "audit": ("status", "entries", "episodes", "calls", "asked_again", "largest_gap"),
+    "fresh": ("status", "games", "success", "cost", "claimed_cost", "p"),
+}
+"""Fields of the CSV for the evidence of a row."""
+
 _COMPARED = ("label", "mean", "low", "high", "p", "p_holm")
 
 
@@ -128,11 +139,25 @@ def _share(value: float | None) -> str:
 
 
 def _relative_cost(name: str, row: Row) -> str:
+    if name == SECONDS and row.self_reported:
+        return "self-reported"
     return number(row.cost[name], 3)
 
 
 def _episodes(row: Row) -> str:
     return f"{row.episodes}" if row.complete else f"{row.episodes} of {row.planned}"
+
+
+def _audited(row: Row) -> str:
+    """``ok, 16 episodes``, with how many entries where not all of the row's were audited."""
+    if row.audit is None:
+        return NONE
+    some = "" if row.audit.entries == len(row.entry) else f", {row.audit.entries} of {len(row.entry)} entries"
+    return f"{row.audit.status}, {row.audit.episodes} episodes{some}"
+
+
+def _fresh(row: Row) -> str:
+    return NONE if row.fresh is None else f"{row.fresh.status}, {row.fresh.games} games"
 
 
 def _against(kind: str, row: Row) -> str:

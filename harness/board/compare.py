@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.board.costs import charge_errors
-from harness.board.runs import RunsAcrossSeeds, runs_by_router
+from harness.board.runs import RunsAcrossSeeds, router_key, runs_by_router
 from harness.board.section import references_of
 from harness.errors import MixrouteError
 from harness.metrics import Difference, paired_difference, required_instances
@@ -34,6 +34,8 @@ class Comparison(msgspec.Struct, frozen=True):
     split: str
     figure: str
     """``success``, ``score``, ``high_share``, or ``gpu_seconds`` (an episode), for which a speed card is needed."""
+    limits: tuple[int | None, int | None]
+    """Sizes of the samples of instances that the two have played, None for all; compared is what both have."""
     first: float
     second: float
     difference: Difference
@@ -55,7 +57,8 @@ def compare_routers(folders: Iterable[Path], first: str, second: str, rates: Rat
     Args:
         folders: Runs or entries.
         first: Label of a router, as on the board. Where several routers or configurations have it, ``LABEL@PREFIX``
-            names the one whose router, or whose run's hash, begins with PREFIX.
+            names the one whose router, or whose run's hash, begins with PREFIX. Runs of the two with different limits
+            are compared only where none have the same.
         second: Another, likewise.
         rates: Seconds of calls; without them GPU-seconds are not compared.
 
@@ -66,10 +69,9 @@ def compare_routers(folders: Iterable[Path], first: str, second: str, rates: Rat
     found = []
     for group in sorted({run.meta.group for run in runs}):
         rows = runs_by_router([run for run in runs if run.meta.group == group])
-        ours, theirs = _named(rows, first), _named(rows, second)
-        if ours and theirs:
-            reference = next((row.played for row in references_of(rows)), ())
-            ours, theirs = (replace(row, played=charge_errors(row.played, reference)) for row in (ours, theirs))
+        reference = [played for row in reversed(references_of(rows)) for played in row.played]
+        rows = [replace(row, played=charge_errors(row.played, reference)) for row in rows]
+        for ours, theirs in _pairs(_named(rows, first), _named(rows, second)):
             found += [_compare(name, ours, theirs) for name in _FIGURES if rates or name != GPU_SECONDS]
     if not found:
         labels = sorted({run.meta.label for run in runs})
@@ -77,22 +79,33 @@ def compare_routers(folders: Iterable[Path], first: str, second: str, rates: Rat
     return found
 
 
-def _named(rows: Sequence[RunsAcrossSeeds], name: str) -> RunsAcrossSeeds | None:
-    """The row of a group that ``name`` names; None without one."""
+def _pairs(
+    ours: Sequence[RunsAcrossSeeds], theirs: Sequence[RunsAcrossSeeds]
+) -> list[tuple[RunsAcrossSeeds, RunsAcrossSeeds]]:
+    """Rows of two routers with the same limit; where there are none, the largest of each."""
+    same = [(one, two) for one in ours for two in theirs if one.meta.limit == two.meta.limit]
+    if same or not (ours and theirs):
+        return same
+    return [(max(ours, key=lambda row: row.planned), max(theirs, key=lambda row: row.planned))]
+
+
+def _named(rows: Sequence[RunsAcrossSeeds], name: str) -> list[RunsAcrossSeeds]:
+    """The rows of a group that ``name`` names, which differ in nothing but the limit."""
     found = [row for row in rows if row.meta.label == name]
     if not found:
         label, _, prefix = name.rpartition("@")
         found = [row for row in rows if row.meta.label == label and prefix and _begins(row, prefix)]
-    if len(found) <= 1:
-        return found[0] if found else None
+    different = {router_key(row.meta, ("seed", "limit")): row.meta for row in found}
+    if len(different) <= 1:
+        return found
     meta = found[0].meta
     choices = [
-        f"'{row.meta.label}@{row.meta.hash[:8]}' is {row.meta.router} with {row.meta.config.get('router_args')}"
-        for row in found
+        f"'{one.label}@{one.hash[:8]}' is {one.router} with {one.config.get('router_args')}"
+        for one in different.values()
     ]
     raise MixrouteError(
-        f"{len(found)} routers or configurations on {meta.task}/{meta.split} are labelled '{meta.label}': choose one "
-        f"by LABEL@ROUTER or LABEL@HASH; {'; '.join(choices)}"
+        f"{len(different)} routers or configurations on {meta.task}/{meta.split} are labelled '{meta.label}': choose "
+        f"one by LABEL@ROUTER or LABEL@HASH; {'; '.join(choices)}"
     )
 
 
@@ -106,6 +119,7 @@ def _compare(figure: str, ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> Com
         task=ours.meta.task,
         split=ours.meta.split,
         figure=figure,
+        limits=(ours.meta.limit, theirs.meta.limit),
         first=sum(one.values()) / max(1, len(one)),
         second=sum(two.values()) / max(1, len(two)),
         difference=paired_difference(one, two),
@@ -125,7 +139,7 @@ def print_comparison(found: Sequence[Comparison], first: str, second: str, conso
     for one in found:
         in_seconds = one.figure == GPU_SECONDS
         table.add_row(
-            f"{one.task}/{one.split}",
+            f"{one.task}/{one.split}{_limit(one.limits)}",
             one.figure.replace("_", " "),
             *(f"{value:.3f}" if in_seconds else f"{100 * value:.1f}%" for value in (one.first, one.second)),
             _shown(one.difference.difference, *((1, 3) if in_seconds else (100, 1))),
@@ -134,6 +148,15 @@ def print_comparison(found: Sequence[Comparison], first: str, second: str, conso
             "" if one.instances_for_gap is None else str(one.instances_for_gap),
         )
     console.print(table)
+    for limits in sorted({one.limits for one in found if len(set(one.limits)) > 1}, key=str):
+        sizes = " and ".join("all instances" if limit is None else f"a sample of {limit}" for limit in limits)
+        console.print(f"{first} and {second} have played {sizes}: differences are over what both have", markup=False)
+
+
+def _limit(limits: tuple[int | None, int | None]) -> str:
+    """What the table says of samples."""
+    names = ["all" if limit is None else str(limit) for limit in dict.fromkeys(limits)]
+    return "" if limits == (None, None) else f" (limit {' against '.join(names)})"
 
 
 def _shown(estimate: Estimate, scale: float, digits: int) -> str:

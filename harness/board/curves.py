@@ -9,6 +9,9 @@ import msgspec
 
 from harness.metrics import aiq, apgr, audc, cost_reduction, cpt, gain_over_random, ghc, ibc_lift, pgr, qnc
 
+Section = tuple[str, str, str, str, int | None]
+"""Task, split, pool, group and limit."""
+
 
 class Point(msgspec.Struct, frozen=True):
     """The part of a finished row that routing metrics need."""
@@ -42,6 +45,7 @@ class Curve(msgspec.Struct, frozen=True):
     split: str
     pool: str
     group: str
+    limit: int | None
     name: str
     labels: list[str]
     apgr: float | None
@@ -66,11 +70,11 @@ def routing_metrics(point: Point, low: Point, high: Point) -> RoutingMetrics:
     )
 
 
-def curves_of(section: tuple[str, str, str, str], points: Sequence[Point], low: Point, high: Point) -> list[Curve]:
+def curves_of(section: Section, points: Sequence[Point], low: Point, high: Point) -> list[Curve]:
     """The curves of a section, in order of name.
 
     Args:
-        section: Task, split, pool and group.
+        section: Where the points are.
         points: Its finished rows.
         low: The row of always-low.
         high: The row of always-high.
@@ -82,16 +86,17 @@ def curves_of(section: tuple[str, str, str, str], points: Sequence[Point], low: 
     return [_curve(section, name, named[name], low, high) for name in sorted(named)]
 
 
-def _curve(section: tuple[str, str, str, str], name: str, points: Sequence[Point], low: Point, high: Point) -> Curve:
+def _curve(section: Section, name: str, points: Sequence[Point], low: Point, high: Point) -> Curve:
     shares = [(point.share, point.success) for point in points]
     costs = [(point.cost, point.success) for point in points]
     ends = sorted((low.cost, high.cost))
-    task, split, pool, group = section
+    task, split, pool, group, limit = section
     return Curve(
         task=task,
         split=split,
         pool=pool,
         group=group,
+        limit=limit,
         name=name,
         labels=sorted(point.label for point in points),
         apgr=apgr(shares, low.success, high.success),

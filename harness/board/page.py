@@ -34,8 +34,9 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
     sections = [
         {
             "tab": f"{section[0].task} {section[0].split} · {max(row.instances for row in section)}",
-            "title": title(section[0]),
+            "title": title(section[0], board),
             "group": section[0].group,
+            "limit": section[0].limit,
             "facts": facts(section[0]),
             "notes": notes(section),
             "rows": section,
@@ -44,7 +45,13 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
         for section in board.sections()
     ]
     traces = [
-        {"file": _name(folder, meta), "group": meta.group, "label": meta.label, "seed": meta.seed}
+        {
+            "file": _name(folder, meta),
+            "group": meta.group,
+            "limit": meta.limit,
+            "label": meta.label,
+            "seed": meta.seed,
+        }
         for folder in traced
         for meta in [read_meta(folder)]
     ]

@@ -40,7 +40,7 @@ def accuracy_cost_figure(board: Board) -> Figure:
         figure = Figure(figsize=(9, sum(heights)), layout="constrained")
         panels = figure.subplots(len(sections), 1, squeeze=False, height_ratios=heights)
         for section, axes in zip(sections, panels[:, 0], strict=True):
-            _panel(axes, section)
+            _panel(axes, section, title(section[0], board))
     return figure
 
 
@@ -65,7 +65,7 @@ def _own_style() -> Iterator[None]:
         yield
 
 
-def _panel(axes: Axes, section: Sequence[Row]) -> None:
+def _panel(axes: Axes, section: Sequence[Row], heading: str) -> None:
     model, normalised = COST_MODELS[MAIN_COST], is_normalised(section)
     unit = 1.0 if normalised else model.scale
     points: list[tuple[float, float, Row]] = []
@@ -80,7 +80,7 @@ def _panel(axes: Axes, section: Sequence[Row]) -> None:
     missing = f"\nnot drawn (cost or success unknown): {_short(', '.join(absent), 90)}" if absent else ""
     axes.set_xlabel(axis + missing, parse_math=False)
     axes.set_ylabel("success, %")
-    axes.set_title(_short(clean(title(section[0])), 100), parse_math=False, loc="left", fontsize=10)
+    axes.set_title(_short(clean(heading), 110), parse_math=False, loc="left", fontsize=10)
     axes.grid(alpha=0.25)
     _front(axes, [(x, y) for x, y, row in points if row.pareto])
     for index, (x, y, row) in enumerate(points):

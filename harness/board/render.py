@@ -72,7 +72,7 @@ def to_markdown(board: Board) -> str:
         "Columns and formulas: docs/board.md. Brackets hold 95% intervals; costs are relative to always-high.",
     ]
     for section in board.sections():
-        parts.append(f"## {markdown(title(section[0]))}")
+        parts.append(f"## {markdown(title(section[0], board))}")
         parts.append("\n".join(f"- {markdown(line)}" for line in facts(section[0])))
         parts.append(_markdown_table([one.heading for one in shown], [_markdown_cells(row, shown) for row in section]))
         curves = board.curves_of(section)
@@ -99,7 +99,7 @@ def to_latex(board: Board) -> str:
     shown = columns()
     parts = [r"% Needs \usepackage{booktabs} and \usepackage[T1]{fontenc}."]
     for section in board.sections():
-        caption = "; ".join([title(section[0]), *facts(section[0]), *notes(section)])
+        caption = "; ".join([title(section[0], board), *facts(section[0]), *notes(section)])
         aligned = "".join("l" if column.text else "r" for column in shown)
         lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex(caption)}}}", rf"\begin{{tabular}}{{{aligned}}}"]
         lines += [r"\toprule", " & ".join(latex(column.heading) for column in shown) + r" \\", r"\midrule"]
@@ -114,7 +114,7 @@ def print_board(board: Board, console: Console) -> None:
     """Print one table a section to the terminal, with fewer columns than the files."""
     shown = [column for column in columns() if column.brief]
     for section in board.sections():
-        name = Text(clean(title(section[0])))
+        name = Text(clean(title(section[0], board)))
         table = Table(title=name, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
         for column in shown:
             if column.text:
@@ -128,17 +128,43 @@ def print_board(board: Board, console: Console) -> None:
             console.print(Text(f"  {clean(line)}", style="dim"))
 
 
-def title(row: Row) -> str:
-    """The heading of the section that ``row`` is in."""
-    return f"{row.task}, {row.split}, pool {row.pool} (group {row.group[:12]})"
+def title(row: Row, board: Board) -> str:
+    """The heading of the section that ``row`` is in, with what differs from the board's others on its task, split and
+    pool.
+    """
+    limit = "all instances" if row.limit is None else f"limit {row.limit}"
+    run = ", ".join(
+        [str(row.protocol["mode"] or "mode unknown")]
+        + ([] if row.protocol["temperature"] is None else [f"temperature {row.protocol['temperature']:g}"])
+    )
+    own = f"{row.task}, {row.split}, {limit}, pool {row.pool}, {run}"
+    place = row.task, row.split, row.pool
+    alike = [other[0] for other in board.sections() if (other[0].task, other[0].split, other[0].pool) == place]
+    return "; ".join([own, *_distinct(row, alike)]) + f" (group {row.group[:12]})"
+
+
+def _distinct(row: Row, alike: Sequence[Row]) -> list[str]:
+    """The conditions of a row's section that not all of ``alike`` share, hashes in full where 12 digits do not tell."""
+    every = [dict(_conditions(other)) for other in alike]
+    own, found = dict(_conditions(row)), []
+    for key in sorted({key for one in every for key in one}):
+        values = [one.get(key) for one in every]
+        if any(value != values[0] for value in values):
+            short = [_plain(value) for value in values]
+            told = len(set(short)) == len({json.dumps(value) for value in values})
+            found.append(f"{key} {_plain(own.get(key)) if told else json.dumps(own.get(key))}")
+    return found
+
+
+def _conditions(row: Row) -> list[tuple[str, Any]]:
+    """Protocol and models; limit, mode and temperature are in every heading."""
+    models = {f"model {name}": card for name, card in row.protocol["models"].items()}
+    return _flatten(row.protocol["task"]) + _flatten(models)
 
 
 def facts(row: Row) -> list[str]:
-    """The section's conditions, one line for protocol and mode and one a model."""
+    """The section's conditions, one line for the protocol and one a model."""
     protocol = [f"{key} {_plain(value)}" for key, value in _flatten(row.protocol["task"])]
-    mode = row.protocol["mode"]
-    if mode is not None:
-        protocol.append(f"mode {_plain(mode)}")
     lines = ["protocol: " + ", ".join(protocol)] if protocol else []
     for name, card in row.protocol["models"].items():
         size = (

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from harness.board.claims import Claim, claims_of
 from harness.board.costs import charge_errors, mean_cost, relative_cost
 from harness.board.curves import RoutingMetrics
+from harness.board.reproduce import command_of, commit_of
 from harness.board.runs import RunsAcrossSeeds, group_conditions
 from harness.board.significance import Against
+from harness.board.verdicts import Audit, evidence_of
 from harness.data import HIGH
 from harness.metrics import Estimate, clustered_mean, collapse_index
+from harness.registry import routers
 from harness.traces.cost import COST_MODELS, Costs
+from harness.traces.evidence import ChallengeRecord, Evidence
 from harness.traces.read import EpisodeNumbers, Run
+
+NOT_ISOLATED = "router was run in the process of the environment, not isolated"
+"""Note on rows of routers that are not shipped: code in one process can read what the router should not know."""
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -46,18 +53,20 @@ class Source(msgspec.Struct, frozen=True):
     hash: str
     seed: int
     command: str
-    """The command that started the run."""
+    """A command that plays the run again, made from its settings; empty where no shipped suite plays its task so."""
     commit: str
-    """The repository's commit at that time; with ``-dirty`` where files had been changed."""
+    """The repository's commit when it was begun; with ``-dirty`` where files had been changed."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One router on one task, split, pool and group, over all its seeds. Shares and success are fractions of 1."""
+    """One router in one section, over all its seeds. Shares and success are fractions of 1."""
 
     task: str
     split: str
     pool: str
     group: str
+    limit: int | None
+    """Size of the sample of the split's instances; None for all of them."""
     router: str
     label: str
     instances: int
@@ -90,10 +99,23 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Its success against that of other rows."""
     claims: list[Claim]
     """What papers say of this router on this task, with other models: not measured here."""
+    ranked: bool
+    """Whether it takes part in fronts and curves: it is complete, without errors, and of seeds that its suite plans."""
     pareto: bool
+    """Whether it is on the section's Pareto front."""
+    verified: Literal["ok", "unchecked", "failed", ""]
+    """The worst verdict of ``mixroute verify`` on its entries; empty where one has none."""
+    unchecked: list[str]
+    """Checks that could not be made."""
+    self_reported: bool
+    """Whether nothing bounds its measured seconds, which are then on no front."""
+    audit: Audit | None
+    """What the models themselves say of its answers."""
+    fresh: ChallengeRecord | None
+    """How it did on games that did not exist when its entry was made."""
     entry: list[Source]
     protocol: dict[str, Any]
-    """The conditions of the group: the task's protocol, the run's mode, and the models."""
+    """The conditions of the group: the task's protocol, the run's mode and temperature, and the models."""
     notes: list[str]
 
     @property
@@ -127,12 +149,18 @@ def estimate(runs: RunsAcrossSeeds, references: Sequence[RunsAcrossSeeds]) -> Ro
         high_share=sum(e.high for e in played) / steps if steps and HIGH in runs.meta.models else None,
         cost=cost,
         cost_absolute=mean_cost([episode.cost for episode in played]),
-        notes=(*_notes(runs), *limits),
+        notes=(*_notes(runs), *runs.remarks, *limits),
     )
 
 
 def make_row(
-    own: RowEstimates, *, against: list[Against], routing_metrics: RoutingMetrics, pareto: bool, notes: Iterable[str]
+    own: RowEstimates,
+    *,
+    against: list[Against],
+    routing_metrics: RoutingMetrics,
+    pareto: bool,
+    evidence: Evidence,
+    notes: Iterable[str],
 ) -> Row:
     """The whole row.
 
@@ -141,16 +169,19 @@ def make_row(
         against: Its comparisons with other rows of the section.
         routing_metrics: Its metrics against always-low and always-high.
         pareto: Whether it is on the section's Pareto front.
+        evidence: What is known of entries beside their traces.
         notes: Notes beside those of its estimates.
     """
     meta, played = own.runs.meta, own.runs.played
     steps = sum(episode.steps for episode in played)
     judged = any(episode.judged for episode in played)
+    known = evidence_of([run.folder for run in own.runs.runs], evidence)
     return Row(
         task=meta.task,
         split=meta.split,
         pool=meta.pool,
         group=meta.group,
+        limit=meta.limit,
         router=meta.router,
         label=meta.label,
         instances=len({episode.instance for episode in played}),
@@ -172,17 +203,21 @@ def make_row(
         tokens=_tokens(played, meta.models),
         against=against,
         claims=claims_of(meta.router, meta.task),
+        ranked=own.runs.is_ranked,
         pareto=pareto,
+        verified=known.verified,
+        unchecked=known.unchecked,
+        self_reported=known.self_reported,
+        audit=known.audit,
+        fresh=known.fresh,
         entry=[_source(run) for run in own.runs.runs],
         protocol=group_conditions(meta),
-        notes=[*own.notes, *notes],
+        notes=[*own.notes, *notes, *known.notes],
     )
 
 
 def _source(run: Run) -> Source:
-    command, git = run.meta.provenance.get("command"), run.meta.provenance.get("git")
-    commit = f"{git.get('commit', '')}{'-dirty' if git.get('dirty') else ''}" if isinstance(git, dict) else ""
-    return Source(run.folder.name, run.meta.id, run.meta.hash, run.meta.seed, str(command or ""), commit)
+    return Source(run.folder.name, run.meta.id, run.meta.hash, run.meta.seed, command_of(run.meta), commit_of(run.meta))
 
 
 def _tokens(played: Sequence[EpisodeNumbers], models: Iterable[str]) -> dict[str, Tokens]:
@@ -227,4 +262,6 @@ def _notes(runs: RunsAcrossSeeds) -> list[str]:
             notes.append(f"no {model.heading}: {unknown} of {count} episodes have no measured times")
     if any(run.meta.fitted != runs.meta.fitted for run in runs.runs):
         notes.append("router arguments were fitted for each seed apart")
+    if not routers.is_shipped(runs.meta.router):
+        notes.append(NOT_ISOLATED)
     return notes

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.board.suites import JudgedRun, judge
 from harness.errors import MixrouteError
 from harness.files import content_hash
 from harness.records import RunMeta
@@ -21,6 +22,10 @@ class RunsAcrossSeeds:
     runs: tuple[Run, ...]
     played: tuple[EpisodeNumbers, ...]
     planned: int
+    compared: bool = True
+    """Whether other rows may be compared with it; not where its seeds are none of its suite's."""
+    remarks: tuple[str, ...] = ()
+    """What the shipped suites say of its runs; see ``harness.board.suites``."""
 
     @property
     def meta(self) -> RunMeta:
@@ -39,8 +44,10 @@ class RunsAcrossSeeds:
 
     @property
     def is_ranked(self) -> bool:
-        """Whether they take part in fronts and curves: every planned episode was played, and none ended in an error."""
-        return self.complete and not self.errors
+        """Whether they take part in fronts and curves: every planned episode was played, none ended in an error, and
+        the seeds are the suite's.
+        """
+        return self.complete and not self.errors and self.compared
 
 
 def group_conditions(meta: RunMeta) -> dict[str, Any]:
@@ -49,42 +56,47 @@ def group_conditions(meta: RunMeta) -> dict[str, Any]:
     return {
         "task": meta.protocol,
         "mode": meta.config.get("mode"),
+        "temperature": meta.config.get("temperature"),
         "models": {name: {key: card.get(key) for key in shown} for name, card in sorted(meta.models.items())},
     }
 
 
 def runs_by_router(runs: Sequence[Run]) -> list[RunsAcrossSeeds]:
-    """The runs of a group by router, label and configuration, in that order.
+    """The runs of a group by router, label and configuration, in that order; those of seeds that their suite does not
+    plan apart.
 
     Raises:
         MixrouteError: two runs of the group have other conditions, or two of a router hold the same episode.
     """
     _check_conditions(runs)
-    runs_of: defaultdict[tuple[str, str, str], list[Run]] = defaultdict(list)
-    for run in runs:
-        runs_of[_key(run.meta)].append(run)
+    runs_of: defaultdict[tuple[tuple[str, str, str], bool], list[JudgedRun]] = defaultdict(list)
+    for judged in map(judge, runs):
+        runs_of[router_key(judged.run.meta), not judged.planned].append(judged)
     return [_across_seeds(runs_of[key]) for key in sorted(runs_of)]
 
 
 def _check_conditions(runs: Sequence[Run]) -> None:
     expected = group_conditions(runs[0].meta)
-    names = {"task": "protocol", "mode": "mode", "models": "models"}
     for run in runs[1:]:
         for name, condition in group_conditions(run.meta).items():
             if condition != expected[name]:
                 raise MixrouteError(
-                    f"{run.folder / RUN} has the group of {runs[0].folder / RUN} but not its {names[name]}: "
+                    f"{run.folder / RUN} has the group of {runs[0].folder / RUN} but not its "
+                    f"{'protocol' if name == 'task' else name}: "
                     "one of the two files was changed; restore it, or leave its folder out"
                 )
 
 
-def _key(meta: RunMeta) -> tuple[str, str, str]:
-    """Equal for runs of one group that differ only in seed."""
-    return meta.router, meta.label, content_hash({key: meta.config[key] for key in meta.config if key != "seed"})
+def router_key(meta: RunMeta, without: Collection[str] = ("seed",)) -> tuple[str, str, str]:
+    """Equal for runs of one group that differ only in the settings ``without``."""
+    settings = meta.settings
+    return meta.router, meta.label, content_hash({key: settings[key] for key in settings if key not in without})
 
 
-def _across_seeds(runs: Sequence[Run]) -> RunsAcrossSeeds:
-    runs = sorted(runs, key=lambda run: (run.meta.seed, run.meta.hash, run.meta.id, run.folder.name))
+def _across_seeds(judged: Sequence[JudgedRun]) -> RunsAcrossSeeds:
+    runs = sorted(
+        (one.run for one in judged), key=lambda run: (run.meta.seed, run.meta.hash, run.meta.id, run.folder.name)
+    )
     episodes: dict[tuple[str, int], tuple[EpisodeNumbers, Run]] = {}
     for run in runs:
         for played in run.played:
@@ -95,4 +107,6 @@ def _across_seeds(runs: Sequence[Run]) -> RunsAcrossSeeds:
                     f"with seed {played.seed} for '{run.meta.label}': leave one of the two folders out"
                 )
     planned = {(instance, run.meta.seed) for run in runs for instance in run.meta.instances}
-    return RunsAcrossSeeds(tuple(runs), tuple(played for played, _ in episodes.values()), len(planned))
+    remarks = tuple(sorted({note for one in judged for note in one.notes}))
+    played_once = tuple(played for played, _ in episodes.values())
+    return RunsAcrossSeeds(tuple(runs), played_once, len(planned), judged[0].planned, remarks)

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from harness.board.costs import front_cost
-from harness.board.curves import Curve, Point, RoutingMetrics, curves_of, routing_metrics
-from harness.board.roles import recorded_role
+from harness.board.curves import Curve, Point, RoutingMetrics, Section, curves_of, routing_metrics
 from harness.board.rows import Row, RowEstimates, estimate, make_row
 from harness.board.runs import RunsAcrossSeeds, runs_by_router
 from harness.board.significance import ComparisonInput, compare_section
 from harness.metrics import pareto_front
 from harness.records import RunMeta
 from harness.traces.cost import MAIN_COST
+from harness.traces.evidence import Evidence
 from harness.traces.read import Run
 
 REFERENCE = "always-high"
@@ -26,12 +26,13 @@ _ENDS: dict[str, Literal["high", "low"]] = {REFERENCE: "high", "always-low": "lo
 _NAMESAKE = "another row of this section has the same label but another router or configuration"
 
 
-def make_section(runs: Sequence[Run], note: str | None) -> tuple[list[Row], list[Curve]]:
+def make_section(runs: Sequence[Run], note: str | None, evidence: Evidence) -> tuple[list[Row], list[Curve]]:
     """The rows and curves of the runs of one section.
 
     Args:
-        runs: All of one task, split, pool and group.
+        runs: All of one task, split, pool, group and limit.
         note: A note for every row.
+        evidence: What is known of entries beside their traces.
 
     Raises:
         MixrouteError: the runs contradict each other.
@@ -43,7 +44,7 @@ def make_section(runs: Sequence[Run], note: str | None) -> tuple[list[Row], list
     ranked = sorted(zip(estimates, compared, strict=True), key=lambda pair: _rank(pair[0], estimates))
     estimates = [one for one, _ in ranked]
     points = [_point(one) for one in estimates]
-    finished = [point for point in points if point is not None]
+    finished = [point for point, one in zip(points, estimates, strict=True) if point and one.runs.compared]
     high, low = (next((point for point in finished if point.router == name), None) for name in _ENDS)
     labels = Counter(one.runs.meta.label for one in estimates)
     shared = [] if note is None else [note]
@@ -53,6 +54,7 @@ def make_section(runs: Sequence[Run], note: str | None) -> tuple[list[Row], list
             against=against,
             routing_metrics=routing_metrics(point, low, high) if point and low and high else RoutingMetrics(),
             pareto=on_front,
+            evidence=evidence,
             notes=[_NAMESAKE, *shared] if labels[one.runs.meta.label] > 1 else shared,
         )
         for (one, against), point, on_front in zip(ranked, points, _front(estimates), strict=True)
@@ -63,20 +65,22 @@ def make_section(runs: Sequence[Run], note: str | None) -> tuple[list[Row], list
 
 def references_of(routers: Iterable[RunsAcrossSeeds]) -> list[RunsAcrossSeeds]:
     """The rows of always-high, the plainly labelled one first: that one counts."""
-    return sorted((r for r in routers if r.meta.router == REFERENCE), key=lambda r: r.meta.label != REFERENCE)
+    found = [r for r in routers if r.meta.router == REFERENCE and r.compared]
+    return sorted(found, key=lambda r: r.meta.label != REFERENCE)
 
 
-def section_of(meta: RunMeta) -> tuple[str, str, str, str]:
-    """Task, split, pool and group: only rows of one section may be compared."""
-    return meta.task, meta.split, meta.pool, meta.group
+def section_of(meta: RunMeta) -> Section:
+    """Task, split, pool, group and limit: only rows of one section may be compared."""
+    return meta.task, meta.split, meta.pool, meta.group, meta.limit
 
 
 def _comparison_input(one: RowEstimates) -> ComparisonInput:
     meta = one.runs.meta
     return ComparisonInput(
         label=meta.label,
-        role=recorded_role(meta),
+        role=meta.role,
         end=_ENDS.get(meta.router, ""),
+        compared=one.runs.compared,
         high_share=one.high_share,
         cost=one.cost_absolute[MAIN_COST],
         mean=one.success.mean,

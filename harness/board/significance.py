@@ -46,6 +46,8 @@ class ComparisonInput(msgspec.Struct, frozen=True):
     role: RouterRole
     end: Literal["high", "low", ""]
     """The model that answers every step, for the two rows that all others lie between."""
+    compared: bool
+    """Whether it is compared with other rows, and they with it."""
     high_share: float | None
     cost: float | None
     """Weight bytes of an episode."""
@@ -59,6 +61,7 @@ def compare_section(rows: Sequence[ComparisonInput]) -> list[list[Against]]:
     found = [
         (index, kind, other, paired_difference(row.success, other.success))
         for index, row in enumerate(rows)
+        if row.compared
         for kind, other in _others(row, rows)
     ]
     corrected = iter(holm([difference.p for *_, difference in found if difference.p is not None]))
@@ -71,7 +74,7 @@ def compare_section(rows: Sequence[ComparisonInput]) -> list[list[Against]]:
 
 def _others(row: ComparisonInput, rows: Sequence[ComparisonInput]) -> list[tuple[str, ComparisonInput]]:
     """The rows that a row is compared with, each with the kind of comparison."""
-    rest = [other for other in rows if other is not row and other.mean is not None]
+    rest = [other for other in rows if other is not row and other.mean is not None and other.compared]
     found = [("always-high", other) for other in rest if other.end == "high"][:1]
     if row.high_share is not None and row.role != "random":
         near = [

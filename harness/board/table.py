@@ -7,34 +7,36 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.board.curves import Curve
+from harness.board.curves import Curve, Section
 from harness.board.rows import Row
 from harness.board.section import make_section, section_of
 from harness.errors import MixrouteError
 from harness.speed.rates import Rates
+from harness.traces.evidence import Evidence
 from harness.traces.read import Run, read_run
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All rows, ordered by task, split, pool and group; within these the best success first."""
+    """All rows, ordered by task, split, pool, group and limit; within these the best success first."""
 
     rows: tuple[Row, ...]
     curves: tuple[Curve, ...]
 
     def sections(self) -> list[tuple[Row, ...]]:
-        """The rows of each (task, split, pool, group), in order; only rows of one section may be compared."""
-        found: defaultdict[tuple[str, ...], list[Row]] = defaultdict(list)
+        """The rows of each section, in order; only rows of one section may be compared."""
+        found: defaultdict[Section, list[Row]] = defaultdict(list)
         for row in self.rows:
-            found[row.task, row.split, row.pool, row.group].append(row)
+            found[row.task, row.split, row.pool, row.group, row.limit].append(row)
         return [tuple(rows) for rows in found.values()]
 
     def curves_of(self, section: Sequence[Row]) -> list[Curve]:
         """The curves of one of the sections."""
-        return [curve for curve in self.curves if curve.group == section[0].group]
+        key = section[0].group, section[0].limit
+        return [curve for curve in self.curves if (curve.group, curve.limit) == key]
 
 
-def build_board(folders: Iterable[Path], rates: Rates | None = None) -> Board:
+def build_board(folders: Iterable[Path], rates: Rates | None = None, evidence: Evidence | None = None) -> Board:
     """Compute the board of run and entry folders; the result does not depend on their order.
 
     Runs of one group that differ only in their seed become one row. An episode that ended in an error is a failure. A
@@ -43,6 +45,7 @@ def build_board(folders: Iterable[Path], rates: Rates | None = None) -> Board:
     Args:
         folders: The run and entry folders.
         rates: Seconds of calls, in place of those that were measured; a note of every row names them.
+        evidence: What is known of entries beside their traces; nothing if not given.
 
     Raises:
         MixrouteError: no folders, a folder without a readable run, or runs that contradict each other (the same episode
@@ -51,9 +54,15 @@ def build_board(folders: Iterable[Path], rates: Rates | None = None) -> Board:
     runs = [read_run(folder, rates) for folder in sorted({folder.resolve() for folder in folders})]
     if not runs:
         raise MixrouteError("no run folders to build a board from: run a suite first, or check the results folder")
-    sections: defaultdict[tuple[str, str, str, str], list[Run]] = defaultdict(list)
+    sections: defaultdict[Section, list[Run]] = defaultdict(list)
     for run in runs:
         sections[section_of(run.meta)].append(run)
     note = None if rates is None else rates.note()
-    made = [make_section(sections[key], note) for key in sorted(sections)]
+    made = [make_section(sections[key], note, evidence or Evidence()) for key in sorted(sections, key=_place)]
     return Board(tuple(row for rows, _ in made for row in rows), tuple(one for _, curves in made for one in curves))
+
+
+def _place(section: Section) -> tuple[object, ...]:
+    """Larger samples first, all instances before them."""
+    *names, limit = section
+    return *names, -1 if limit is None else 0, -(limit or 0)

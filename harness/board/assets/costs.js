@@ -26,7 +26,13 @@ function priceOf(row, prices) {
   return total;
 }
 
+// Measured seconds that no published entry bounds: they are the word of whoever measured, and compared with nothing.
+function isSelfReported(row, state) {
+  return state.cost === "seconds" && row.self_reported;
+}
+
 function costOf(section, row, state) {
+  if (isSelfReported(row, state)) return null;
   if (state.cost !== "price") {
     const relative = section.rows.some((other) => known(other.cost[state.cost]));
     const value = (relative ? row.cost : row.cost_absolute)[state.cost];
@@ -44,11 +50,11 @@ function costHeading(section, state) {
   return `${COSTS[state.cost].title}, ${relative ? "always-high = 1" : COSTS[state.cost].unit}`;
 }
 
-// Rows that no other row beats: costs no more, is no worse, and strictly better in one. Unfinished rows and those with
-// errors take no part.
+// Rows that no other row beats: costs no more, is no worse, and strictly better in one. Some take no part, such
+// as unfinished ones.
 function frontOf(section, state) {
   const points = section.rows
-    .filter((row) => row.episodes === row.planned && !row.errors && known(row.success.mean))
+    .filter((row) => row.ranked && known(row.success.mean))
     .map((row) => ({ row, x: costOf(section, row, state), y: row.success.mean }))
     .filter((point) => known(point.x) && point.x > 0);
   const beats = (one, other) => one.x <= other.x && one.y >= other.y && (one.x < other.x || one.y > other.y);

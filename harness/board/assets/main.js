@@ -1,6 +1,6 @@
 // One state, one function that draws it. What a link should hold stands in the address: section, cost, episode.
 const state = {
-  section: 0, cost: DATA.main_cost, prices: {}, filter: "", onlyFront: false, order: null, open: new Set(),
+  section: 0, cost: DATA.main_cost, prices: {}, filter: "", verified: "", onlyFront: false, order: null, open: new Set(),
   first: "", second: "", instance: "",
 };
 
@@ -34,7 +34,9 @@ function controls(section) {
     el("label", {}, [el("input", { type: "checkbox", name: "front", checked: state.onlyFront, "data-focus": "front",
       onchange: (event) => change({ onlyFront: event.target.checked }, "front") }), "Pareto front only"]),
   ]);
-  bar.querySelector("select").dataset.focus = "cost";
+  const verdicts = [["", "any"], ["ok", "ok"], ["unchecked", "unchecked"], ["failed", "failed"], ["none", "no verdict"]];
+  bar.append(select("verified", "verified", verdicts, state.verified, (value) => change({ verified: value }, "verified")));
+  for (const name of ["cost", "verified"]) bar.querySelector(`select[name=${name}]`).dataset.focus = name;
   return state.cost === "price" ? [bar, priceTable(section)] : [bar];
 }
 

@@ -15,6 +15,12 @@ function differenceCell(kind) {
   };
 }
 
+function auditCell(row) {
+  if (!row.audit) return "–";
+  const some = row.audit.entries === row.entry.length ? "" : `, ${row.audit.entries} of ${row.entry.length} entries`;
+  return `${row.audit.status}, ${row.audit.episodes} episodes${some}`;
+}
+
 function columns(section, state) {
   const front = frontOf(section, state);
   return [
@@ -26,13 +32,20 @@ function columns(section, state) {
     },
     { name: "score", value: (row) => row.score.mean, cell: (row) => fixed(row.score.mean, 3) },
     { name: "high %", value: (row) => row.high_share, cell: (row) => percent(row.high_share) },
-    { name: "cost", value: (row) => costOf(section, row, state), cell: (row) => fixed(costOf(section, row, state), 3) },
+    {
+      name: "cost",
+      value: (row) => costOf(section, row, state),
+      cell: (row) => (isSelfReported(row, state) ? "self-reported" : fixed(costOf(section, row, state), 3)),
+    },
     { name: "front", value: (row) => (front.has(row) ? 1 : 0), cell: (row) => (front.has(row) ? "yes" : "") },
     ...["always-high", "matched random", "best baseline"].map((kind) => ({
       name: `vs ${kind}`,
       value: (row) => against(row, kind)?.difference.mean,
       cell: differenceCell(kind),
     })),
+    { name: "verified", text: true, value: (row) => row.verified, cell: (row) => row.verified || "–" },
+    { name: "audited", text: true, value: (row) => row.audit?.episodes, cell: auditCell },
+    { name: "fresh", text: true, value: (row) => row.fresh?.games, cell: (row) => (row.fresh ? `${row.fresh.status}, ${row.fresh.games} games` : "–") },
     { name: "steps", value: (row) => row.steps, cell: (row) => fixed(row.steps, 1) },
     { name: "invalid %", value: (row) => row.invalid_share, cell: (row) => percent(row.invalid_share) },
     {
@@ -64,7 +77,7 @@ function sorted(rows, columns, order) {
 function detail(row, count) {
   const sources = row.entry.map((source) =>
     el("li", {}, [
-      el("code", {}, source.command || "command not recorded"),
+      el("code", {}, source.command || "no shipped suite plays this"),
       `, entry ${source.folder}, hash ${source.hash}, commit ${source.commit || "unknown"}, seed ${source.seed}`,
     ]),
   );
@@ -87,7 +100,8 @@ function tableOf(section, state, redraw) {
   const front = frontOf(section, state);
   const wanted = state.filter.trim().toLowerCase();
   const shown = sorted(section.rows, every, state.order).filter(
-    (row) => `${row.label} ${row.router}`.toLowerCase().includes(wanted) && (!state.onlyFront || front.has(row)),
+    (row) => `${row.label} ${row.router}`.toLowerCase().includes(wanted) && (!state.onlyFront || front.has(row)) &&
+      (!state.verified || (row.verified || "none") === state.verified),
   );
   const heads = every.map((column) => {
     const active = state.order?.name === column.name;

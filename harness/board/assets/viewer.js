@@ -85,7 +85,7 @@ function select(name, label, options, value, change) {
 }
 
 function viewerOf(section, state, update) {
-  const runs = DATA.traces.filter((run) => run.group === section.group);
+  const runs = DATA.traces.filter((run) => run.group === section.group && run.limit === section.limit);
   const box = el("section", { class: "viewer", id: "viewer", "aria-label": "Episodes" }, el("h2", {}, "Episodes"));
   if (!runs.length) {
     box.append(el("p", { class: "note" }, "This page was written without traces: mixroute board --traces adds them."));

@@ -8,6 +8,7 @@ FLOPs; it takes 0.5 s on ``high`` and 0.25 s on ``low``.
 from __future__ import annotations
 
 import lzma
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from msgspec import structs
 
-from harness.data import ModelCard
+from harness.data import ModelCard, RouterRole
 from harness.files import content_hash
 from harness.records import CallRecord, CallTiming, Episode, EpisodeTiming, RunMeta, StepRecord, StepTiming
 from harness.traces.store import SCHEMA, TraceWriter
@@ -25,6 +26,10 @@ CARDS = {
     "low": ModelCard("low", parameters=100, weight_bytes=250, bits=4, fingerprint="0" * 64),
 }
 PROTOCOL = {"step_cap": 50, "dialect": "0.4", "engine": "native", "show_admissible": True, "prompt_hash": "ab" * 32}
+
+
+ROLES: Mapping[str, RouterRole] = {"random": "random", "dmr": "trained", "agreement-oracle": "oracle"}
+"""Roles of routers, where they are not ``baseline``."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +61,28 @@ class Run:
     task: str = "alfworld"
     fitted: Mapping[str, Any] = field(default_factory=dict)
     cards: Mapping[str, ModelCard] = field(default_factory=lambda: CARDS)
+    limit: int | None = None
+    content: Mapping[str, str] = field(default_factory=dict)
+    role: RouterRole | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def meta_of(run: Run) -> RunMeta:
     shared = {"protocol": dict(run.protocol), "models": {n: c.fingerprint for n, c in run.cards.items()}}
-    config = {"router": run.router, "router_args": dict(run.args), "seed": run.seed, "mode": "deterministic"}
+    config = {
+        "router": run.router,
+        "router_args": dict(run.args),
+        "seed": run.seed,
+        "limit": run.limit,
+        "mode": "deterministic",
+        "temperature": 0.0,
+        **run.config,
+    }
     label = run.label or run.router
     return RunMeta(
         schema=SCHEMA,
-        id=f"{run.task}_{run.router}_s{run.seed}",
-        hash=content_hash([shared, config, dict(run.fitted), label]),
+        id=re.sub(r"[^\w.=-]", "-", f"{run.task}_{run.router}_s{run.seed}", flags=re.ASCII),
+        hash=content_hash([shared, config, dict(run.fitted), label, dict(run.content)]),
         group=content_hash(shared),
         label=label,
         task=run.task,
@@ -74,12 +91,14 @@ def meta_of(run: Run) -> RunMeta:
         router=run.router,
         seed=run.seed,
         config=config,
+        content=dict(run.content),
         protocol=dict(run.protocol),
         models={name: asdict(card) for name, card in run.cards.items()},
         fitted=dict(run.fitted),
         instances=sorted(run.planned if run.planned is not None else run.plays),
         provenance={},
         curve=run.curve,
+        role=run.role or ROLES.get(run.router, "baseline"),
     )
 
 

@@ -67,6 +67,25 @@ def test_routers_that_share_a_label_are_told_apart(tmp_path: Path) -> None:
         compare_routers(folders, "mine@", "other")
 
 
+def test_runs_of_other_limits_are_compared_on_what_both_have_played(tmp_path: Path) -> None:
+    runs = [
+        Run("whole", {game: Play("h") for game in GAMES}),
+        Run("sample", {game: Play("l", success=False) for game in GAMES[:4]}, limit=4),
+        Run("sample", {game: Play("l", success=False) for game in GAMES[:6]}, limit=6),
+        Run("both", {game: Play("l") for game in GAMES[:4]}, limit=4),
+        Run("both", {game: Play("l") for game in GAMES}),
+    ]
+    for number, run in enumerate(runs):
+        write_run(tmp_path / "runs" / str(number), run)
+    folders = sorted((tmp_path / "runs").iterdir())
+    success, *_ = compare_routers(folders, "whole", "sample")
+    assert (success.limits, success.difference.pairs, success.difference.difference.mean) == ((None, 6), 6, 1.0)
+    assert {one.limits for one in compare_routers(folders, "sample", "both")} == {(4, 4)}
+    assert {one.limits for one in compare_routers(folders, "whole", "both")} == {(None, None)}
+    shown = mixroute("compare", "runs", "whole", "sample", cwd=tmp_path).stdout
+    assert "whole and sample have played all instances and a sample of 6" in shown
+
+
 def test_one_hash_names_all_seeds_of_a_row(tmp_path: Path) -> None:
     folders = write(tmp_path)
     success, *_ = compare_routers(folders, "better", f"drawn@{read_meta(folders[3]).hash[:10]}")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness.board import write_board
+from harness.traces.evidence import SELF_REPORTED, VERDICTS, VerdictRecord, entry_digest, write_records
 from tests.command import PATIENCE
 from tests.harness.board.builders import Play, Run, write_run
 
@@ -47,7 +48,9 @@ def runs() -> list[Run]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     folders = [write_run(folder / f"run{number}", run) for number, run in enumerate(runs())]
-    write_board(folders, folder / "board", traces=True)
+    verdict = VerdictRecord("run0", entry_digest(folders[0]), "unchecked", [f"times: {SELF_REPORTED}"])
+    write_records(folder / "evidence" / VERDICTS, [verdict])
+    write_board(folders, folder / "board", traces=True, evidence=folder / "evidence")
     return folder / "board"
 
 
@@ -117,9 +120,27 @@ def test_a_router_that_crashed_is_on_no_front(page: Any) -> None:
         assert dict(zip(column(page, 1), column(page, 6), strict=True)) == {"always-high": "yes", "stuck": ""}
 
 
+def test_seconds_that_nothing_bounds_are_on_no_front(page: Any) -> None:
+    assert dict(zip(column(page, 1), column(page, 6), strict=True))["always-high"] == "yes"
+    page.locator("select[name=cost]").select_option("seconds")
+    assert dict(zip(column(page, 1), column(page, 6), strict=True))["always-high"] == ""
+    assert dict(zip(column(page, 1), column(page, 5), strict=True))["always-high"] == "self-reported"
+
+
+def test_rows_are_filtered_by_their_verdict(page: Any) -> None:
+    page.locator("select[name=verified]").select_option("unchecked")
+    assert column(page, 1) == ["always-high"]
+    assert page.evaluate("document.activeElement.name") == "verified"
+    page.locator("select[name=verified]").select_option("none")
+    assert "always-high" not in column(page, 1)
+    page.locator("select[name=verified]").select_option("ok")
+    assert column(page, 1) == []
+
+
 def test_the_cost_is_chosen_and_prices_are_the_readers(page: Any) -> None:
     def costs() -> dict[str, float]:
-        return dict(zip(column(page, 1), map(float, column(page, 5)), strict=True))
+        cells = zip(column(page, 1), column(page, 5), strict=True)
+        return {label: float(cell) for label, cell in cells if cell != "self-reported"}
 
     assert costs()["always-low"] == 0.25
     page.locator("select[name=cost]").select_option("flops")

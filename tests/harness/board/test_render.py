@@ -103,7 +103,7 @@ def test_markdown_shows_percent_interval_and_protocol(tmp_path: Path) -> None:
     write_board([write_run(tmp_path / "a", HIGH), write_run(tmp_path / "b", MIX)], tmp_path / "out")
     text = (tmp_path / "out" / "board.md").read_text()
     assert "| every-k | every-k | 50.0 [0.0, 100.0] | 0.500" in text
-    for fact in ("step\\_cap 50", "dialect 0.4", "engine native", "show\\_admissible true", "mode deterministic"):
+    for fact in ("step\\_cap 50", "dialect 0.4", "engine native", "show\\_admissible true", "pool toy, deterministic"):
         assert fact in text
     assert "prompt\\_hash abababababab" in text
     assert "model low: 0.0 MB, 4 bits" in text
@@ -126,7 +126,7 @@ def test_nasty_text_cannot_leave_its_markdown_cell(nasty: Path) -> None:
     text = (nasty / "board.md").read_text()
     tables = [line for line in text.splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
-    assert columns == [20] * 3 + [3] * 3
+    assert columns == [23] * 3 + [3] * 3
     assert "<img" not in text
     assert "\x1b" not in text
     assert "[l](u)" not in text

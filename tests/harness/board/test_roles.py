@@ -1,20 +1,19 @@
-"""Roles: what routers declare, what a run records, and what older runs count as."""
+"""Roles: what routers declare, and what a run records."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-import msgspec
 import pytest
 
-from harness.board.roles import recorded_role
 from harness.board.table import build_board
 from harness.contracts import role_of
 from harness.data import RouterRole
 from harness.plugins import open_router
 from harness.registry import routers
-from harness.traces.store import RUN, find_runs, read_meta
+from harness.traces.store import find_runs, read_meta
 from mixroute import MixrouteError, StepRouter
 from tests.harness.board.builders import Play, Run, write_run
 from tests.shared_data import REPOSITORY
@@ -55,21 +54,22 @@ def test_every_shipped_router_declares_its_role(name: str) -> None:
     assert routers.get(name).role in get_args(RouterRole)
 
 
-def test_published_runs_without_a_role_count_as_what_their_router_declares() -> None:
+def test_published_runs_have_the_role_that_their_router_declares() -> None:
     published = {meta.router: meta for meta in map(read_meta, find_runs(REPOSITORY / "results/entries"))}
     for name, meta in published.items():
-        if name != "majority-vote":  # a baseline now; older boards compared nothing with it
-            assert recorded_role(meta) == routers.get(name).role, name
+        if name != "majority-vote":  # a baseline now; these entries are from before it declared a role
+            assert meta.role == routers.get(name).role, name
 
 
 def test_the_recorded_role_decides_and_not_the_name(tmp_path: Path) -> None:
     games = [f"{place:02}" for place in range(20)]
-    write_run(tmp_path / "drawn", Run("coin", {game: Play("hl", success=game < "10") for game in games}))
-    write_run(tmp_path / "dmr", Run("dmr", {game: Play("hl") for game in games}))
-    assert compared(tmp_path) == set()
-    path = tmp_path / "drawn" / RUN
-    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(read_meta(path.parent), role="random")))
-    assert compared(tmp_path) == {"matched random", "best baseline"}
+    coin = Run("coin", {game: Play("hl", success=game < "10") for game in games}, role="trained")
+    write_run(tmp_path / "trained/drawn", coin)
+    write_run(tmp_path / "random/drawn", replace(coin, role="random"))
+    for folder in ("trained", "random"):
+        write_run(tmp_path / folder / "dmr", Run("dmr", {game: Play("hl") for game in games}))
+    assert compared(tmp_path / "trained") == set()
+    assert compared(tmp_path / "random") == {"matched random", "best baseline"}
 
 
 def compared(folder: Path) -> set[str]:

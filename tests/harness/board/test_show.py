@@ -57,7 +57,7 @@ def test_text_of_the_trace_cannot_act_on_the_terminal(tmp_path: Path) -> None:
         text = shown(folder, name, full=full)
         assert not set(text) & set("\x1b\x07\r\u202e")
         assert "[bold]x[/]" in text
-        assert "alfworld_[blink]_s0/[red]" in text
+        assert "alfworld_-blink-_s0/[red]" in text
 
 
 def test_an_error_and_missing_times_are_said(tmp_path: Path) -> None:

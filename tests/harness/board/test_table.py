@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.board.curves import RoutingMetrics
-from harness.board.rows import Row
+from harness.board.render import title
+from harness.board.rows import NOT_ISOLATED, Row
 from harness.board.table import Board, build_board
 from harness.errors import MixrouteError
 from harness.metrics import Estimate, clustered_mean, wilson
@@ -55,6 +56,11 @@ def test_columns_by_hand(tmp_path: Path) -> None:
     assert [(source.folder, source.seed) for source in row.entry] == [("1", 0)]
 
 
+def test_routers_that_are_not_shipped_are_said_not_to_be_isolated(tmp_path: Path) -> None:
+    board = board_of(tmp_path, HIGH, MIX, Run("mine.py:Mine", {"a": Play("l")}), Run("last-k", {"a": Play("l")}))
+    assert {row.label for row in board.rows if NOT_ISOLATED in row.notes} == {"mine.py:Mine", "last-k"}
+
+
 def test_always_high_costs_one(tmp_path: Path) -> None:
     assert row_of(board_of(tmp_path, HIGH, MIX), "always-high").cost == costs(1.0, 1.0, 1.0)
 
@@ -89,12 +95,11 @@ def test_several_always_high_rows_are_said_and_the_plain_one_counts(tmp_path: Pa
 
 
 def test_always_high_that_costs_nothing_does_not_normalise(tmp_path: Path) -> None:
-    free = {name: replace(card, weight_bytes=0) for name, card in CARDS.items()}
-    row = row_of(board_of(tmp_path, replace(HIGH, cards=free), replace(MIX, cards=free)), "every-k")
+    nothing = Run("always-high", {"a": Play(""), "b": Play("")})
+    row = row_of(board_of(tmp_path, nothing, MIX), "every-k")
     assert row.cost["weight_bytes"] is None
-    assert row.cost["flops"] == pytest.approx(5 / 6)
+    assert row.cost["flops"] is None
     assert "that of always-high is 0" in row.notes[0]
-    assert not row.pareto
 
 
 def test_steps_that_nobody_judged_are_not_invalid(tmp_path: Path) -> None:
@@ -141,7 +146,8 @@ def test_a_router_that_crashes_is_charged_as_always_high_and_off_the_front(tmp_p
     assert not row.pareto
     assert row.notes == [
         "2 of 2 episodes ended in an error: each is charged at least what always-high costs on its instance, where "
-        "that is known; kept off the Pareto front"
+        "that is known; kept off the Pareto front",
+        NOT_ISOLATED,
     ]
     # One that breaks off where it would lose pushes nobody off the front, however good it looks.
     fails_cheaply = replace(MIX, router="fails", plays={"a": Play("l"), "b": Play("", success=False, error="boom")})
@@ -188,6 +194,44 @@ def test_groups_are_never_mixed(tmp_path: Path) -> None:
     (alone,) = next(section for section in board.sections() if len(section) == 1)
     assert alone.cost == UNKNOWN
     assert alone.protocol["task"]["step_cap"] == 30
+
+
+def test_another_limit_is_another_section_whose_heading_says_so(tmp_path: Path) -> None:
+    sampled = [replace(run, limit=2) for run in (HIGH, MIX)]
+    larger = replace(MIX, limit=3, plays={**MIX.plays, "c": Play("l")})
+    board = board_of(tmp_path, HIGH, MIX, *sampled, larger, Run("always-low", {"a": Play("l")}, curve="x"))
+    headings = [title(section[0], board) for section in board.sections()]
+    assert [heading.partition(" (group")[0] for heading in headings] == [
+        f"alfworld, valid_unseen, {limit}, pool toy, deterministic, temperature 0"
+        for limit in ("all instances", "limit 3", "limit 2")
+    ]
+    assert len({row.group for row in board.rows}) == 1
+    assert [len(section) for section in board.sections()] == [3, 1, 2]
+    assert [[curve.name for curve in board.curves_of(section)] for section in board.sections()] == [["x"], [], []]
+
+
+def test_headings_say_what_differs_between_sections_of_a_task_and_pool(tmp_path: Path) -> None:
+    def headings(*protocols: dict[str, object]) -> list[str]:
+        runs = [replace(HIGH, protocol={**PROTOCOL, **changes}) for changes in protocols]
+        board = board_of(tmp_path / str(protocols), *runs)
+        return sorted(title(section[0], board).partition("temperature 0")[2] for section in board.sections())
+
+    capped = headings({}, {"step_cap": 30})
+    assert [text.partition(" (group")[0] for text in capped] == ["; step_cap 30", "; step_cap 50"]
+    (one, two) = headings({}, {"prompt_hash": "ab" * 31 + "cd"})  # alike in the twelve digits that are shown elsewhere
+    assert ("ab" * 31 + "cd" in one, "ab" * 32 in two) in ((True, True), (False, False))
+    assert {len(text.partition(" (group")[0]) for text in (one, two)} == {len('; prompt_hash ""') + 64}
+    extra = headings({}, {"extra": "x"})
+    assert {text.partition(" (group")[0] for text in extra} == {"; extra x", "; extra null"}
+
+
+def test_files_of_one_content_make_one_row_wherever_they_lie(tmp_path: Path) -> None:
+    def run(seed: int, path: str, digest: str) -> Run:
+        content = {"router_args.table": digest}
+        return Run("r", {"a": Play("l")}, seed=seed, args={"table": path}, content=content)
+
+    board = board_of(tmp_path, run(0, "a", "x"), run(1, "b", "x"), run(2, "a", "y"))
+    assert sorted(row.seeds for row in board.rows) == [1, 2]
 
 
 def test_incomplete_runs_show_their_coverage_and_stay_off_the_front(tmp_path: Path) -> None:
@@ -270,14 +314,14 @@ def test_the_same_episode_in_two_folders(tmp_path: Path) -> None:
     [
         ("episodes.jsonl", '"run":"', '"run":"0', "has run '0"),
         ("episodes.jsonl", '"seed":0', '"seed":5', "has seed 5"),
-        ("episodes.jsonl", '"schema":1', '"schema":9', "has schema 9"),
+        ("episodes.jsonl", '"schema":2', '"schema":9', "has schema 9"),
         ("episodes.jsonl", '"instance":"a"', '"instance":"zz"', "'zz' is not among the 'instances'"),
         ("episodes.jsonl", '"instance":"b"', '"instance":"a"', "holds instance 'a' twice"),
         ("episodes.jsonl", '"calls":[{"model":"low"', '"calls":[{"model":"gone"', "'gone', which has no card"),
         ("episodes.jsonl", '"kind"', '"kinds"', "is corrupt"),
         ("timings.jsonl", '"calls":[{', '"calls":[{"queue":1,"prefill":1,"decode":1,"latency":1},{', "other steps"),
         ("timings.jsonl", '"seed":0', '"seed":5', "other steps, calls or seed"),
-        ("run.json", '"schema": 1', '"schema": 9', "has schema 9"),
+        ("run.json", '"schema": 2', '"schema": 9', "has schema 9"),
         ("run.json", '"parameters": 100', '"parameters": "many"', "a card under 'models' is not valid"),
     ],
 )
