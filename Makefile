@@ -8,7 +8,7 @@ RUNS ?= runs/default
 .DEFAULT_GOAL := help
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help bench test verify coverage fuzz lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark browser
+.PHONY: help bench test verify audit readme coverage fuzz lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark browser
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,14 @@ test: $(READY) ## Run the test suite.
 coverage: $(READY) ## Run the test suite, or TESTS of it, and print which lines no test reaches.
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered $(TESTS)
 
-verify: $(READY) ## Verify every published entry; `make test` verifies one in four of each router.
-	$(PYTEST) -m slow tests/test_results.py
+verify: $(READY) ## Verify the published results as a whole; AUDIT=1 lets the models score an episode of each entry, too.
+	OMP_NUM_THREADS=1 $(BIN)/mixroute verify results/entries --published $(if $(AUDIT),--audit $(AUDIT)) $(foreach pool,$(POOLS),--pool $(pool))
+
+audit: $(READY) ## Let the models score 8 episodes of every published entry (long, resumes); SEED=text draws others.
+	OMP_NUM_THREADS=1 $(BIN)/mixroute verify results/entries --audit 8 $(if $(SEED),--seed $(SEED)) $(foreach pool,$(POOLS),--pool $(pool)) --evidence results/evidence
+
+readme: $(READY) ## Write the figures of README.md from results/board.json.
+	$(BIN)/python -m docs.readme
 
 fuzz: $(READY) ## Run the hypothesis tests with 2,000 random examples each; SEED=7 repeats a run.
 	$(PYTEST) --hypothesis-profile=random -m 'hypothesis and not slow' $(if $(SEED),--hypothesis-seed=$(SEED))
