@@ -33,7 +33,7 @@ def command_of(meta: RunMeta) -> str:
     tasks = [found for found in tasks_of(meta) if _same_conditions(found[0], meta)]
     if not (tasks and _PLAIN.fullmatch(router) and isinstance(meta.limit, int | None)):
         return ""
-    suite, task = min(tasks, key=lambda found: not same_sample(found[1], meta))
+    suite, task = min(tasks, key=lambda found: not same_sample(found[1].limit, meta))
     return _run(suite, meta, ["--only", task.task, "--router", router, *_changes(suite, task, meta)])
 
 
@@ -62,7 +62,7 @@ def _shipped_pool(name: str) -> bool:
 
 def _changes(suite: Suite, task: TaskEntry, meta: RunMeta) -> list[str]:
     """What a run does otherwise than the suite."""
-    limit = [] if same_sample(task, meta) else ["--limit", f"{meta.limit or len(meta.instances):d}"]
+    limit = [] if same_sample(task.limit, meta) else ["--limit", f"{meta.limit or len(meta.instances):d}"]
     return [*limit, *([] if suite.seeds == [meta.seed] else ["--seed", str(meta.seed)])]
 
 

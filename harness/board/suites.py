@@ -75,7 +75,7 @@ def tasks_of(meta: RunMeta) -> Iterator[tuple[Suite, TaskEntry]]:
 def entries_of(meta: RunMeta) -> Iterator[tuple[Suite, RouterEntry]]:
     """The entries of shipped suites that plan a run, whatever its pool and seed."""
     for suite, task in tasks_of(meta):
-        if not same_sample(task, meta):
+        if not same_sample(task.limit, meta):
             continue
         for entry in suite.routers_of(task.task):
             if entry.router == meta.router and _same(
@@ -84,9 +84,9 @@ def entries_of(meta: RunMeta) -> Iterator[tuple[Suite, RouterEntry]]:
                 yield suite, entry
 
 
-def same_sample(task: TaskEntry, meta: RunMeta) -> bool:
-    """Whether a suite's entry plays a run's instances."""
-    return task.limit == meta.limit or (meta.limit is None and (task.limit or 0) >= len(meta.instances))
+def same_sample(limit: int | None, meta: RunMeta) -> bool:
+    """Whether a suite's limit gives a run's instances. One that takes in a whole split is recorded as none."""
+    return limit == meta.limit or (meta.limit is None and (limit or 0) >= len(meta.instances))
 
 
 def _same(kind: Registry, name: str, given: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:

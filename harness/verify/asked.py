@@ -10,11 +10,10 @@ from typing import Any
 from harness.contracts import Router, Task
 from harness.data import Completion, FinishReason, GivenAnswer, Prompt, Request
 from harness.engine.episode import NO_MODEL
-from harness.engine.step import LiveStep
 from harness.records import CallRecord, Episode
 from harness.seeding import seed_for
 from harness.traces.recording import recorded_completion
-from harness.verify.replay import prompts_of
+from harness.verify.replay import prompts_of, step_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +92,7 @@ async def _changes(
     turns = episode.turns
     for number, (step, prompt) in enumerate(zip(episode.steps, prompts, strict=True)):
         listening = _Listening(step.calls)
-        live = LiveStep.of_episode(
-            task=task,
-            instance=episode.instance,
-            seed=episode.seed,
-            turns=turns[:number],
-            observation=turns[number].observation,
-            prompt=prompt,
-            models_used=tuple(earlier.model for earlier in episode.steps[:number]),
-            models=tuple(models),
-            ask=listening.ask,
-        )
+        live = step_of(episode, turns, number, prompt, task, models, listening.ask)
         said.append(listening.heard)
         try:
             await router.act(live)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from math import isclose
 from pathlib import Path
 from typing import Any
 
+from harness.board.suites import same_sample
 from harness.contracts import Calibrated
 from harness.errors import MixrouteError
 from harness.plugins import open_router
@@ -70,19 +71,10 @@ class Refit:
         return [
             folder
             for folder, run in self.runs.items()
-            if _is_sample(run, samples) and _conditions(run) == _conditions(meta)
+            if any(run.split == split and same_sample(limit, run) for split, limit in samples)
+            and _conditions(run) == _conditions(meta)
             and (run.router, run.seed) == (probe, meta.seed)
         ]  # fmt: skip
-
-
-def _is_sample(run: RunMeta, samples: Collection[tuple[str, int | None]]) -> bool:
-    """Whether a run played one of the samples (split and limit); a limit that takes in a whole split is recorded as
-    none.
-    """
-    return any(
-        run.split == split and (run.limit == limit or (run.limit is None and (limit or 0) >= len(run.instances)))
-        for split, limit in samples
-    )
 
 
 def _conditions(meta: RunMeta) -> tuple[str, str, dict[str, Any], dict[str, dict[str, Any]]]:

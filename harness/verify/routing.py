@@ -12,10 +12,11 @@ from harness.backends.encoding import NOTHING, Encoder
 from harness.contracts import Router, Task
 from harness.data import Completion, Prompt
 from harness.engine.episode import NO_MODEL
-from harness.engine.step import LiveStep, check_answer
+from harness.engine.step import check_answer
 from harness.errors import NotRecorded
 from harness.records import CallRecord, Episode
 from harness.traces.recording import joined_call_indices, recorded_completion
+from harness.verify.replay import step_of
 from harness.verify.report import Check
 
 
@@ -76,17 +77,7 @@ class RoutingCheck:
             if record.model == NO_MODEL:  # the step in which an error ended the episode
                 return
             calls = RecordedCalls(number, record.calls, prompt, self._task, self._encoders, read)
-            step = LiveStep.of_episode(
-                task=self._task,
-                instance=episode.instance,
-                seed=episode.seed,
-                turns=turns[:number],
-                observation=turns[number].observation,
-                prompt=prompt,
-                models_used=tuple(earlier.model for earlier in episode.steps[:number]),
-                models=self._models,
-                ask=calls.ask,
-            )
+            step = step_of(episode, turns, number, prompt, self._task, self._models, calls.ask)
             try:
                 answer = check_answer(await router.act(step), calls.given)
             except NotRecorded as error:
