@@ -97,7 +97,7 @@ def verify_published(
         seconds = check_seconds(folder, verdicts[folder], publication.lock).result()
         verdicts[folder] = msgspec.structs.replace(verdicts[folder], results=[*verdicts[folder].results, seconds])
     if evidence is not None:
-        record_verdicts({folder: verdicts[folder] for folder in folders}, evidence)
+        record_verdicts(verdicts, evidence)
     accepted = [accept(verdict, folder, publication) for folder, verdict in verdicts.items()]
     return [*check_strays(entries, folders), *accepted]
 
