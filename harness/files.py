@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -31,6 +31,7 @@ MOST_LINE = 1 << 27
 """Most bytes of a line."""
 MOST_SMALL = 1 << 24
 """Most bytes of a file that is read whole and not compressed, such as ``run.json``; published ones have 5 to 20 kB."""
+_BLOCK = 1 << 16
 
 
 def cache_folder(*parts: str) -> Path:
@@ -105,12 +106,27 @@ def path_hash(path: Path) -> str:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` so that a reader sees the old file or the new one, never half."""
+    with replacing(path) as handle:
+        handle.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that replaces ``path`` when the block ends: a reader sees the old file or the new one, never half.
+
+    If the block raises, the old file stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    with part.open("rb") as handle:
-        os.fsync(handle.fileno())
-    part.replace(path)
+    try:
+        with part.open("wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def refuse_devices(path: Path) -> None:
@@ -144,15 +160,28 @@ def read_xz(path: Path) -> bytes:
     Raises:
         MixrouteError: it is missing, damaged, no regular file, or unpacks to more than ``MOST_BYTES``.
     """
+    return b"".join(xz_lines(path))
+
+
+def xz_lines(path: Path) -> Iterator[bytes]:
+    """The lines of an ``.xz`` file, as ``read_xz`` would read them.
+
+    Raises:
+        MixrouteError: as ``read_xz``.
+    """
     refuse_devices(path)
+    total = 0
     try:
         with lzma.open(path, "rb") as handle:
-            content = handle.read(MOST_BYTES + 1)
+            while line := handle.readline(MOST_LINE):
+                total += len(line)
+                if total > MOST_BYTES:
+                    raise MixrouteError(
+                        f"{path} unpacks to more than {MOST_BYTES} bytes: no entry is so large; leave it out"
+                    )
+                yield line
     except (OSError, lzma.LZMAError, EOFError) as error:
         raise MixrouteError(f"{path} cannot be read ({error}): restore the file") from error
-    if len(content) > MOST_BYTES:
-        raise MixrouteError(f"{path} unpacks to more than {MOST_BYTES} bytes: no entry is so large; leave it out")
-    return content
 
 
 def read_lines(path: Path, kind: type[R], change: Callable[[bytes], bytes] = bytes) -> Iterator[R]:
@@ -196,6 +225,14 @@ def repair(path: Path) -> None:
     """Cut a last line that a kill left half-written."""
     if not path.exists():
         return
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        write_atomically(path, content[: content.rfind(b"\n") + 1])
+    with path.open("rb+") as handle:
+        end = size = handle.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - _BLOCK)
+            handle.seek(start)
+            if (last := handle.read(end - start).rfind(b"\n")) >= 0:
+                end = start + last + 1
+                break
+            end = start
+        if end < size:
+            handle.truncate(end)

@@ -13,7 +13,7 @@ import msgspec
 
 from harness.board.render import SCHEMA, facts, notes, title
 from harness.board.table import Board
-from harness.files import content_hash, write_atomically
+from harness.files import content_hash, replacing
 from harness.records import CallRecord, Episode, RunMeta
 from harness.traces.cost import COST_MODELS, MAIN_COST
 from harness.traces.store import read_episodes, read_meta
@@ -86,8 +86,11 @@ def write_traces(folders: Iterable[Path], out: Path) -> None:
         if re.fullmatch("[0-9a-f]{16}", stale.stem) and stale.stem not in names:
             stale.unlink()
     for name, folder in names.items():
-        content = f"mixrouteTrace({_inert(name)}, {_inert(list(map(_episode, read_episodes(folder))))});\n"
-        write_atomically(out / TRACES / f"{name}.js", content.encode())
+        with replacing(out / TRACES / f"{name}.js") as file:
+            file.write(f"mixrouteTrace({_inert(name)}, [".encode())
+            for number, episode in enumerate(read_episodes(folder)):
+                file.write(b"," * (number > 0) + _inert(_episode(episode)).encode())
+            file.write(b"]);\n")
 
 
 def _name(folder: Path, meta: RunMeta) -> str:

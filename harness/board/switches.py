@@ -79,10 +79,12 @@ def count_switches(folders: Iterable[Path], rates: Rates | None = None) -> list[
         folders_of[meta.task, meta.split, meta.group, meta.label].append(folder)
     found = []
     for key in sorted(folders_of):
-        episodes = [_episode(one, rates) for folder in folders_of[key] for one in read_episodes(folder)]
-        means = [sum(values) / len(episodes) for values in zip(*episodes, strict=True)] if episodes else [0.0] * 8
+        count, sums = 0, [0.0] * 8
+        for one in (one for folder in folders_of[key] for one in read_episodes(folder)):
+            count, sums = count + 1, [sum(pair) for pair in zip(sums, _episode(one, rates), strict=True)]
+        means = [value / max(1, count) for value in sums]
         seconds = means[5:] if rates is not None else [None] * 3
-        found.append(Switches(*key, len(episodes), *means[:5], *seconds))
+        found.append(Switches(*key, count, *means[:5], *seconds))
     return sorted(found, key=lambda one: (one.task, one.split, one.group, -one.switches))
 
 

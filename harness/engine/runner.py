@@ -189,9 +189,9 @@ class SuiteRunner:
                     run_to_end(play_all(play, missing, self._suite.concurrency, observer))
         finally:
             writer.close()
-        errors = [episode for episode in writer.episodes.values() if episode.error]
+        errors = [episode.error for episode in writer.episodes.values() if episode.error]
         if errors:
-            log.warning("%s: %d episodes ended in an error; the first: %s", title, len(errors), errors[0].error)
+            log.warning("%s: %d episodes ended in an error; the first: %s", title, len(errors), errors[0])
         return FinishedRun(writer.folder, meta, opened, entry)
 
     def _meta(

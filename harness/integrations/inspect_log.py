@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from harness.files import write_atomically
+from harness.files import replacing
 from harness.records import Episode, RunMeta, StepRecord
 from harness.traces.read import tokens_by_model
 from harness.traces.store import read_episodes, read_meta
@@ -31,20 +33,46 @@ def export_run(folder: Path, out: Path) -> Path:
         MixrouteError: not a run folder, or a corrupt line.
     """
     meta = read_meta(folder)
-    episodes = list(read_episodes(folder))
     path = out / f"{meta.hash[:16]}.json"
-    write_atomically(path, json.dumps(_log(meta, episodes), indent=1).encode())
+    head = json.dumps(_log(meta, _Totals.of(read_episodes(folder))), indent=1)
+    with replacing(path) as file:
+        file.write(head[: head.rindex("\n")].encode() + b',\n "samples": [')
+        for number, episode in enumerate(read_episodes(folder)):
+            file.write(b",\n" * (number > 0) + json.dumps(_sample(episode)).encode())
+        file.write(b"]\n}\n")
     return path
 
 
-def _log(meta: RunMeta, episodes: Sequence[Episode]) -> dict[str, Any]:
-    samples = [_sample(episode) for episode in episodes]
+@dataclass(slots=True)
+class _Totals:
+    """What a log says of all episodes."""
+
+    success: list[float] = field(default_factory=list)
+    score: list[float] = field(default_factory=list)
+    usage: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, episodes: Iterable[Episode]) -> _Totals:
+        totals = cls()
+        for episode in episodes:
+            totals.success.append(float(episode.success))
+            totals.score.append(episode.score)
+            for model, counts in _usage(episode).items():
+                totals.usage.update({(model, kind): count for kind, count in counts.items()})
+        return totals
+
+
+def _log(meta: RunMeta, totals: _Totals) -> dict[str, Any]:
+    """A log without its samples."""
+    usage: dict[str, dict[str, int]] = {}
+    for (model, kind), count in sorted(totals.usage.items()):
+        usage.setdefault(model, {})[kind] = count
     created = meta.provenance.get("time") or "1970-01-01T00:00:00+00:00"
     git = meta.provenance.get("git") or {}
     revision = {"type": "git", "origin": "", "commit": git["commit"], "dirty": git.get("dirty")} if git else None
     return {
         "version": VERSION,
-        "status": "success" if len(episodes) == len(meta.instances) else "cancelled",
+        "status": "success" if len(totals.success) == len(meta.instances) else "cancelled",
         "eval": {
             "eval_id": meta.hash[:22],
             "run_id": meta.hash[:22],
@@ -64,14 +92,13 @@ def _log(meta: RunMeta, episodes: Sequence[Episode]) -> dict[str, Any]:
         },
         "results": {
             "total_samples": len(meta.instances),
-            "completed_samples": len(episodes),
+            "completed_samples": len(totals.success),
             "scores": [
-                _metric("success", [float(episode.success) for episode in episodes]),
-                _metric("score", [episode.score for episode in episodes]),
+                _metric("success", totals.success),
+                _metric("score", totals.score),
             ],
         },
-        "stats": {"started_at": created, "completed_at": created, "model_usage": _usage(episodes)},
-        "samples": samples,
+        "stats": {"started_at": created, "completed_at": created, "model_usage": usage},
     }
 
 
@@ -95,7 +122,7 @@ def _sample(episode: Episode) -> dict[str, Any]:
         "messages": messages,
         "scores": {"success": {"value": int(episode.success)}, "score": {"value": episode.score}},
         "metadata": {"kind": episode.kind, "end": episode.end, "high_share": episode.high_share},
-        "model_usage": _usage([episode]),
+        "model_usage": _usage(episode),
         **({"error": failed} if failed else {}),
     }
 
@@ -109,7 +136,7 @@ def _messages(step: StepRecord) -> list[dict[str, Any]]:
     ]
 
 
-def _usage(episodes: Sequence[Episode]) -> dict[str, dict[str, int]]:
+def _usage(episode: Episode) -> dict[str, dict[str, int]]:
     return {
         model: {
             "input_tokens": read,
@@ -117,5 +144,5 @@ def _usage(episodes: Sequence[Episode]) -> dict[str, dict[str, int]]:
             "output_tokens": written,
             "total_tokens": read + cached + written,
         }
-        for model, (read, cached, written) in sorted(tokens_by_model(episodes).items())
+        for model, (read, cached, written) in sorted(tokens_by_model([episode]).items())
     }

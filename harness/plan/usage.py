@@ -12,7 +12,7 @@ from harness.config import Strict, load_yaml
 from harness.speed.rates import Rates
 from harness.traces.cost import SECONDS, Costs, add_costs, episode_cost, scale_costs
 from harness.traces.read import model_cards, tokens_by_model
-from harness.traces.store import read_episodes, read_meta, read_timings
+from harness.traces.store import read_meta, read_timed
 
 
 class Price(Strict):
@@ -94,14 +94,13 @@ def usage_of(folder: Path, rates: Rates | None = None) -> Usage:
         MixrouteError: the folder cannot be read.
     """
     cards = model_cards(folder, read_meta(folder))
-    timings = {timing.instance: timing for timing in read_timings(folder)}
     total = Usage()
-    for episode in read_episodes(folder):
+    for episode, timing in read_timed(folder):
         total += Usage(
             episodes=1,
             steps=len(episode.steps),
             tokens=_floats(tokens_by_model([episode])),
-            cost=episode_cost(episode, cards, timings.get(episode.instance), rates),
+            cost=episode_cost(episode, cards, timing, rates),
         )
     return total
 

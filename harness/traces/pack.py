@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import lzma
+import os
 import re
+import shutil
+from contextlib import closing
+from io import BytesIO
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.files import read_xz, write_atomically
+from harness.files import read_xz, replacing, write_atomically
 from harness.records import RunMeta
+from harness.traces.completions import CompletionIndex
 from harness.traces.contamination import SEEN, seen_file
 from harness.traces.rounding import rounded_episode, rounded_timing
-from harness.traces.siblings import COMPLETIONS, PACK, PACK_SCHEMA, Pack, Shared, read_pack, sha256, table_lines
+from harness.traces.siblings import COMPLETIONS, PACK, PACK_SCHEMA, Pack, Shared, read_pack, read_table, sha256
 from harness.traces.store import EPISODES, RUN, TIMINGS, plain_or_xz, read_episodes, read_meta, read_timings
 
 _STATISTICS = re.compile(rb'"logprobs":\[[^]]*\],"entropies":\[[^]]*\],"margins":\[[^]]*\]')
 """The fields of a call that its completion's line in a table holds; no text of an episode, as quotes are escaped."""
+
+_MOST_WINDOW = 1 << 24
+"""Bytes."""
 
 
 def pack_run(folder: Path, entries: Path) -> Path:
@@ -43,18 +55,20 @@ def pack_run(folder: Path, entries: Path) -> Path:
             raise MixrouteError(f"{path} does not exist: only a whole run can be packed")
     assert seen is not None  # noqa: S101 - otherwise it is missing, above
     siblings = _siblings(entries, meta)
-    episodes, tables, own = _episodes(folder, entry, siblings)
     trained_on, own_list = _trained_on(entry, siblings, read_xz(seen))
-    pack = Pack(PACK_SCHEMA, tables, trained_on)
-    _refuse_change(entry, pack, siblings)
-    timings = b"".join(msgspec.json.encode(rounded_timing(timing)) + b"\n" for timing in read_timings(folder))
-    _write_xz(entry / COMPLETIONS, own)
-    _write_xz(entry / f"{EPISODES}.xz", episodes)
-    _write_xz(entry / f"{TIMINGS}.xz", timings)
+    entries.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=entries) as episodes, TemporaryFile(dir=entries) as own:
+        pack = Pack(PACK_SCHEMA, _write_episodes(folder, entry, siblings, episodes, own), trained_on)
+        _refuse_change(entry, pack, siblings)
+        _write_xz(entry / COMPLETIONS, own)
+        _write_xz(entry / f"{EPISODES}.xz", episodes)
+    with TemporaryFile(dir=entries) as timings:
+        timings.writelines(msgspec.json.encode(rounded_timing(timing)) + b"\n" for timing in read_timings(folder))
+        _write_xz(entry / f"{TIMINGS}.xz", timings)
     if own_list is None:
         (entry / SEEN).unlink(missing_ok=True)
     else:
-        _write_xz(entry / SEEN, own_list)
+        _write_xz(entry / SEEN, BytesIO(own_list))
     write_atomically(entry / PACK, msgspec.json.format(msgspec.json.encode(pack), indent=1) + b"\n")
     for original, read in zip(read_episodes(folder), read_episodes(entry), strict=True):
         if rounded_episode(original) != read:
@@ -72,30 +86,34 @@ def _siblings(entries: Path, meta: RunMeta) -> dict[str, Pack]:
     return found
 
 
-def _episodes(folder: Path, entry: Path, siblings: dict[str, Pack]) -> tuple[bytes, list[Shared], bytes]:
-    """The lines of the packed episodes, the tables that they refer to, and the lines of the entry's own table."""
-    known: dict[bytes, tuple[str, int]] = {}
-    for name, pack in siblings.items():
-        for number, line in enumerate(table_lines(entry.parent / name, pack, 0)):
-            known.setdefault(line, (name, number))
-    used = {entry.name: 0}
-    own: list[bytes] = []
+def _write_episodes(
+    folder: Path, entry: Path, siblings: dict[str, Pack], episodes: IO[bytes], own: IO[bytes]
+) -> list[Shared]:
+    """Write the lines of the packed episodes and of the entry's own table; returns the tables that they refer to."""
+    names = [entry.name, *siblings]
+    used = {0: 0}
+    digest = hashlib.sha256()
+    with closing(CompletionIndex()) as known:
+        for at, (name, pack) in enumerate(siblings.items(), start=1):
+            table = read_table(entry.parent / name, pack, 0)
+            for number in range(len(table)):
+                known.add(table[number], at, number)
+        new = count()
 
-    def refer(statistics: re.Match[bytes]) -> bytes:
-        line = statistics[0]
-        if line not in known:
-            known[line] = entry.name, len(own)
-            own.append(b"{" + line + b"}\n")
-        name, number = known[line]
-        return b'"completion":[%d,%d]' % (used.setdefault(name, len(used)), number)
+        def refer(statistics: re.Match[bytes]) -> bytes:
+            line = statistics[0]
+            place = known.find(line)
+            if place is None:
+                place = 0, next(new)
+                known.add(line, *place)
+                own.write(b"{" + line + b"}\n")
+                digest.update(b"{" + line + b"}\n")
+            return b'"completion":[%d,%d]' % (used.setdefault(place[0], len(used)), place[1])
 
-    lines = [
-        _STATISTICS.sub(refer, msgspec.json.encode(rounded_episode(episode))) + b"\n"
-        for episode in read_episodes(folder)
-    ]
-    table = b"".join(own)
-    hashes = {name: pack.tables[0].sha256 for name, pack in siblings.items()} | {entry.name: sha256(table)}
-    return b"".join(lines), [Shared(name, hashes[name]) for name in used], table
+        for episode in read_episodes(folder):
+            episodes.write(_STATISTICS.sub(refer, msgspec.json.encode(rounded_episode(episode))) + b"\n")
+    hashes = [digest.hexdigest(), *(pack.tables[0].sha256 for pack in siblings.values())]
+    return [Shared(names[at], hashes[at]) for at in used]
 
 
 def _trained_on(entry: Path, siblings: dict[str, Pack], content: bytes) -> tuple[Shared, bytes | None]:
@@ -119,8 +137,11 @@ def _refuse_change(entry: Path, pack: Pack, siblings: dict[str, Pack]) -> None:
             )
 
 
-def _write_xz(path: Path, content: bytes) -> None:
-    # A window of the content's size compresses as well as the preset's, which takes 670 MB and as long as that takes.
-    window = min(1 << 26, max(1 << 12, len(content)))
+def _write_xz(path: Path, content: IO[bytes]) -> None:
+    """Compress a file from its beginning."""
+    # A window of the content's size compresses as well as the preset's. Compression takes about 12 times its memory.
+    window = min(_MOST_WINDOW, max(1 << 12, content.seek(0, os.SEEK_END)))
     lzma2 = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": window}
-    write_atomically(path, lzma.compress(content, filters=[lzma2]))
+    content.seek(0)
+    with replacing(path) as file, lzma.open(file, "wb", filters=[lzma2]) as compressed:
+        shutil.copyfileobj(content, compressed)

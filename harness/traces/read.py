@@ -14,7 +14,7 @@ from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.speed.rates import Rates
 from harness.traces.contamination import SEEN, instance_key, read_seen
 from harness.traces.cost import Costs, episode_cost
-from harness.traces.store import EPISODES, RUN, SCHEMA, TIMINGS, read_episodes, read_meta, read_timings
+from harness.traces.store import EPISODES, RUN, SCHEMA, TIMINGS, read_meta, read_timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +67,15 @@ def read_run(folder: Path, rates: Rates | None = None) -> Run:
                 "take the entry out"
             )
     cards = model_cards(folder, meta)
-    # The last line counts, as for TraceWriter: a killed run leaves timings of episodes that were then played again.
-    timings = {timing.instance: timing for timing in read_timings(folder)}
     planned = frozenset(meta.instances)
     played: dict[str, EpisodeNumbers] = {}
-    for episode in read_episodes(folder):
+    for episode, timing in read_timed(folder):
         _check(folder, meta, episode, planned)
         if episode.instance in played:
             raise MixrouteError(
                 f"{folder / EPISODES} holds instance {episode.instance!r} twice: delete one of the lines"
             )
-        played[episode.instance] = episode_numbers(folder, episode, cards, timings.get(episode.instance), rates)
+        played[episode.instance] = episode_numbers(folder, episode, cards, timing, rates)
     return Run(folder, meta, tuple(played[instance] for instance in sorted(played)))
 
 

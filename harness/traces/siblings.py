@@ -16,13 +16,12 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.files import MOST_LINE, Record, read_small, read_xz
+from harness.files import MOST_LINE, Record, read_small, read_xz, xz_lines
+from harness.traces.completions import IN_MEMORY, CompletionTable
 
 PACK = "pack.json"
 COMPLETIONS = "completions.jsonl.xz"
 PACK_SCHEMA = 2
-CACHED_BYTES = 1 << 25
-"""Tables that a process keeps, in bytes of their lines; more than the siblings of a published group need together."""
 
 _REFERENCE = re.compile(rb'"completion":\[(\d+),(\d+)\]')
 """Matches no text of an episode: within JSON strings, quotes are escaped."""
@@ -93,41 +92,46 @@ def read_shared(path: Path, shared: Shared) -> bytes:
         MixrouteError: it is damaged, or another one.
     """
     content = read_xz(path)
-    if sha256(content) != shared.sha256:
-        raise MixrouteError(
-            f"{path} is not the file that {PACK} means (SHA-256 {sha256(content)[:8]}…, not {shared.sha256[:8]}…): "
-            "restore the file, or pack the entries that refer to it again"
-        )
+    _refuse_other(path, sha256(content), shared)
     return content
 
 
+def _refuse_other(path: Path, found: str, shared: Shared) -> None:
+    if found != shared.sha256:
+        raise MixrouteError(
+            f"{path} is not the file that {PACK} means (SHA-256 {found[:8]}…, not {shared.sha256[:8]}…): "
+            "restore the file, or pack the entries that refer to it again"
+        )
+
+
 class _Tables:
-    """The tables used last, by file, state of the file, and hash."""
+    """The tables used last, by file, state of the file, and hash; those of a published group all fit."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._kept: OrderedDict[tuple[Path, int, str], list[bytes]] = OrderedDict()
+        self._kept: OrderedDict[tuple[Path, int, str], CompletionTable] = OrderedDict()
 
-    def read(self, path: Path, shared: Shared) -> list[bytes]:
-        """The lines of a table; each is the fields of a call's record that it holds, without the braces."""
+    def read(self, path: Path, shared: Shared) -> CompletionTable:
+        """The table in the file ``path``."""
         key = path, path.stat().st_mtime_ns, shared.sha256
         if key not in self._kept:
-            content = read_shared(path, shared)
-            self._kept[key] = [line[1:-1] for line in content.splitlines()]
-            self._bytes += len(content)
+            table = CompletionTable(xz_lines(path))
+            _refuse_other(path, table.sha256, shared)
+            self._kept[key] = table
+            self._bytes += table.size
             while self._bytes > self._most_bytes and len(self._kept) > 1:
                 _, dropped = self._kept.popitem(last=False)
-                self._bytes -= sum(len(line) + 3 for line in dropped)
+                self._bytes -= dropped.size
         self._kept.move_to_end(key)
         return self._kept[key]
 
 
-_tables = _Tables(CACHED_BYTES)
+_tables = _Tables(IN_MEMORY)
 
 
-def table_lines(folder: Path, pack: Pack, number: int) -> list[bytes]:
-    """The lines of one of the tables of an entry, without their braces.
+def read_table(folder: Path, pack: Pack, number: int) -> CompletionTable:
+    """One of the tables of an entry.
 
     Raises:
         MixrouteError: as ``sibling_file`` and ``read_shared``.
@@ -149,7 +153,7 @@ def restorer(folder: Path) -> Callable[[bytes], bytes] | None:
     pack = read_pack(folder)
     if pack is None:
         return None
-    tables = [table_lines(folder, pack, number) for number in range(len(pack.tables))]
+    tables = [read_table(folder, pack, number) for number in range(len(pack.tables))]
 
     def found(reference: re.Match[bytes]) -> bytes:
         table, line = int(reference[1]), int(reference[2])

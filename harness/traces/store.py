@@ -1,17 +1,17 @@
 """Episodes on disk: one JSON line an episode; an episode persists whole or not at all.
 
-A run is a folder of three files. ``run.json`` says what was run. ``episodes.jsonl`` holds what happened and nothing
+A run is a folder of these files. ``run.json`` says what was run. ``episodes.jsonl`` holds what happened and nothing
 that depends on the clock, so that a deterministic run writes the same bytes again. ``timings.jsonl`` holds what was
-measured; its line is written before the episode's, so a finished episode always has one. Published entries hold the
-same two files compressed (``.xz``), the statistics of tokens in tables that sibling entries share
-(``harness.traces.siblings``). Reading accepts every form.
+measured; its line is written before the episode's, so a finished episode always has one. ``index.json`` follows from
+both (``harness.traces.index``). Published entries hold the two compressed (``.xz``), and the statistics of tokens in
+tables that sibling entries share (``harness.traces.siblings``). Reading accepts every form.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -19,6 +19,7 @@ import msgspec
 from harness.errors import MixrouteError
 from harness.files import read_lines, read_small, read_xz, refuse_devices, repair, write_atomically
 from harness.records import Episode, EpisodeTiming, RunMeta
+from harness.traces.index import Named, Place, placed_lines, put_in_order, read_index, write_index
 from harness.traces.siblings import COMPLETIONS, restorer
 
 SCHEMA = 2
@@ -26,6 +27,7 @@ SCHEMA = 2
 EPISODES = "episodes.jsonl"
 TIMINGS = "timings.jsonl"
 RUN = "run.json"
+_LINES = (TIMINGS, EPISODES)
 _FILE_NAME = re.compile(r"[\w=+,()-][\w=+,(). -]*")
 
 
@@ -35,19 +37,14 @@ class TraceWriter:
     def __init__(self, folder: Path, meta: RunMeta) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.episodes: dict[str, Episode] = {}
-        """Finished episodes by instance."""
+        self._run = meta.hash
         existing = folder / RUN
         if existing.exists() and read_meta(folder).hash != meta.hash:
             raise MixrouteError(f"{existing} belongs to another run (hash differs): choose another --out folder")
-        for name in (TIMINGS, EPISODES):
+        for name in _LINES:
             repair(folder / name)
-        for episode in read_lines(folder / EPISODES, Episode):
-            if episode.run != meta.hash:
-                raise MixrouteError(f"{folder / EPISODES} holds episodes of another run: choose another --out folder")
-            if episode.end != "error":  # what went wrong is tried again
-                self.episodes[episode.instance] = episode
-        self._write_sorted()
+        self.episodes: dict[str, Place] = self._find_episodes()
+        """Finished episodes by instance. Those that had ended in an error are taken out, and are played again."""
         if not existing.exists():
             write_atomically(existing, msgspec.json.format(msgspec.json.encode(meta), indent=1) + b"\n")
         self._timings = (folder / TIMINGS).open("ab")
@@ -55,25 +52,44 @@ class TraceWriter:
 
     def append(self, episode: Episode, timing: EpisodeTiming) -> None:
         """Persist one finished episode, flushed to the disk before this returns; seconds are rounded."""
+        start = self._lines.tell()
         for handle, record in ((self._timings, timing), (self._lines, episode)):
             handle.write(msgspec.json.encode(record) + b"\n")
             handle.flush()
             os.fsync(handle.fileno())
-        self.episodes[episode.instance] = episode
+        self.episodes[episode.instance] = Place.of(episode, start, self._lines.tell() - start)
 
     def close(self) -> None:
         """Close the files and put their lines in order of instance, so that the bytes do not depend on timing."""
         self._timings.close()
         self._lines.close()
-        self._write_sorted()
+        if read_index(self.folder, self._run, _LINES) is None:
+            self.episodes = self._in_order(self.episodes)
+            write_index(self.folder, self._run, self.episodes, _LINES)
 
-    def _write_sorted(self) -> None:
-        timings = {t.instance: t for t in read_lines(self.folder / TIMINGS, EpisodeTiming)}
-        for name, records in ((TIMINGS, timings), (EPISODES, self.episodes)):
-            if not (self.folder / name).exists():
-                continue
-            body = b"".join(msgspec.json.encode(records[i]) + b"\n" for i in sorted(records) if i in self.episodes)
-            write_atomically(self.folder / name, body)
+    def _find_episodes(self) -> dict[str, Place]:
+        path = self.folder / EPISODES
+        known = read_index(self.folder, self._run, _LINES)
+        found: dict[str, Place] = {}
+        if known is None:
+            for episode, start, size in placed_lines(path, Episode):
+                if episode.run != self._run:
+                    raise MixrouteError(f"{path} holds episodes of another run: choose another --out folder")
+                found[episode.instance] = Place.of(episode, start, size)
+        kept = {instance: place for instance, place in (known or found).items() if place.error is None}
+        return kept if kept == known else self._in_order(kept)
+
+    def _in_order(self, episodes: Mapping[str, Place]) -> dict[str, Place]:
+        places = {instance: (place.start, place.size) for instance, place in episodes.items()}
+        # The last line of an instance counts: a kill leaves times of an episode that was then played again.
+        lines = placed_lines(self.folder / TIMINGS, Named)
+        timings = {line.instance: (start, size) for line, start, size in lines if line.instance in episodes}
+        put_in_order(self.folder / TIMINGS, timings)
+        ordered = put_in_order(self.folder / EPISODES, places)
+        return {
+            instance: msgspec.structs.replace(episodes[instance], start=start, size=size)
+            for instance, (start, size) in ordered.items()
+        }
 
 
 class _Schema(msgspec.Struct):
@@ -147,6 +163,32 @@ def _of_their_length(path: Path, episodes: Iterator[Episode]) -> Iterator[Episod
 def read_timings(folder: Path) -> Iterator[EpisodeTiming]:
     """The measured times of a run or entry folder; a killed run may hold some without an episode."""
     yield from read_lines(plain_or_xz(folder / TIMINGS), EpisodeTiming)
+
+
+def read_timed(folder: Path) -> Iterator[tuple[Episode, EpisodeTiming | None]]:
+    """The episodes of a run or entry folder in file order, each with its measured times.
+
+    Both files are read side by side, and in order of instance only a line of each is in memory. The last line of an
+    instance's times counts, as for ``TraceWriter``.
+
+    Raises:
+        MixrouteError: as ``read_episodes``, or a line of times is corrupt.
+    """
+    path = plain_or_xz(folder / TIMINGS)
+    last = {line.instance: number for number, line in enumerate(read_lines(path, Named))}
+    waiting: dict[str, EpisodeTiming] = {}
+    timings = enumerate(read_timings(folder))
+    for episode in read_episodes(folder):
+        while episode.instance in last and episode.instance not in waiting:
+            number, timing = next(timings, (-1, None))
+            if timing is None:  # the file was cut meanwhile
+                break
+            if last.get(timing.instance) == number:
+                waiting[timing.instance] = timing
+        last.pop(episode.instance, None)
+        yield episode, waiting.pop(episode.instance, None)
+    for _ in timings:  # is the rest readable?
+        pass
 
 
 def find_runs(root: Path, *, nested: bool = False) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from harness.contracts import Router, Trained
@@ -50,10 +50,15 @@ def check_identity(meta: RunMeta) -> Check:
     return check
 
 
-def check_completeness(meta: RunMeta, episodes: Sequence[Episode]) -> Check:
+def check_completeness(meta: RunMeta, episodes: Iterable[Episode]) -> Check:
     """Compare the episodes with the instances of ``run.json``."""
     check = Check("every instance was played once, with the run's seed")
-    counts = Counter(episode.instance for episode in episodes)
+    counts: Counter[str] = Counter()
+    for episode in episodes:
+        counts[episode.instance] += 1
+        check.expect(episode.instance, "run", episode.run, meta.hash)
+        check.expect(episode.instance, "seed", episode.seed, meta.seed)
+        check.expect(episode.instance, "schema", episode.schema, SCHEMA)
     for instance, count in counts.items():
         if count > 1:
             check.problem(instance, f"played {count} times")
@@ -63,14 +68,10 @@ def check_completeness(meta: RunMeta, episodes: Sequence[Episode]) -> Check:
         check.problem(instance, "not among the instances of run.json")
     if len(set(meta.instances)) < len(meta.instances):
         check.problem("run.json", "an instance is listed twice")
-    for episode in episodes:
-        check.expect(episode.instance, "run", episode.run, meta.hash)
-        check.expect(episode.instance, "seed", episode.seed, meta.seed)
-        check.expect(episode.instance, "schema", episode.schema, SCHEMA)
     return check
 
 
-def check_errors(meta: RunMeta, episodes: Sequence[Episode]) -> Check:
+def check_errors(meta: RunMeta, episodes: Iterable[Episode]) -> Check:
     """Count the episodes that ended in an error."""
     check = Check(f"at most {MOST_ERRORS:.0%} of the episodes ended in an error")
     errors = sum(episode.error is not None for episode in episodes)
@@ -103,11 +104,10 @@ def check_contamination(meta: RunMeta, seen: frozenset[str], router: Router | No
     return check
 
 
-def check_timings(episodes: Sequence[Episode], timings: dict[str, EpisodeTiming]) -> Check:
-    """Compare the shape of the timings, by instance, with the episodes."""
+def check_timings(timed: Iterable[tuple[Episode, EpisodeTiming | None]]) -> Check:
+    """Compare the shape of measured times with their episodes."""
     check = Check("measured times fit the calls")
-    for episode in episodes:
-        timing = timings.get(episode.instance)
+    for episode, timing in timed:
         if timing is None:
             check.problem(episode.instance, "no measured times")
             continue

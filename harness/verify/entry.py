@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,11 +15,11 @@ from harness.engine.opening import sample
 from harness.errors import MixrouteError
 from harness.plugins import open_router, open_task
 from harness.provenance import source_of
-from harness.records import Episode, RunMeta
+from harness.records import RunMeta
 from harness.suite import RunConfig
 from harness.traces.contamination import SEEN, read_seen, seen_file
 from harness.traces.read import model_cards
-from harness.traces.store import read_episodes, read_meta, read_timings
+from harness.traces.store import read_episodes, read_meta, read_timed
 from harness.verify.consistency import (
     check_completeness,
     check_contamination,
@@ -76,8 +77,7 @@ def verify_entry(
     files = Check(FILES)
     try:
         meta = read_meta(folder)
-        episodes = list(read_episodes(folder))
-        timings = {timing.instance: timing for timing in read_timings(folder)}
+        completeness, timings = check_completeness(meta, read_episodes(folder)), check_timings(read_timed(folder))
         model_cards(folder, meta)
         seen = read_seen(folder)
     except MixrouteError as error:
@@ -85,22 +85,22 @@ def verify_entry(
         return EntryVerdict(folder.name, [files.result()])
     if seen_file(folder) is None:
         files.problem("", f"{SEEN} is missing: run it again with this version")
-    checks = [files, check_identity(meta), check_completeness(meta, episodes), check_timings(episodes, timings)]
+    checks = [files, check_identity(meta), completeness, timings]
     checks.append(check_model_cards(meta))
     try:
         config = RunConfig.model_validate(meta.config)
     except ValueError:  # check_identity says what is wrong
         return EntryVerdict(folder.name, [check.result() for check in checks])
     if not own:
-        checks += [check_errors(meta, episodes), names := check_names(meta, config)]
+        checks += [check_errors(meta, read_episodes(folder)), names := check_names(meta, config)]
     if own or not names.failed:
         routing = Check(ROUTING)
         router = _build_router(meta, config, routing)
         checks.append(check_contamination(meta, seen, router, pools))
         if refit is not None:
             checks.append(refit.check(meta, config))
-        checks += _against_task(meta, config, episodes, opener, pools, router, routing)
-    return EntryVerdict(folder.name, [check.result() for check in checks], rates_of(episodes, timings))
+        checks += _against_task(meta, config, folder, opener, pools, router, routing)
+    return EntryVerdict(folder.name, [check.result() for check in checks], rates_of(read_timed(folder)))
 
 
 def _build_router(meta: RunMeta, config: RunConfig, check: Check) -> Router | None:
@@ -120,7 +120,7 @@ def _build_router(meta: RunMeta, config: RunConfig, check: Check) -> Router | No
 def _against_task(
     meta: RunMeta,
     config: RunConfig,
-    episodes: Sequence[Episode],
+    folder: Path,
     opener: Opener,
     pools: Pools,
     router: Router | None,
@@ -147,8 +147,8 @@ def _against_task(
         ledger.tokens.reason = reason
     replay = ReplayCheck(task, {one.id: one for one in chosen})
     routing = RoutingCheck(router, list(meta.models), _edited(meta, router), task, encoders, routed)
-    for start in range(0, len(episodes), EPISODES_AT_ONCE):
-        several = [(episode, prompts_of(episode, task)) for episode in episodes[start : start + EPISODES_AT_ONCE]]
+    episodes = read_episodes(folder)
+    while several := [(episode, prompts_of(episode, task)) for episode in islice(episodes, EPISODES_AT_ONCE)]:
         for episode, prompts in several:
             ledger.episode(episode, prompts)
             replay.episode(episode)

@@ -21,7 +21,7 @@ from harness.records import RunMeta
 from harness.suite import Suite, load_suite
 from harness.traces.evidence import entry_digest
 from harness.traces.siblings import sha256
-from harness.traces.store import TIMINGS, plain_or_xz, read_bytes, read_episodes, read_meta, read_timings
+from harness.traces.store import TIMINGS, plain_or_xz, read_bytes, read_meta, read_timed
 from harness.verify.rates import hardware_of, rates_of
 
 LOCK = "lock.json"
@@ -150,8 +150,7 @@ def _smallest_rates(metas: Mapping[Path, RunMeta]) -> dict[str, dict[str, float]
     smallest: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for folder, meta in metas.items():
         known = smallest[hardware_of(meta.provenance)]
-        timings = {timing.instance: timing for timing in read_timings(folder)}
-        for model, rate in rates_of(read_episodes(folder), timings).items():
+        for model, rate in rates_of(read_timed(folder)).items():
             known[model] = float(f"{min(rate, known.get(model, rate)):.3g}")
     return {machine: dict(sorted(rates.items())) for machine, rates in sorted(smallest.items())}
 

@@ -24,19 +24,17 @@ def hardware_of(provenance: Mapping[str, Any]) -> str:
     return f"{', '.join(map(str, devices))}, {facts.get('cores')} cores, {facts.get('threads')} threads"
 
 
-def rates_of(episodes: Iterable[Episode], timings: Mapping[str, EpisodeTiming]) -> dict[str, float]:
+def rates_of(timed: Iterable[tuple[Episode, EpisodeTiming | None]]) -> dict[str, float]:
     """Mean seconds of a prompt token, by model; a decoded token counts as ``DECODED`` of them.
 
     Args:
-        episodes: The episodes.
-        timings: Their measured times by instance.
+        timed: Episodes with their measured times.
     """
     seconds: defaultdict[str, float] = defaultdict(float)
     tokens: defaultdict[str, int] = defaultdict(int)
-    for episode in episodes:
-        timing = timings.get(episode.instance)
-        for step, timed in zip(episode.steps, timing.steps if timing else [], strict=False):
-            for call, one in zip(step.calls, timed.calls, strict=False):
+    for episode, timing in timed:
+        for step, times in zip(episode.steps, timing.steps if timing else [], strict=False):
+            for call, one in zip(step.calls, times.calls, strict=False):
                 seconds[call.model] += one.prefill + one.decode
                 tokens[call.model] += call.prompt_tokens - call.cached_tokens + DECODED * call.decoded_tokens
     return {model: seconds[model] / count for model, count in sorted(tokens.items()) if count}
