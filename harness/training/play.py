@@ -143,7 +143,8 @@ def play_rounds(
         instances: Instances to play.
 
     Returns:
-        The episodes of each round.
+        The episodes of each round, in order of instance: which one ends first depends on what the completion cache
+        holds, and an update may not.
 
     Raises:
         RouterStopped: as in ``play_episodes``.
@@ -169,7 +170,7 @@ def play_rounds(
         )
 
     asyncio.run(play())
-    return [observer.finished for observer in observers]
+    return [sorted(observer.finished, key=lambda episode: episode.instance) for observer in observers]
 
 
 def draw_instances(instances: Sequence[Instance], count: int | None, seed: int) -> list[Instance]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import random
 
 import pytest
 import torch
@@ -10,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.training.play import play_episodes
+from mixroute import Completion, Request
 from routers.dmr.grpo import Grpo, bernoulli_kl
 from routers.dmr.network import NetworkConfig, RouterNetwork
 from routers.dmr.recipe import GrpoRecipe
 from routers.dmr.router import LearnedRouter
-from tests.routers.dmr.bridge import opened, walkers
+from tests.routers.dmr.bridge import Walker, opened, walkers
 
 SMALL = NetworkConfig(width=16, layers=1, heads=2)
 
@@ -51,6 +54,25 @@ def test_a_seed_gives_one_training() -> None:
     for ours, theirs in zip(first[0].network.parameters(), second[0].network.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     assert trained(0.3, iterations=3, seed=1)[1] != first[1]
+
+
+class Tired(Walker):
+    """A model whose answers take any time, as they do where a completion cache holds some of them."""
+
+    async def generate(self, request: Request) -> Completion:
+        for _ in range(random.randrange(3)):
+            await asyncio.sleep(0)
+        return await super().generate(request)
+
+
+def test_which_episode_ends_first_does_not_change_the_training() -> None:
+    networks = []
+    for models in (walkers(), {"high": Tired("high", "light"), "low": Tired("low", "heavy")}):
+        torch.manual_seed(0)
+        policy = Grpo(RouterNetwork(SMALL), GrpoRecipe(instances=6, group=3, batch=4, learning_rate=3e-3), 0.3)
+        policy.iterate([opened("train")], models, 0)
+        networks.append(policy.network.state_dict())
+    assert all(torch.equal(ours, networks[1][name]) for name, ours in networks[0].items())
 
 
 def test_groups_without_a_difference_change_nothing() -> None:
