@@ -8,6 +8,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic", help="Play in deterministic mode, whatever the recipe says: a seed gives one result."
+    ),
+]
+"""An option of the commands that train a router."""
+
 
 def train_agent(
     recipe_name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped recipe, or a .yaml file.")],

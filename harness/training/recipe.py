@@ -36,9 +36,14 @@ class RouterRecipe(Recipe):
     """Keys of every recipe of a router."""
 
     mode: Mode = "deterministic"
+    """In mode ``throughput`` answers depend on what else is in a batch, and so the result on more than the seed."""
     tasks: list[TaskEntry] = Field(min_length=1)
     """Train tasks. Instances that a model of the pool was trained on are left out, since it behaves differently
     there."""
+
+    def with_mode(self, *, deterministic: bool) -> Self:
+        """This recipe, in deterministic mode if that is asked for."""
+        return self.model_copy(update={"mode": "deterministic"}) if deterministic else self
 
 
 class Lesson(Strict):
