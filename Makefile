@@ -8,7 +8,7 @@ RUNS ?= runs/default
 .DEFAULT_GOAL := help
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help bench test verify audit readme coverage fuzz lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark browser
+.PHONY: help bench test verify audit readme coverage fuzz campaign lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark browser
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ readme: $(READY) ## Write the figures of README.md from results/board.json.
 
 fuzz: $(READY) ## Run the hypothesis tests with 2,000 random examples each; SEED=7 repeats a run.
 	$(PYTEST) --hypothesis-profile=random -m 'hypothesis and not slow' $(if $(SEED),--hypothesis-seed=$(SEED))
+
+campaign: $(READY) ## Kill work at 1,000 random moments, fill the disk, share a cache (30 minutes); KILLS=50 is shorter.
+	CAMPAIGN_KILLS=$(or $(KILLS),1000) $(PYTEST) -o addopts= -m slow tests/campaign
+	$(BIN)/python -m docs.reliability runs/campaign
 
 lint: $(READY) ## Check style, types, and the layers of imports.
 	$(BIN)/ruff check .

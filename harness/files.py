@@ -147,11 +147,9 @@ def read_small(path: Path) -> bytes:
         OSError: it cannot be read.
     """
     refuse_devices(path)
-    with path.open("rb") as handle:
-        content = handle.read(MOST_SMALL + 1)
-    if len(content) > MOST_SMALL:
+    if path.stat().st_size > MOST_SMALL:
         raise MixrouteError(f"{path} has more than {MOST_SMALL} bytes: no entry has such a file; leave it out")
-    return content
+    return path.read_bytes()
 
 
 def read_xz(path: Path) -> bytes:
