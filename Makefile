@@ -36,7 +36,7 @@ fuzz: $(READY) ## Run the hypothesis tests with 2,000 random examples each; SEED
 	$(PYTEST) --hypothesis-profile=random -m 'hypothesis and not slow' $(if $(SEED),--hypothesis-seed=$(SEED))
 
 campaign: $(READY) ## Kill work at 1,000 random moments, fill the disk, share a cache (30 minutes); KILLS=50 is shorter.
-	CAMPAIGN_KILLS=$(or $(KILLS),1000) $(PYTEST) -o addopts= -m slow tests/campaign
+	CAMPAIGN_KILLS=$(or $(KILLS),1000) $(PYTEST) --dist load -o addopts= -m slow tests/campaign
 	$(BIN)/python -m docs.reliability runs/campaign
 
 lint: $(READY) ## Check style, types, and the layers of imports.

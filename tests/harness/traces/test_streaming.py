@@ -124,7 +124,7 @@ def test_an_index_that_does_not_fit_is_made_anew(tmp_path: Path, edit: str) -> N
 
 def pairs(folder: Path) -> Iterator[tuple[str, float | None]]:
     for one, times in read_timed(folder):
-        yield one.instance, times and times.reset
+        yield one.instance, None if times is None else times.reset
 
 
 def test_each_episode_gets_its_last_times_in_any_order(tmp_path: Path) -> None:
