@@ -17,8 +17,10 @@ Amount = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 """A reward, a score, or seconds."""
 
 
-class CallRecord(Record, frozen=True):
-    """One call to a model, as charged. Lists run over the decoded tokens, stop token included."""
+class CallRecord(Record, frozen=True, omit_defaults=True):
+    """One call to a model, as charged. Lists run over the decoded tokens, stop token included; they are empty where
+    an endpoint's statistics cannot be told apart from those of other text.
+    """
 
     model: str
     prompt_tokens: Count
@@ -33,6 +35,8 @@ class CallRecord(Record, frozen=True):
     logprobs: list[float]
     entropies: list[float]
     margins: list[float]
+    usage_known: bool = True
+    """Whether the numbers of tokens are known; else they are what is known of them, and the cost is unknown."""
 
     @property
     def statistics(self) -> TokenStatistics:
@@ -44,7 +48,7 @@ class CallRecord(Record, frozen=True):
     @property
     def mean_entropy(self) -> float | None:
         """Mean entropy of the tokens that make the text, in nats; None without any."""
-        return self.statistics.content.mean_entropy if self.content_tokens else None
+        return self.statistics.content.mean_entropy if self.content_tokens and self.entropies else None
 
 
 class StepRecord(Record, frozen=True, omit_defaults=True):
