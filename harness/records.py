@@ -146,6 +146,11 @@ class EpisodeTiming(Record, frozen=True):
     steps: list[StepTiming]
 
 
+CHAT_TEMPLATE = "chat_template"
+"""Key of the protocol under which the engine records, by model, what is done to conversations beside rendering them. It
+is there only where something is."""
+
+
 def by_content(config: Mapping[str, Any], content: Mapping[str, str]) -> dict[str, Any]:
     """The settings of a run with hashes in place of the names of files; see ``RunMeta.content``."""
     settings = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}

@@ -23,7 +23,7 @@ from harness.backends.scoring import Scorer
 from harness.backends.worker import DeviceWorker, run_in_short_lived_thread
 from harness.config import check
 from harness.contracts import BackendTraits, CompletionStore
-from harness.data import Completion, GivenAnswer, MemoryEstimate, ModelCard, Request, ScoredToken
+from harness.data import Completion, GivenAnswer, MemoryEstimate, ModelCard, Prompt, Request, ScoredToken
 from harness.errors import EpisodeError
 from harness.pool import ModelSpec
 from harness.weights.size import GIB, packing_of, size_of
@@ -127,6 +127,10 @@ class TransformersBackend(BackendTraits):
 
         self._worker.do(settle)
         return await future
+
+    def prompt_notes(self, prompt: Prompt) -> Mapping[str, str]:
+        """What the chat template cannot do; see ``harness.contracts.DescribesPrompts``."""
+        return self._encoder.notes(prompt)
 
     def use_cache(self, store: CompletionStore) -> None:
         """Reuse greedy completions; see ``harness.contracts.SupportsCompletionCache``."""

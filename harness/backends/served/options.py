@@ -71,3 +71,6 @@ class VllmOptions(Strict):
     """Whether to skip CUDA graphs and compilation, which take longer to start and run faster."""
     top_logprobs: int = Field(default=20, ge=1, le=20)
     """Number of most likely tokens to get for each position; entropies are computed from them."""
+    generation_config: Literal["refuse", "ignore"] = "refuse"
+    """What to do with settings of the checkpoint's ``generation_config`` that would change answers, such as
+    ``repetition_penalty``; see ``check_generation_settings``."""

@@ -15,12 +15,13 @@ from transformers import AutoTokenizer
 
 from harness.backends.decoding import content_length
 from harness.backends.encoding import NOTHING, Encoded, Encoder
+from harness.backends.generation_settings import check_generation_settings, generation_settings
 from harness.backends.served.checkpoint import checkpoint_card, checkpoint_folder
 from harness.backends.served.options import VllmOptions
 from harness.backends.served.shares import BusyClock, token_from_top
 from harness.config import check
 from harness.contracts import BackendTraits
-from harness.data import Completion, MemoryEstimate, ModelCard, Request, Timing
+from harness.data import Completion, MemoryEstimate, ModelCard, Prompt, Request, Timing
 from harness.errors import EpisodeError, MixrouteError, RunStopped
 from harness.pool import ModelSpec
 from harness.weights.size import GIB, packing_of, size_of
@@ -72,6 +73,8 @@ class VllmBackend(BackendTraits):
 
         self._name = name
         folder = checkpoint_folder(spec, options.quantization)
+        ignored = options.generation_config == "ignore"
+        check_generation_settings(name, generation_settings(folder), ignored=ignored)
         run_as = {"backend": "vllm", **options.model_dump(include={"dtype", "quantization", "tensor_parallel"})}
         self._card = checkpoint_card(name, folder, spec, run_as)
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -118,6 +121,10 @@ class VllmBackend(BackendTraits):
             cached_tokens=cached,
             timing=Timing(waited, prefill_share, share - prefill_share, latency),
         )
+
+    def prompt_notes(self, prompt: Prompt) -> Mapping[str, str]:
+        """What the chat template cannot do; see ``harness.contracts.DescribesPrompts``."""
+        return self._encoder.notes(prompt)
 
     def release(self, session: str) -> None:
         """Forget the session; the prefix cache itself drops the least recently used blocks."""
