@@ -227,6 +227,8 @@ class Request:
     max_tokens: int = 64
     temperature: float = 0.0
     seed: int = 0
+    truncate: bool = False
+    """Whether a prompt that is too long loses its beginning, instead of being refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,19 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> str | None:
     return text[: min(places)] if places else None
 
 
+def ended_by_special(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], stop: Sequence[str]) -> bool:
+    """Whether generated tokens hold a stop string that special tokens are part of: texts leave these out."""
+    known = _special_stops.setdefault(tokenizer, {})
+    wanted = known.get(tuple(stop))
+    if wanted is None:
+        special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        wanted = known[tuple(stop)] = [string for string in stop if any(token in string for token in special)]
+    if not wanted:
+        return False
+    raw = tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return any(string in raw for string in wanted)
+
+
 def content_length(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> int:
     """Number of leading tokens whose text begins with ``text``."""
     if not text:
@@ -87,6 +100,8 @@ def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     return text.removeprefix(before) if text.startswith(before) else _decode(tokenizer, ids)
 
 
+_special_stops: WeakKeyDictionary[PreTrainedTokenizerBase, dict[tuple[str, ...], list[str]]] = WeakKeyDictionary()
+"""By tokenizer and stop strings, those of them that special tokens are part of."""
 _leads: WeakKeyDictionary[PreTrainedTokenizerBase, list[int]] = WeakKeyDictionary()
 
 

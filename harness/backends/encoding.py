@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from harness.backends.chat_template import ChatTemplate
-from harness.data import Prompt
+from harness.data import Prompt, Request
+from harness.errors import EpisodeError
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,11 @@ class Encoded:
                 break
             length = ours
         return length
+
+    def last(self, count: int) -> Encoded:
+        """The last ``count`` ids; all of them where there are fewer."""
+        cut = max(0, len(self.ids) - count)
+        return Encoded(self.ids[cut:], tuple(boundary - cut for boundary in self.boundaries if boundary > cut))
 
 
 NOTHING = Encoded([], ())
@@ -96,6 +102,31 @@ class Encoder:
         return (
             self._encode(pieces, start, continue_from) if self._by_piece else self._whole(pieces, start, continue_from)
         )
+
+    def encode_request(self, request: Request, context: int) -> Encoded:
+        """Tokens of a request's prompt, without its beginning where it is too long and may be truncated.
+
+        Args:
+            request: The request.
+            context: Most tokens of a prompt with its answer.
+
+        Raises:
+            EpisodeError: it is empty, or leaves no room for the answer.
+        """
+        prompt = self.encode(request.prompt, request.continue_from)
+        room = context - request.max_tokens
+        if request.truncate and len(prompt.ids) > room > 0:
+            log.warning(
+                "a prompt of %d tokens is too long for a context of %d with an answer of %d: its first %d tokens are "
+                "left out",
+                *(len(prompt.ids), context, request.max_tokens, len(prompt.ids) - room),
+            )
+            return prompt.last(room)
+        if not prompt.ids:
+            raise EpisodeError("the prompt is empty")
+        if len(prompt.ids) > room:
+            raise EpisodeError(f"a prompt of {len(prompt.ids)} tokens leaves no room in a context of {context}")
+        return prompt
 
     def notes(self, prompt: Prompt) -> dict[str, str]:
         """What is done to prompts like this one beside rendering them; see ``ChatTemplate.notes``."""

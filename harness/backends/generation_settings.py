@@ -56,17 +56,22 @@ def check_generation_settings(name: str, settings: Mapping[str, Any], *, ignored
     Raises:
         MixrouteError: there are such settings, and they are not ignored.
     """
-    found = {
-        key: settings[key]
-        for key, neutral in _NEUTRAL.items()
-        if settings.get(key) is not None and settings[key] not in neutral
-    }
+    found = changing_settings(settings)
     if found and not ignored:
         shown = ", ".join(f"{key} {value!r}"[:80] for key, value in found.items())
         raise MixrouteError(
             f"model '{name}': its generation_config asks for {shown}, which is not applied here: set its option "
             "'generation_config: ignore' in the pool to answer without"
         )
+
+
+def changing_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``settings`` that change answers at temperature 0 and are not applied here."""
+    return {
+        key: settings[key]
+        for key, neutral in _NEUTRAL.items()
+        if settings.get(key) is not None and settings[key] not in neutral
+    }
 
 
 def generation_settings(folder: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from harness.backends.served.shares import BusyClock, token_from_top
 from harness.config import check
 from harness.contracts import BackendTraits
 from harness.data import Completion, MemoryEstimate, ModelCard, Prompt, Request, Timing
-from harness.errors import EpisodeError, MixrouteError, RunStopped
+from harness.errors import MixrouteError, RunStopped
 from harness.pool import ModelSpec
 from harness.weights.size import GIB, packing_of, size_of
 
@@ -79,6 +79,7 @@ class VllmBackend(BackendTraits):
         self._card = checkpoint_card(name, folder, spec, run_as)
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._encoder = Encoder(self._tokenizer)
+        self._context = options.max_model_len or size_of(str(folder / "config.json")).context
         self._read: dict[str, Encoded] = {}
         self._clock = BusyClock()
         self._engine = VllmEngine(name, folder, options, "dummy" if spec.has_random_weights else "auto")
@@ -87,9 +88,7 @@ class VllmBackend(BackendTraits):
         """Answer one request; see ``harness.contracts.Backend``."""
         if request.max_tokens == 0:
             raise RunStopped(f"model '{self._name}': vLLM gives no hidden states; use a router that reads none")
-        prompt = self._encoder.encode(request.prompt, request.continue_from)
-        if not prompt.ids:
-            raise EpisodeError("the prompt is empty")
+        prompt = self._encoder.encode_request(request, self._context)
         cached = prompt.cached_prefix_length(self._read.get(request.session, NOTHING))
         self._read[request.session] = prompt
         submitted, began = time.perf_counter(), self._clock.begin()
