@@ -40,7 +40,13 @@ class CallRecord(Record, frozen=True, omit_defaults=True):
 
     @property
     def statistics(self) -> TokenStatistics:
-        """Statistics of all decoded tokens; ``.content`` and ``.content_and_end`` narrow them to the text."""
+        """Statistics of all decoded tokens; ``.content`` and ``.content_and_end`` narrow them to the text.
+
+        Raises:
+            ValueError: they are not known.
+        """
+        if self.decoded_tokens and not self.logprobs:
+            raise ValueError(f"statistics of the tokens of model '{self.model}' are not known (docs/backends.md)")
         return TokenStatistics(
             tuple(self.logprobs), tuple(self.entropies), tuple(self.margins), content_tokens=self.content_tokens
         )

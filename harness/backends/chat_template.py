@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from harness.data import Message
 from harness.errors import EpisodeError, RunStopped
 
-CLOCK = datetime(2025, 1, 1)  # noqa: DTZ001 - a template prints it as it stands
+CLOCK = datetime(2025, 1, 1)
 """What templates that print the date are told, in every run: prompts do not depend on the day."""
 _MARK = "Ae7Qz"
 """A text that no template contains."""

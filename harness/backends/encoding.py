@@ -67,7 +67,7 @@ NOTHING = Encoded([], ())
 class Encoder:
     """Tokenises prompts with one tokenizer, and caches the ids of their pieces.
 
-    Some tokenizers put a space before whatever they are given (the dummy prefix of SentencePiece, ``add_prefix_space``):
+    Some tokenizers put a space before all that they are given (SentencePiece's dummy prefix, ``add_prefix_space``):
     theirs are tokenised behind another text, so that only the prompt's start has it. Where the turns still do not add
     up to the prompt, the prompt is tokenised whole, and a boundary is where the tokens of its beginning end.
     """
@@ -99,9 +99,8 @@ class Encoder:
         else:
             start = []  # a chat template writes its own
             pieces = self._chat.pieces(prompt.messages)
-        return (
-            self._encode(pieces, start, continue_from) if self._by_piece else self._whole(pieces, start, continue_from)
-        )
+        encode = self._encode if self._by_piece else self._whole
+        return encode(pieces, start, continue_from)
 
     def encode_request(self, request: Request, context: int) -> Encoded:
         """Tokens of a request's prompt, without its beginning where it is too long and may be truncated.

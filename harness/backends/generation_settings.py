@@ -1,7 +1,7 @@
 """What a checkpoint's ``generation_config`` asks for beside the weights: refused where it would change greedy answers.
 
-Settings of sampling (``do_sample``, ``temperature``, ``top_k``, ``top_p`` and their kind) and lengths are the suite's and the
-task's own, and the tokens that end an answer are read from it; all others are either neutral or refused.
+Settings of sampling (``do_sample``, ``temperature``, ``top_k``, ``top_p`` and their kind) and lengths are the suite's
+and the task's own, and the tokens that end an answer are read from it; all others are either neutral or refused.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Usage(msgspec.Struct, frozen=True):
 
     def dollars(self, prices: Prices) -> float | None:
         """Price by the table; None where it is empty, or a model, tokens or seconds that it needs are not known."""
-        if not prices.models and not prices.hour or prices.models and self.untold:
+        if (not prices.models and not prices.hour) or (prices.models and self.untold):
             return None
         if prices.models.keys() < self.tokens.keys() and prices.models:
             return None

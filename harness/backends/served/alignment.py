@@ -1,7 +1,7 @@
-"""Which of the tokens that an endpoint lists make the text of its answer.
+r"""Which of the tokens that an endpoint lists make the text of its answer.
 
-An endpoint may list what is no part of the text: thoughts before it, the end of the turn behind it. Tokens may be parts of
-a character, and come as bytes, as ``bytes:\\xc3``, or as the replacement character, which may stand for any.
+An endpoint may list what is no part of the text: thoughts before it, the end of the turn behind it. Tokens may be
+parts of a character, and come as bytes, in the form ``bytes:\xc3``, or as the replacement character.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Refusal:
     def wants_max_completion_tokens(self) -> bool:
         """Whether the limit of the answer must have its other name."""
         asks = "max_completion_tokens" in self.message and "max_tokens" in self.message
-        return self.status in (400, 422) and (asks or self.parameter == "max_tokens" and self._unsupported)
+        return self.status in (400, 422) and (asks or (self.parameter == "max_tokens" and self._unsupported))
 
     @property
     def limits_stops(self) -> bool:

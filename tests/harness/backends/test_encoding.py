@@ -172,7 +172,7 @@ def test_a_prefix_that_cannot_be_rendered_is_no_border(template: str, tiny_weigh
 
 def test_the_date_is_the_same_in_every_run(tiny_weights: Path) -> None:
     encoder, tokenizer = encoder_with(DATE, tiny_weights)
-    assert tokenizer.decode(encoder.encode(Prompt((USER,))).ids).startswith("Today: 01 Jan 2025 00:00:00\n")
+    assert str(tokenizer.decode(encoder.encode(Prompt((USER,))).ids)).startswith("Today: 01 Jan 2025 00:00:00\n")
     assert encoder.notes(Prompt((USER,))) == {"clock": "2025-01-01T00:00:00"}
 
 

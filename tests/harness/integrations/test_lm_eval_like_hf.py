@@ -36,7 +36,7 @@ def weights(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
             settings |= {"max_position_embeddings": 64, "tie_word_embeddings": False}
         (folder / name).write_text(json.dumps(settings))
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.eos_token = tokenizer.pad_token = "<|endoftext|>"
+    tokenizer.eos_token = tokenizer.pad_token = "<|endoftext|>"  # noqa: S105
     tokenizer.save_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
     with torch.no_grad():

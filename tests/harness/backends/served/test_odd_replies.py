@@ -215,9 +215,9 @@ def test_secrets_are_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend.card().details["extra_body"] == {"key": "***", "user": {"id": ["***"], "n": 3}}
     assert endpoint.paths == ["/v1/completions?key=query-key"]
     assert endpoint.asked[0]["key"] == "body-key"
-    with pytest.raises(MixrouteError) as failure:
+    with pytest.raises(MixrouteError) as refused:
         opened("ftp://me:pass%20word@host/v1")
-    assert "pass" not in str(failure.value)
+    assert "pass" not in str(refused.value)
 
 
 def test_a_key_in_the_address_is_no_part_of_the_identity() -> None:
