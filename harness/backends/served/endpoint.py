@@ -149,8 +149,10 @@ class Endpoint:
             found = bytearray()
             async for chunk in response.aiter_bytes(1 << 16):
                 found += chunk
-                if len(found) > most:
+                if len(found) > most and response.is_success:
                     raise NotAnswered(f"it has more than {most:,} bytes")
+                if len(found) > most:  # its status says what it means
+                    break
         status = response.status_code
         if response.is_success:
             content = decoded_json(bytes(found))
@@ -169,10 +171,10 @@ class Endpoint:
         where, message = self._where, redacted(f"{error.status} {error.message}", self._secrets)
         if error.exhausted:
             return RunStopped(f"{where} has no credit left: {message}")
-        if error.status in (401, 403):
+        if error.status in (401, 403) and not error.is_moderated:
             return RunStopped(f"{where} refuses the key in ${self._options.api_key_env}: {message}")
         if error.status == 404:
-            return RunStopped(f"{where}: no model '{self._weights}' there: {message}")
+            return RunStopped(f"{where}: no model '{self._weights}' there (is base_url right?): {message}")
         if error.status in (405, 501):
             return RunStopped(f"{where} takes no completions (is base_url right?): {message}")
         if error.refuses_parameter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -15,7 +16,7 @@ _EXHAUSTED = re.compile(
 )
 _REFUSED_PARAMETER = re.compile(
     r"unsupported[_ ](parameter|value)|unknown[_ ]parameter|unrecognized (request )?(argument|parameter|key)|"
-    r"extra (inputs|fields) (are )?not permitted|"
+    r"extra[_ ]forbidden|extra (inputs|fields) (are )?not permitted|"
     r"\b(logprobs?|top_logprobs|temperature|seed|stop|max_tokens|max_completion_tokens|model)\b.{0,40}"
     r"\b(not supported|unsupported|not allowed|not available|deprecated|does not support|must be)\b|"
     r"(does not|doesn't|not) support.{0,40}\b(logprobs?|top_logprobs|temperature|seed|stop|max_tokens)\b",
@@ -74,7 +75,15 @@ class Refusal:
     def wants_max_completion_tokens(self) -> bool:
         """Whether the limit of the answer must have its other name."""
         asks = "max_completion_tokens" in self.message and "max_tokens" in self.message
-        return self.status in (400, 422) and (asks or (self.parameter == "max_tokens" and self._unsupported))
+        refused = self.parameter == "max_tokens" or re.search(r"\bmax_tokens\b", self.message) is not None
+        return self.status in (400, 422) and (asks or (refused and self._unsupported))
+
+    @property
+    def is_moderated(self) -> bool:
+        """Whether a filter refused this one prompt."""
+        return (
+            re.search(r"moderation|flagged|content[_ ](filter|policy)", f"{self.code} {self.message}", re.I) is not None
+        )
 
     @property
     def limits_stops(self) -> bool:
@@ -152,8 +161,6 @@ def _status(fields: Mapping[str, Any], names: str) -> int:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    import time
-
     try:
         if "retry-after-ms" in headers:
             return float(headers["retry-after-ms"]) / 1000

@@ -7,6 +7,7 @@ the backend can be described where it is not installed.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,8 @@ class VllmBackend(BackendTraits):
         self._card = checkpoint_card(name, folder, spec, run_as)
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._encoder = Encoder(self._tokenizer)
-        self._context = options.max_model_len or size_of(str(folder / "config.json")).context
+        self._options = options
+        self._context = size_of(str(folder / "config.json")).context
         self._read: dict[str, Encoded] = {}
         self._clock = BusyClock()
         self._engine = VllmEngine(name, folder, options, "dummy" if spec.has_random_weights else "auto")
@@ -88,7 +90,10 @@ class VllmBackend(BackendTraits):
         """Answer one request; see ``harness.contracts.Backend``."""
         if request.max_tokens == 0:
             raise RunStopped(f"model '{self._name}': vLLM gives no hidden states; use a router that reads none")
-        prompt = self._encoder.encode_request(request, self._context)
+        known = self._options.max_model_len
+        # Without the option vLLM chooses, and may go beyond the configuration; it refuses by itself what is too long.
+        context = known or (self._context if request.truncate else sys.maxsize)
+        prompt = self._encoder.encode_request(request, context)
         cached = prompt.cached_prefix_length(self._read.get(request.session, NOTHING))
         self._read[request.session] = prompt
         submitted, began = time.perf_counter(), self._clock.begin()

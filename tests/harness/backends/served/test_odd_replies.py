@@ -49,6 +49,9 @@ def ask(*replies: Reply, **changes: Any) -> tuple[Completion, list[dict[str, Any
     [
         ((200, b"<!doctype html><title>Sign in</title>"), RunStopped, "it is a web page: is base_url right?"),
         ((404, b"<html>Not found</html>"), RunStopped, "is base_url right?"),
+        ((404, {"detail": "Not Found"}), RunStopped, "is base_url right?"),
+        ((403, {"error": {"message": "Flagged by moderation"}}), EpisodeError, "Flagged"),
+        ((500, b"x" * 2_000_000), EpisodeError, "failed: 500 xxx"),
         ((200, {"status": "ok"}), RunStopped, "without 'choices' with the keys status: is base_url right?"),
         ((200, [1, 2]), RunStopped, "is base_url right?"),
         ((200, b"pong"), RunStopped, "is base_url right?"),
@@ -122,6 +125,9 @@ def test_what_an_endpoint_refuses_is_sent_otherwise() -> None:
     answer, asked = ask((400, refused), (200, chat()))
     assert answer.text == "go north"
     assert (asked[1]["max_completion_tokens"], "max_tokens" in asked[1]) == (8, False)
+
+    forbidden = {"detail": [{"loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"}]}
+    assert "max_completion_tokens" in ask((422, forbidden), (200, chat()))[1][1]
 
     stops = ("a:", "b:", "c:", "d:", "\n")
     refused = {"error": {"message": "Invalid 'stop': array too long. Expected an array with maximum length 4"}}
