@@ -100,6 +100,10 @@ class Token:
             object.__setattr__(self, name, round_significant(getattr(self, name)))
 
 
+UNTOLD = Token(-1, 0.0, 0.0, 1.0)
+"""A token that was decoded and of which nothing is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Measured seconds of one call. ``queue`` and ``latency`` are wall time; ``prefill`` and ``decode`` are this call's
@@ -134,6 +138,10 @@ class Completion:
     """The completions that this one was joined from; see ``join``."""
     delimiter: str = ""
     """Text after it in a part is no part of the answer; see ``join``."""
+    usage_known: bool = True
+    """Whether the numbers of tokens are known. An endpoint that does not tell them leaves the cost unknown."""
+    statistics_known: bool = True
+    """Whether it is known which of ``tokens`` make ``text``; else their statistics are those of no particular text."""
 
     @property
     def content(self) -> tuple[Token, ...]:
@@ -142,7 +150,13 @@ class Completion:
 
     @property
     def statistics(self) -> TokenStatistics:
-        """Statistics of all decoded tokens; ``.content`` and ``.content_and_end`` narrow them to the text."""
+        """Statistics of all decoded tokens; ``.content`` and ``.content_and_end`` narrow them to the text.
+
+        Raises:
+            ValueError: they are not known.
+        """
+        if not self.statistics_known:
+            raise ValueError(f"statistics of the tokens of model '{self.model}' are not known (docs/backends.md)")
         return TokenStatistics(
             logprobs=tuple(token.logprob for token in self.tokens),
             entropies=tuple(token.entropy for token in self.tokens),
@@ -189,6 +203,8 @@ def join(parts: Sequence[Completion], delimiter: str = "") -> Completion:
         cached_tokens=parts[0].cached_tokens,
         parts=tuple(parts),
         delimiter=delimiter,
+        usage_known=all(part.usage_known for part in parts),
+        statistics_known=all(part.statistics_known for part in parts),
     )
 
 
@@ -211,6 +227,8 @@ class Request:
     max_tokens: int = 64
     temperature: float = 0.0
     seed: int = 0
+    truncate: bool = False
+    """Whether a prompt that is too long loses its beginning, instead of being refused."""
 
 
 @dataclass(frozen=True, slots=True)

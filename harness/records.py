@@ -17,8 +17,10 @@ Amount = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 """A reward, a score, or seconds."""
 
 
-class CallRecord(Record, frozen=True):
-    """One call to a model, as charged. Lists run over the decoded tokens, stop token included."""
+class CallRecord(Record, frozen=True, omit_defaults=True):
+    """One call to a model, as charged. Lists run over the decoded tokens, stop token included; they are empty where
+    an endpoint's statistics cannot be told apart from those of other text.
+    """
 
     model: str
     prompt_tokens: Count
@@ -33,10 +35,18 @@ class CallRecord(Record, frozen=True):
     logprobs: list[float]
     entropies: list[float]
     margins: list[float]
+    usage_known: bool = True
+    """Whether the numbers of tokens are known; else they are what is known of them, and the cost is unknown."""
 
     @property
     def statistics(self) -> TokenStatistics:
-        """Statistics of all decoded tokens; ``.content`` and ``.content_and_end`` narrow them to the text."""
+        """Statistics of all decoded tokens; ``.content`` and ``.content_and_end`` narrow them to the text.
+
+        Raises:
+            ValueError: they are not known.
+        """
+        if self.decoded_tokens and not self.logprobs:
+            raise ValueError(f"statistics of the tokens of model '{self.model}' are not known (docs/backends.md)")
         return TokenStatistics(
             tuple(self.logprobs), tuple(self.entropies), tuple(self.margins), content_tokens=self.content_tokens
         )
@@ -44,7 +54,7 @@ class CallRecord(Record, frozen=True):
     @property
     def mean_entropy(self) -> float | None:
         """Mean entropy of the tokens that make the text, in nats; None without any."""
-        return self.statistics.content.mean_entropy if self.content_tokens else None
+        return self.statistics.content.mean_entropy if self.content_tokens and self.entropies else None
 
 
 class StepRecord(Record, frozen=True, omit_defaults=True):
@@ -140,6 +150,11 @@ class EpisodeTiming(Record, frozen=True):
     seed: int
     reset: Amount
     steps: list[StepTiming]
+
+
+CHAT_TEMPLATE = "chat_template"
+"""Key of the protocol under which the engine records, by model, what is done to conversations beside rendering them. It
+is there only where something is."""
 
 
 def by_content(config: Mapping[str, Any], content: Mapping[str, str]) -> dict[str, Any]:

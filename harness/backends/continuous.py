@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from harness.backends.call import Call
-from harness.backends.decoding import content_length, cut_at_stop, decode, end_tokens, pick_token
+from harness.backends.decoding import content_length, cut_at_stop, decode, end_tokens, ended_by_special, pick_token
 from harness.backends.packed import Chunk, LastPosition, PackedModel
 from harness.backends.session_caches import SessionCaches
 from harness.data import Completion, FinishReason, Timing
@@ -146,6 +146,8 @@ class ContinuousBatching:
         ended = ids[-1] in self._ends
         text = decode(self._tokenizer, ids[:-1] if ended else ids)
         cut = cut_at_stop(text, request.stop)
+        if cut is None and ended_by_special(self._tokenizer, ids, request.stop):
+            cut = text
         if cut is None and not ended and len(ids) < request.max_tokens:
             return
         self._finish(call, text if cut is None else cut, ids, "length" if cut is None and not ended else "stop", ())

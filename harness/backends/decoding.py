@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -68,6 +69,19 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> str | None:
     return text[: min(places)] if places else None
 
 
+def ended_by_special(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], stop: Sequence[str]) -> bool:
+    """Whether generated tokens hold a stop string that special tokens are part of: texts leave these out."""
+    known = _special_stops.setdefault(tokenizer, {})
+    wanted = known.get(tuple(stop))
+    if wanted is None:
+        special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        wanted = known[tuple(stop)] = [string for string in stop if any(token in string for token in special)]
+    if not wanted:
+        return False
+    raw = tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return any(string in raw for string in wanted)
+
+
 def content_length(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> int:
     """Number of leading tokens whose text begins with ``text``."""
     if not text:
@@ -81,5 +95,28 @@ def content_length(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text:
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """Text of generated tokens, special tokens left out, spaces as generated."""
+    lead = _lead(tokenizer)
+    before, text = _decode(tokenizer, lead) if lead else "", _decode(tokenizer, [*lead, *ids])
+    return text.removeprefix(before) if text.startswith(before) else _decode(tokenizer, ids)
+
+
+_special_stops: WeakKeyDictionary[PreTrainedTokenizerBase, dict[tuple[str, ...], list[str]]] = WeakKeyDictionary()
+"""By tokenizer and stop strings, those of them that special tokens are part of."""
+_leads: WeakKeyDictionary[PreTrainedTokenizerBase, list[int]] = WeakKeyDictionary()
+
+
+def _lead(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Tokens to decode before others, for a tokenizer that drops the space at the start of what it decodes, as those of
+    the Llama-2 kind do; none for others.
+    """
+    if tokenizer not in _leads:
+        ids = tokenizer("x x", add_special_tokens=False)["input_ids"]
+        splits = [ids[:count] for count in range(1, len(ids)) if _decode(tokenizer, ids[:count]) == "x"]
+        drops = splits and "x" + _decode(tokenizer, ids[len(splits[0]) :]) != _decode(tokenizer, ids) == "x x"
+        _leads[tokenizer] = splits[0] if drops else []
+    return _leads[tokenizer]
+
+
+def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return text if isinstance(text, str) else "".join(text)

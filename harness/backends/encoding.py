@@ -9,15 +9,29 @@ each time.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from harness.data import Message, Prompt
-from harness.errors import RunStopped
+from harness.backends.chat_template import ChatTemplate
+from harness.data import Prompt, Request
+from harness.errors import EpisodeError
+
+log = logging.getLogger(__name__)
 
 _MOST_PIECES = 4096
+_LEADS = ("\n", ".", "a", ">", "1")
+"""Texts to put before a piece; the first that does not merge with it is taken."""
+_SAMPLE = (
+    "You are in a room.\n>",
+    " look\n",
+    "You see desk 1, a lamp.\n\n>",
+    "go to bed 2\n",
+    "  Done: 3 x 4 = 12.\n>",
+)
 BLOCK = 16
 """Tokens between boundaries in part of an answer: the block size of vLLM's prefix cache (its option ``block_size``)."""
 
@@ -41,37 +55,117 @@ class Encoded:
             length = ours
         return length
 
+    def last(self, count: int) -> Encoded:
+        """The last ``count`` ids; all of them where there are fewer."""
+        cut = max(0, len(self.ids) - count)
+        return Encoded(self.ids[cut:], tuple(boundary - cut for boundary in self.boundaries if boundary > cut))
+
 
 NOTHING = Encoded([], ())
 
 
 class Encoder:
-    """Tokenises prompts with one tokenizer, and caches the ids of their pieces."""
+    """Tokenises prompts with one tokenizer, and caches the ids of their pieces.
+
+    Some tokenizers put a space before all that they are given (SentencePiece's dummy prefix, ``add_prefix_space``):
+    theirs are tokenised behind another text, so that only the prompt's start has it. Where the turns still do not add
+    up to the prompt, the prompt is tokenised whole, and a boundary is where the tokens of its beginning end.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
-        self._pieces: OrderedDict[str, list[int]] = OrderedDict()
+        self._pieces: OrderedDict[tuple[str, bool], list[int]] = OrderedDict()
         plain = tokenizer("x", add_special_tokens=True)["input_ids"]
         bos = tokenizer.bos_token_id
         self._start = [bos] if bos is not None and plain and plain[0] == bos else []
+        self._chat = ChatTemplate(tokenizer)
+        self._leads: list[tuple[str, list[int]]] = []
+        self._by_piece = True
+        if not self._adds_up():
+            self._leads = [(text, self._ids(text)) for text in _LEADS]
+            self._pieces.clear()
+            self._by_piece = self._adds_up()
+        if not self._by_piece:
+            log.warning(
+                "%s: turns do not tokenise one by one, so that prompts are tokenised whole, and cached less",
+                tokenizer.name_or_path,
+            )
 
     def encode(self, prompt: Prompt, continue_from: str = "") -> Encoded:
         """Tokens of the prompt and of ``continue_from``, the part of the answer that is already there."""
         if prompt.format == "plain":
-            ids = list(self._start)
+            start = self._start
             pieces = [(message.content, message.role == "user") for message in prompt.messages]
         else:
-            ids = []  # a chat template writes its own start
-            pieces = self._chat_pieces(prompt.messages)
+            start = []  # a chat template writes its own
+            pieces = self._chat.pieces(prompt.messages)
+        encode = self._encode if self._by_piece else self._whole
+        return encode(pieces, start, continue_from)
+
+    def encode_request(self, request: Request, context: int) -> Encoded:
+        """Tokens of a request's prompt, without its beginning where it is too long and may be truncated.
+
+        Args:
+            request: The request.
+            context: Most tokens of a prompt with its answer.
+
+        Raises:
+            EpisodeError: it is empty, or leaves no room for the answer.
+        """
+        prompt = self.encode(request.prompt, request.continue_from)
+        room = context - request.max_tokens
+        if request.truncate and len(prompt.ids) > room > 0:
+            log.warning(
+                "a prompt of %d tokens is too long for a context of %d with an answer of %d: its first %d tokens are "
+                "left out",
+                *(len(prompt.ids), context, request.max_tokens, len(prompt.ids) - room),
+            )
+            return prompt.last(room)
+        if not prompt.ids:
+            raise EpisodeError("the prompt is empty")
+        if len(prompt.ids) > room:
+            raise EpisodeError(f"a prompt of {len(prompt.ids)} tokens leaves no room in a context of {context}")
+        return prompt
+
+    def notes(self, prompt: Prompt) -> dict[str, str]:
+        """What is done to prompts like this one beside rendering them; see ``ChatTemplate.notes``."""
+        return {} if prompt.format == "plain" else self._chat.notes(prompt.messages)
+
+    def _encode(self, pieces: Sequence[tuple[str, bool]], start: Sequence[int], continue_from: str) -> Encoded:
+        """Tokens of each piece by itself."""
+        ids = list(start)
+        begun = 0
         boundaries = []
-        for text, answered in pieces:
-            ids += self.encode_piece(text)
+        for text, answered in [*pieces, (continue_from, False)]:
+            begun = len(ids)
+            ids += self._piece(text, first=begun == len(start))
             if answered:
                 boundaries.append(len(ids))
-        begun = len(ids)
-        ids += self.encode_piece(continue_from)
         boundaries += [*range(begun, len(ids), BLOCK), len(ids)]
         return Encoded(ids, tuple(sorted({*boundaries} - {0})))
+
+    def _whole(self, pieces: Sequence[tuple[str, bool]], start: Sequence[int], continue_from: str) -> Encoded:
+        """Tokens of the text as one."""
+        ids = [*start, *self._ids("".join(text for text, _ in pieces) + continue_from)]
+        boundaries, text = [], ""
+        for piece, answered in pieces:
+            text += piece
+            beginning = [*start, *self._ids(text)]
+            if answered and ids[: len(beginning)] == beginning:
+                boundaries.append(len(beginning))
+        begun = boundaries[-1] if boundaries else 0
+        boundaries += [*range(begun, len(ids), BLOCK), len(ids)]
+        return Encoded(ids, tuple(sorted({*boundaries} - {0})))
+
+    def _adds_up(self) -> bool:
+        """Whether the tokens of turns, one by one, are read as the text of all of them."""
+        pieces = [(text, True) for text in _SAMPLE]
+        whole = "".join(_SAMPLE)
+        ids = self._encode(pieces, [], "").ids
+        return self._text(ids) in (whole, self._text(self._ids(whole)))
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
     def count(self, text: str) -> int:
         """Number of tokens that the tokenizer splits a text into."""
@@ -85,35 +179,25 @@ class Encoder:
         return frozenset(found | {bytes([value]) for value in range(256)})
 
     def encode_piece(self, text: str) -> list[int]:
-        """Tokens of a text by itself, without special ones. The list is shared: do not change it."""
-        known = self._pieces.get(text)
+        """Tokens of a text that other text precedes, without special ones. The list is shared: do not change it."""
+        return self._piece(text, first=False)
+
+    def _piece(self, text: str, *, first: bool) -> list[int]:
+        """Tokens of a piece of a prompt, the first or a later one."""
+        key = text, first and bool(self._leads)
+        known = self._pieces.get(key)
         if known is None:
-            known = list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
-            self._pieces[text] = known
+            known = self._pieces[key] = self._ids(text) if first else self._behind_other_text(text)
             if len(self._pieces) > _MOST_PIECES:
                 self._pieces.popitem(last=False)
         return known
 
-    def _chat_pieces(self, messages: tuple[Message, ...]) -> list[tuple[str, bool]]:
-        """Pieces of the rendered conversation, cut where a turn ends and where an answer begins, each with whether an
-        answer begins at its end.
-        """
-        if not getattr(self._tokenizer, "chat_template", None):
-            raise RunStopped(f"{self._tokenizer.name_or_path} has no chat template: use a prompt of format 'plain'")
-        turns = [{"role": message.role, "content": message.content} for message in messages]
-        whole = self._render(turns, answer=True)
-        pieces, done = [], 0
-        for count in range(1, len(turns) + 1):
-            prefixes = [(self._render(turns[:count], answer=False), False)]
-            if turns[count - 1]["role"] == "assistant":
-                prefixes.insert(0, (self._render(turns[: count - 1], answer=True), True))
-            for prefix, answered in prefixes:
-                # Templates that rewrite earlier turns (dropping old reasoning) have no stable boundary there.
-                if len(prefix) > done and whole.startswith(prefix):
-                    pieces.append((whole[done : len(prefix)], answered))
-                    done = len(prefix)
-        return [*pieces, (whole[done:], True)]
+    def _behind_other_text(self, text: str) -> list[int]:
+        for lead, ids in self._leads if text else ():
+            both = self._ids(lead + text)
+            if ids and both[: len(ids)] == ids:
+                return both[len(ids) :]
+        return self._ids(text)
 
-    def _render(self, turns: list[dict[str, str]], *, answer: bool) -> str:
-        text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=answer)
-        return str(text)
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []

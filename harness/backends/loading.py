@@ -23,6 +23,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from harness.backends.encoding import Encoder
+from harness.backends.generation_settings import check_generation_settings
 from harness.backends.packed import ATTENTION
 from harness.config import Strict, check
 from harness.data import ModelCard
@@ -52,6 +53,9 @@ class TransformersOptions(Strict):
     """Most tokens in one pass (a single longer prompt still runs whole)."""
     kv_cache_mb: int = Field(default=1024, ge=1)
     """Memory for key-value caches; see ``SessionCaches``."""
+    generation_config: Literal["refuse", "ignore"] = "refuse"
+    """What to do with settings of the checkpoint's ``generation_config`` that would change answers, such as
+    ``repetition_penalty``; see ``check_generation_settings``."""
 
 
 def load_model(
@@ -87,6 +91,8 @@ def load_model(
     absent = sorted({*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])})
     if absent:  # transformers would initialise them at random
         raise MixrouteError(f"weights of model '{name}' ({folder}) cannot be read: no tensor for {absent[0]}")
+    settings = model.generation_config.to_dict() if model.generation_config else {}
+    check_generation_settings(name, settings, ignored=options.generation_config == "ignore")
     model.train(False).requires_grad_(False)
     return (model if "device_map" in extra else torch.nn.Module.to(model, device)), tokenizer
 

@@ -23,8 +23,7 @@ from harness.backends.scoring import Scorer
 from harness.backends.worker import DeviceWorker, run_in_short_lived_thread
 from harness.config import check
 from harness.contracts import BackendTraits, CompletionStore
-from harness.data import Completion, GivenAnswer, MemoryEstimate, ModelCard, Request, ScoredToken
-from harness.errors import EpisodeError
+from harness.data import Completion, GivenAnswer, MemoryEstimate, ModelCard, Prompt, Request, ScoredToken
 from harness.pool import ModelSpec
 from harness.weights.size import GIB, packing_of, size_of
 
@@ -78,11 +77,7 @@ class TransformersBackend(BackendTraits):
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; see ``harness.contracts.Backend``."""
-        prompt = self._encoder.encode(request.prompt, request.continue_from)
-        if not prompt.ids:
-            raise EpisodeError("the prompt is empty")
-        if len(prompt.ids) + request.max_tokens > self._context:
-            raise EpisodeError(f"a prompt of {len(prompt.ids)} tokens leaves no room in a context of {self._context}")
+        prompt = self._encoder.encode_request(request, self._context)
         previous, only_read = self._read.get(request.session, (NOTHING, False))
         all_cached = only_read and previous.ids == prompt.ids
         cached = len(prompt.ids) if all_cached else prompt.cached_prefix_length(previous)
@@ -127,6 +122,10 @@ class TransformersBackend(BackendTraits):
 
         self._worker.do(settle)
         return await future
+
+    def prompt_notes(self, prompt: Prompt) -> Mapping[str, str]:
+        """What the chat template cannot do; see ``harness.contracts.DescribesPrompts``."""
+        return self._encoder.notes(prompt)
 
     def use_cache(self, store: CompletionStore) -> None:
         """Reuse greedy completions; see ``harness.contracts.SupportsCompletionCache``."""

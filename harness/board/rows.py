@@ -35,13 +35,13 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    """Mean tokens of an episode."""
+    """Mean tokens of an episode; left out where an endpoint did not tell them."""
 
-    input: float
+    input: float | msgspec.UnsetType = msgspec.UNSET
     """Prompt tokens computed."""
-    cached: float
+    cached: float | msgspec.UnsetType = msgspec.UNSET
     """Prompt tokens that the same model had in its cache."""
-    output: float
+    output: float | msgspec.UnsetType = msgspec.UNSET
     """Tokens decoded."""
 
 
@@ -100,7 +100,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     claims: list[Claim]
     """What papers say of this router on this task, with other models: not measured here."""
     ranked: bool
-    """Whether it takes part in fronts and curves: it is complete, without errors, and of seeds that its suite plans."""
+    """Whether it takes part in fronts and curves: it is complete, without errors, of known usage, and of seeds that its
+    suite plans."""
     pareto: bool
     """Whether it is on the section's Pareto front."""
     verified: Literal["ok", "unchecked", "failed", ""]
@@ -226,7 +227,11 @@ def _tokens(played: Sequence[EpisodeNumbers], models: Iterable[str]) -> dict[str
         name: [sum(one.tokens[name][place] for one in played if name in one.tokens) for place in range(3)]
         for name in models
     }
-    return {name: Tokens(*(value / count for value in values)) for name, values in sorted(sums.items())}
+    untold = frozenset().union(*(one.untold for one in played))
+    return {
+        name: Tokens() if name in untold else Tokens(*(value / count for value in values))
+        for name, values in sorted(sums.items())
+    }
 
 
 def _success(played: Iterable[EpisodeNumbers]) -> Estimate:
@@ -257,9 +262,15 @@ def _notes(runs: RunsAcrossSeeds) -> list[str]:
             "its instance, where that is known; kept off the Pareto front"
         )
     for name, model in COST_MODELS.items():
-        unknown = sum(episode.cost[name] is None for episode in runs.played)
+        unknown = sum(episode.cost[name] is None for episode in runs.played if not episode.untold)
         if unknown:
             notes.append(f"no {model.heading}: {unknown} of {count} episodes have no measured times")
+    if untold := [episode for episode in runs.played if episode.untold]:
+        models = ", ".join(sorted(frozenset().union(*(episode.untold for episode in untold))))
+        notes.append(
+            f"unknown usage: in {len(untold)} of {count} episodes the endpoint did not say how many tokens it took "
+            f"(model {models}), so that bytes, FLOPs and tokens are unknown; kept off the Pareto front"
+        )
     if any(run.meta.fitted != runs.meta.fitted for run in runs.runs):
         notes.append("router arguments were fitted for each seed apart")
     if not routers.is_shipped(runs.meta.router):

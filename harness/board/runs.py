@@ -44,10 +44,10 @@ class RunsAcrossSeeds:
 
     @property
     def is_ranked(self) -> bool:
-        """Whether they take part in fronts and curves: every planned episode was played, none ended in an error, and
-        the seeds are the suite's.
+        """Whether they take part in fronts and curves: every planned episode was played, none ended in an error,
+        the tokens of all calls are known, and the seeds are the suite's.
         """
-        return self.complete and not self.errors and self.compared
+        return self.complete and not self.errors and self.compared and not any(one.untold for one in self.played)
 
 
 def group_conditions(meta: RunMeta) -> dict[str, Any]:

@@ -103,9 +103,10 @@ def _show_step(index: int, step: StepRecord, console: Console, full: bool) -> No
 
 def _call_summary(call: CallRecord) -> str:
     entropy = "-" if call.mean_entropy is None else f"{call.mean_entropy:.3f} nats"
+    untold = "" if call.usage_known else ", tokens not all known"
     return (
         f"call {call.model}{' (switch)' if call.switch else ''}: prompt {call.prompt_tokens} "
-        f"({call.cached_tokens} cached), decoded {call.decoded_tokens}, {call.finish}, mean entropy {entropy}"
+        f"({call.cached_tokens} cached), decoded {call.decoded_tokens}{untold}, {call.finish}, mean entropy {entropy}"
     )
 
 
@@ -122,7 +123,7 @@ def _totals(episode: Episode, numbers: EpisodeNumbers) -> Iterable[Text]:
         read, cached, written = numbers.tokens.get(model, (0, 0, 0))
         yield _line(
             f"{model}: acted in {acted[model]} steps, {called[model]} calls, prompt tokens {read + cached} "
-            f"({cached} cached), decoded {written}"
+            f"({cached} cached), decoded {written}{', not all known' if model in numbers.untold else ''}"
         )
     amounts = [
         f"{model.title} {amount / model.scale:,.3f} {model.unit}"

@@ -15,6 +15,7 @@ from harness.data import HIGH
 from harness.errors import MixrouteError
 from harness.records import CallRecord, Episode
 from harness.speed.rates import Rates
+from harness.traces.read import untold_models
 from harness.traces.store import read_episodes, read_meta
 
 
@@ -89,6 +90,11 @@ def count_switches(folders: Iterable[Path], rates: Rates | None = None) -> list[
 
 
 def _episode(episode: Episode, rates: Rates | None) -> tuple[float, ...]:
+    for model in untold_models(episode):
+        raise MixrouteError(
+            f"{episode.instance}: the endpoint of model '{model}' did not tell its tokens, so that prefill cannot be "
+            "counted: leave that run out"
+        )
     calls = [call for step in episode.steps for call in step.calls]
     unread = [call.prompt_tokens - call.cached_tokens for call in calls]
     at_switches = sum(count for call, count in zip(calls, unread, strict=True) if call.switch)

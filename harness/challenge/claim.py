@@ -19,7 +19,7 @@ from harness.config import shipped_names
 from harness.contracts import DrawsFreshGames
 from harness.errors import MixrouteError
 from harness.plugins import open_task
-from harness.records import RunMeta
+from harness.records import CHAT_TEMPLATE, RunMeta
 from harness.suite import RunConfig
 from harness.traces.read import read_run
 from harness.traces.store import RUN, find_runs, read_meta
@@ -135,7 +135,9 @@ def _check_task(where: Path, meta: RunMeta, config: RunConfig) -> None:
             f"'{cls.fresh_games_like}': challenge a row of that split"
         )
     ours = _plain(open_task(config.task, split=config.split, **config.task_args).protocol())
-    differing = sorted(key for key in {*ours, *meta.protocol} if ours.get(key) != meta.protocol.get(key))
+    differing = sorted(
+        key for key in {*ours, *meta.protocol} - {CHAT_TEMPLATE} if ours.get(key) != meta.protocol.get(key)
+    )
     if differing:
         key = differing[0]
         raise MixrouteError(

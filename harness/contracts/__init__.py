@@ -1,6 +1,13 @@
 """The protocols at the plug-in boundary; the data that passes through them is in ``harness.data``."""
 
-from harness.contracts.backends import Backend, BackendTraits, CompletionStore, SupportsCompletionCache, SupportsScoring
+from harness.contracts.backends import (
+    Backend,
+    BackendTraits,
+    CompletionStore,
+    DescribesPrompts,
+    SupportsCompletionCache,
+    SupportsScoring,
+)
 from harness.contracts.routers import (
     BuiltFromFiles,
     Calibrated,
@@ -20,6 +27,7 @@ __all__ = [
     "Calibrated",
     "CompletionStore",
     "DataSource",
+    "DescribesPrompts",
     "DrawsFreshGames",
     "Environment",
     "Expert",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from harness.data import Completion, GivenAnswer, MemoryEstimate, ModelCard, Request, ScoredToken
+from harness.data import Completion, GivenAnswer, MemoryEstimate, ModelCard, Prompt, Request, ScoredToken
 
 
 class Backend(Protocol):
@@ -77,6 +77,17 @@ class SupportsCompletionCache(Protocol):
     def use_cache(self, store: CompletionStore) -> None:
         """Look up completions in ``store`` before computing, and store those that are computed. Keys are made by
         ``harness.backends.completion_cache.completion_key``.
+        """
+        ...
+
+
+@runtime_checkable
+class DescribesPrompts(Protocol):
+    """A backend that may change prompts before its model reads them, as for a chat template without a system role."""
+
+    def prompt_notes(self, prompt: Prompt) -> Mapping[str, str]:
+        """What is done to prompts like this one, in words, by subject; empty if nothing is. It is recorded in the
+        protocol of a run.
         """
         ...
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness.backends.completion_cache import CompletionCache
-from harness.contracts import Backend, SupportsCompletionCache, Task
-from harness.data import Instance
+from harness.contracts import Backend, DescribesPrompts, SupportsCompletionCache, Task
+from harness.data import Instance, Message, Prompt
 from harness.errors import MixrouteError
 from harness.plugins import open_task
 from harness.pool import Pool, open_backend
@@ -68,6 +68,29 @@ def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
         for instance in instances:
             task.open(instance).close()
     return OpenTask(entry, task, instances)
+
+
+def prompt_notes(opened: OpenTask, models: Mapping[str, Backend]) -> dict[str, dict[str, str]]:
+    """What the models' backends do to prompts of a task, by model; see ``DescribesPrompts``.
+
+    Args:
+        opened: The task; its first instance is begun, if a model may have something to tell.
+        models: The models, by name.
+    """
+    conversation = Prompt((Message("system", "x"), Message("user", "x")))
+    telling = {
+        name: model
+        for name, model in sorted(models.items())
+        if isinstance(model, DescribesPrompts) and model.prompt_notes(conversation)
+    }
+    if not telling:
+        return {}
+    environment = opened.task.open(opened.instances[0])
+    try:
+        prompt = opened.task.prompt((), environment.reset())
+    finally:
+        environment.close()
+    return {name: dict(notes) for name, model in telling.items() if (notes := model.prompt_notes(prompt))}
 
 
 @contextmanager

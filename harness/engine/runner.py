@@ -15,7 +15,7 @@ from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend, Calibrated, Router, Trained, role_of
 from harness.engine.identity import content_of, run_config, run_hash, run_id
 from harness.engine.loop import run_to_end
-from harness.engine.opening import OpenTask, open_instances, open_models
+from harness.engine.opening import OpenTask, open_instances, open_models, prompt_notes
 from harness.engine.progress import RunProgress
 from harness.engine.rollout import Play, play_all
 from harness.errors import MixrouteError
@@ -23,7 +23,7 @@ from harness.files import locked_folder
 from harness.plugins import open_router
 from harness.pool import Pool, load_pool
 from harness.provenance import provenance, source_of
-from harness.records import Episode, EpisodeTiming, RunMeta
+from harness.records import CHAT_TEMPLATE, Episode, EpisodeTiming, RunMeta
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.contamination import instance_key, seen_by, write_seen
 from harness.traces.store import SCHEMA, TraceWriter, read_episodes, read_meta
@@ -200,7 +200,10 @@ class SuiteRunner:
         cards = {name: asdict(model.card()) for name, model in self._models.items()}
         fingerprints = {name: card["fingerprint"] for name, card in cards.items()}
         content = content_of(opened.entry, entry, router)
-        full, group = run_hash(config, opened.task.protocol(), fingerprints, fitted, content)
+        protocol = dict(opened.task.protocol())
+        if notes := prompt_notes(opened, self._models):
+            protocol[CHAT_TEMPLATE] = notes
+        full, group = run_hash(config, protocol, fingerprints, fitted, content)
         origin = {"pool_file": self._suite.pool} if self._suite.pool.endswith((".yaml", ".yml")) else {}
         return RunMeta(
             schema=SCHEMA,
@@ -215,7 +218,7 @@ class SuiteRunner:
             seed=config.seed,
             config=config.model_dump(),
             content=content,
-            protocol=dict(opened.task.protocol()),
+            protocol=protocol,
             models=cards,
             fitted=dict(fitted),
             instances=[one.id for one in opened.instances],

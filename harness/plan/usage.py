@@ -11,7 +11,7 @@ from pydantic import Field
 from harness.config import Strict, load_yaml
 from harness.speed.rates import Rates
 from harness.traces.cost import SECONDS, Costs, add_costs, episode_cost, scale_costs
-from harness.traces.read import model_cards, tokens_by_model
+from harness.traces.read import model_cards, tokens_by_model, untold_models
 from harness.traces.store import read_meta, read_timed
 
 
@@ -43,6 +43,8 @@ class Usage(msgspec.Struct, frozen=True):
     """Per model: prompt tokens computed, prompt tokens cached, and decoded tokens."""
     cost: Costs = {}
     """Amounts by cost model; None where it is not known, left out where nothing was charged."""
+    untold: bool = False
+    """Whether an endpoint left out how many tokens some calls took, so that ``tokens`` are too few."""
 
     def __add__(self, other: Usage) -> Usage:
         tokens = {
@@ -50,20 +52,22 @@ class Usage(msgspec.Struct, frozen=True):
             for name in {**self.tokens, **other.tokens}
         }
         cost = add_costs(self.cost, other.cost)
-        return Usage(self.episodes + other.episodes, self.steps + other.steps, tokens, cost)  # type: ignore[arg-type]
+        sums = self.episodes + other.episodes, self.steps + other.steps
+        return Usage(*sums, tokens, cost, self.untold or other.untold)  # type: ignore[arg-type]
 
     def times(self, factor: float) -> Usage:
         """Totals over ``factor`` times as many episodes."""
         tokens = {name: (a * factor, b * factor, c * factor) for name, (a, b, c) in self.tokens.items()}
-        return Usage(self.episodes * factor, self.steps * factor, tokens, scale_costs(self.cost, factor))
+        cost = scale_costs(self.cost, factor)
+        return Usage(self.episodes * factor, self.steps * factor, tokens, cost, self.untold)
 
     def of(self, model: str) -> tuple[float, float, float]:
         """Tokens of one model."""
         return self.tokens.get(model, (0.0, 0.0, 0.0))
 
     def dollars(self, prices: Prices) -> float | None:
-        """Price by the table; None where it is empty, or a model or the seconds that it needs are not known."""
-        if not prices.models and not prices.hour:
+        """Price by the table; None where it is empty, or a model, tokens or seconds that it needs are not known."""
+        if (not prices.models and not prices.hour) or (prices.models and self.untold):
             return None
         if prices.models.keys() < self.tokens.keys() and prices.models:
             return None
@@ -101,6 +105,7 @@ def usage_of(folder: Path, rates: Rates | None = None) -> Usage:
             steps=len(episode.steps),
             tokens=_floats(tokens_by_model([episode])),
             cost=episode_cost(episode, cards, timing, rates),
+            untold=bool(untold_models(episode)),
         )
     return total
 

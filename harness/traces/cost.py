@@ -27,8 +27,8 @@ class CostModel:
         heading: Column of the tables, where the cost is relative to always-high.
         unit: What absolute amounts are shown in.
         scale: How much of what ``per_call`` gives makes one ``unit``.
-        per_call: Amount of a call to the model of the card. The third argument is its seconds of device time, None
-            where they were not measured.
+        per_call: Amount of a call to the model of the card, None where it is not known. The third argument is its
+            seconds of device time, None where they were not measured.
         timed: Whether the amount rests on these seconds.
         brief: Whether the table of the terminal, of 80 characters, shows it.
     """
@@ -43,13 +43,17 @@ class CostModel:
     brief: bool = False
 
 
-def weight_bytes(call: CallRecord, card: ModelCard, seconds: float | None = None) -> float:
+def weight_bytes(call: CallRecord, card: ModelCard, seconds: float | None = None) -> float | None:
     """The weights are read once for the prefill pass, if there is one, and once for every decoded token."""
+    if not call.usage_known:
+        return None
     return float(card.weight_bytes) * (call.decoded_tokens + (call.cached_tokens < call.prompt_tokens))
 
 
-def _flops(call: CallRecord, card: ModelCard, seconds: float | None) -> float:
+def _flops(call: CallRecord, card: ModelCard, seconds: float | None) -> float | None:
     """Two for each weight and computed token; attention's own products are left out."""
+    if not call.usage_known:
+        return None
     return 2.0 * card.parameters * (call.prompt_tokens - call.cached_tokens + call.decoded_tokens)
 
 
@@ -76,8 +80,9 @@ SECONDS = "seconds"
 
 def call_cost(call: CallRecord, card: ModelCard, timing: CallTiming | None = None, rates: Rates | None = None) -> Costs:
     """Cost of one call to the model of ``card``; ``rates`` take the place of the seconds that ``timing`` has."""
+    seconds: float | None
     if rates is not None:
-        seconds: float | None = rates.seconds(call)
+        seconds = rates.seconds(call) if call.usage_known else None
     else:
         seconds = None if timing is None else timing.prefill + timing.decode
     return {name: model.per_call(call, card, seconds) for name, model in COST_MODELS.items()}

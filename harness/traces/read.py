@@ -34,9 +34,12 @@ class EpisodeNumbers:
     high: float
     """Steps that the high-precision model answered; of a joined answer, the share of its tokens that it wrote."""
     cost: Costs
-    """Sum over all calls; None for a timed cost model where a call was not measured."""
+    """Sum over all calls; None for a timed cost model where a call was not measured, and for the others where the
+    tokens of one are not known."""
     tokens: Mapping[str, tuple[int, int, int]]
     """See ``tokens_by_model``."""
+    untold: frozenset[str] = frozenset()
+    """Models that were called and whose numbers of tokens are not all known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,13 @@ def episode_numbers(
         high=sum(step.high_share for step in episode.steps),
         cost=cost,
         tokens=tokens_by_model([episode]),
+        untold=untold_models(episode),
     )
+
+
+def untold_models(episode: Episode) -> frozenset[str]:
+    """Models whose numbers of tokens are not known in one of their calls."""
+    return frozenset(call.model for step in episode.steps for call in step.calls if not call.usage_known)
 
 
 def tokens_by_model(episodes: Iterable[Episode]) -> dict[str, tuple[int, int, int]]:

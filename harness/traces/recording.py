@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from harness.data import Completion, Token, join
+from harness.data import UNTOLD, Completion, Token, join
 from harness.errors import MixrouteError
 from harness.records import CallRecord, CallTiming, StepRecord, StepTiming
+from harness.token_statistics import TokenStatistics
 from harness.traces.rounding import rounded_step
 
 UNKNOWN_ID = -1
@@ -24,7 +25,7 @@ def record_call(completion: Completion, switch: bool) -> CallRecord:
         completion: What the model answered.
         switch: Whether the episode's call before it went to another model.
     """
-    statistics = completion.statistics
+    statistics = completion.statistics if completion.statistics_known else TokenStatistics((), (), (), 0)
     return CallRecord(
         model=completion.model,
         prompt_tokens=completion.prompt_tokens,
@@ -37,6 +38,7 @@ def record_call(completion: Completion, switch: bool) -> CallRecord:
         logprobs=list(statistics.logprobs),
         entropies=list(statistics.entropies),
         margins=list(statistics.margins),
+        usage_known=completion.usage_known,
     )
 
 
@@ -44,20 +46,25 @@ def recorded_completion(call: CallRecord) -> Completion:
     """The completion that a call record was made from, without token ids and timing.
 
     Raises:
-        MixrouteError: the record has not one log-probability, entropy and margin for each decoded token.
+        MixrouteError: the record has neither no statistics nor a log-probability, entropy and margin for each decoded
+            token.
     """
     lengths = {len(call.logprobs), len(call.entropies), len(call.margins)}
-    if lengths != {call.decoded_tokens}:
+    known = lengths == {call.decoded_tokens}
+    if not known and lengths != {0}:
         raise MixrouteError(f"{call.decoded_tokens} decoded tokens, but statistics of {sorted(lengths)}")
     statistics = zip(call.logprobs, call.entropies, call.margins, strict=True)
+    tokens = tuple(Token(UNKNOWN_ID, *values) for values in statistics)
     return Completion(
         model=call.model,
         text=call.text,
-        tokens=tuple(Token(UNKNOWN_ID, *values) for values in statistics),
+        tokens=tokens if known else (UNTOLD,) * call.decoded_tokens,
         content_tokens=call.content_tokens,
         finish="stop" if call.finish == "stop" else "length",
         prompt_tokens=call.prompt_tokens,
         cached_tokens=call.cached_tokens,
+        usage_known=call.usage_known,
+        statistics_known=known,
     )
 
 

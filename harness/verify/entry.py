@@ -15,7 +15,7 @@ from harness.engine.opening import sample
 from harness.errors import MixrouteError
 from harness.plugins import open_router, open_task
 from harness.provenance import source_of
-from harness.records import RunMeta
+from harness.records import CHAT_TEMPLATE, RunMeta
 from harness.suite import RunConfig
 from harness.traces.contamination import SEEN, read_seen, seen_file
 from harness.traces.read import model_cards
@@ -135,7 +135,7 @@ def _against_task(
         protocol.reason = f"{NO_TASK}: {' '.join(str(error).split())[:300]}"
         return [protocol, routed]
     ours, theirs = (_plain(dict(found)) for found in (task.protocol(), meta.protocol))
-    for key in sorted({*ours, *theirs}):
+    for key in sorted({*ours, *theirs} - {CHAT_TEMPLATE}):  # that is of the models
         protocol.expect("protocol", key, theirs.get(key), ours.get(key))
     protocol.expect("run.json", "task", meta.task, task.name)
     if sorted(meta.instances) != sorted(one.id for one in chosen):

@@ -91,7 +91,10 @@ def _read(runs: Sequence[FinishedRun], members: Sequence[str], names: set[str]) 
                     f"{run.folder}: {episode.instance} ended in an error ({episode.error}): play it again"
                 )
             call = episode.steps[0].calls[-1]
-            answer = Answered(call, episode.success, weight_bytes(call, cards[call.model]))
+            cost = weight_bytes(call, cards[call.model])
+            if cost is None:
+                raise MixrouteError(f"{run.folder}: the endpoint of model '{call.model}' did not tell its tokens")
+            answer = Answered(call, episode.success, cost)
             if run.router.router == "anchored-oracle":
                 query.oracle[ANCHORED] = answer
             elif (model := run.router.args["model"]) in members:

@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.integrations.lm_eval_prompts import chat_as_text, generation_limits, prompt_of
+from harness.integrations.lm_eval_prompts import chat_as_text, generation_of, prompt_of
 from mixroute import Environment, EpisodeError, Instance, Message, MixrouteError, Observation, Prompt, Turn
 from tasks.reasoning.benchmark import FEWSHOT_SEED, docs_of, open_benchmark
 from tasks.reasoning.grading import Grader
@@ -204,7 +204,8 @@ def _sha256(rows: Any) -> str:  # noqa: ANN401 - rows of anything that JSON can 
 
 def _one_way_to_generate(tasks: Sequence[ConfigurableTask]) -> tuple[tuple[str, ...], int]:
     """Stop strings and longest answer in tokens, which all members of a group must share."""
-    found = {generation_limits(task.config.generation_kwargs or {}) for task in tasks}
+    asked = [generation_of(task.config.generation_kwargs or {}) for task in tasks]
+    found = {(one.stop, one.max_tokens) for one in asked}
     if len(found) > 1:
         raise MixrouteError(f"{tasks[0].config.task} and its group differ in how they end answers: run them one by one")
     return found.pop()

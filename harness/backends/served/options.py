@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.config import Strict
 
@@ -29,7 +30,22 @@ class OpenAIOptions(Strict):
     max_in_flight: int = Field(default=64, ge=1)
     requests_per_minute: int | None = Field(default=None, ge=1)
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    """Sent with every call: parameters that are this endpoint's own."""
+    """Sent with every call: parameters that are this endpoint's own. Texts in it are shown as ``***``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hide_secrets(cls, content: Any) -> Any:  # noqa: ANN401 - whatever a file holds
+        """Check what may hold secrets here, since the messages of pydantic's own checks show the value."""
+        url, body = content.get("base_url", "http://"), content.get("extra_body", {})
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            raise ValueError("'base_url' must begin with http:// or https://")
+        try:
+            _ = urlsplit(url).port
+        except ValueError as error:
+            raise ValueError("'base_url' is no address: the port must be a number") from error
+        if not isinstance(body, dict) or not all(isinstance(key, str) for key in body):
+            raise ValueError("'extra_body' must be a mapping of parameters")
+        return content
 
 
 class VllmOptions(Strict):
@@ -55,3 +71,6 @@ class VllmOptions(Strict):
     """Whether to skip CUDA graphs and compilation, which take longer to start and run faster."""
     top_logprobs: int = Field(default=20, ge=1, le=20)
     """Number of most likely tokens to get for each position; entropies are computed from them."""
+    generation_config: Literal["refuse", "ignore"] = "refuse"
+    """What to do with settings of the checkpoint's ``generation_config`` that would change answers, such as
+    ``repetition_penalty``; see ``check_generation_settings``."""

@@ -7,6 +7,7 @@ the backend can be described where it is not installed.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,14 @@ from transformers import AutoTokenizer
 
 from harness.backends.decoding import content_length
 from harness.backends.encoding import NOTHING, Encoded, Encoder
+from harness.backends.generation_settings import check_generation_settings, generation_settings
 from harness.backends.served.checkpoint import checkpoint_card, checkpoint_folder
 from harness.backends.served.options import VllmOptions
 from harness.backends.served.shares import BusyClock, token_from_top
 from harness.config import check
 from harness.contracts import BackendTraits
-from harness.data import Completion, MemoryEstimate, ModelCard, Request, Timing
-from harness.errors import EpisodeError, MixrouteError, RunStopped
+from harness.data import Completion, MemoryEstimate, ModelCard, Prompt, Request, Timing
+from harness.errors import MixrouteError, RunStopped
 from harness.pool import ModelSpec
 from harness.weights.size import GIB, packing_of, size_of
 
@@ -72,10 +74,14 @@ class VllmBackend(BackendTraits):
 
         self._name = name
         folder = checkpoint_folder(spec, options.quantization)
+        ignored = options.generation_config == "ignore"
+        check_generation_settings(name, generation_settings(folder), ignored=ignored)
         run_as = {"backend": "vllm", **options.model_dump(include={"dtype", "quantization", "tensor_parallel"})}
         self._card = checkpoint_card(name, folder, spec, run_as)
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._encoder = Encoder(self._tokenizer)
+        self._options = options
+        self._context = size_of(str(folder / "config.json")).context
         self._read: dict[str, Encoded] = {}
         self._clock = BusyClock()
         self._engine = VllmEngine(name, folder, options, "dummy" if spec.has_random_weights else "auto")
@@ -84,9 +90,10 @@ class VllmBackend(BackendTraits):
         """Answer one request; see ``harness.contracts.Backend``."""
         if request.max_tokens == 0:
             raise RunStopped(f"model '{self._name}': vLLM gives no hidden states; use a router that reads none")
-        prompt = self._encoder.encode(request.prompt, request.continue_from)
-        if not prompt.ids:
-            raise EpisodeError("the prompt is empty")
+        known = self._options.max_model_len
+        # Without the option vLLM chooses, and may go beyond the configuration; it refuses by itself what is too long.
+        context = known or (self._context if request.truncate else sys.maxsize)
+        prompt = self._encoder.encode_request(request, context)
         cached = prompt.cached_prefix_length(self._read.get(request.session, NOTHING))
         self._read[request.session] = prompt
         submitted, began = time.perf_counter(), self._clock.begin()
@@ -118,6 +125,10 @@ class VllmBackend(BackendTraits):
             cached_tokens=cached,
             timing=Timing(waited, prefill_share, share - prefill_share, latency),
         )
+
+    def prompt_notes(self, prompt: Prompt) -> Mapping[str, str]:
+        """What the chat template cannot do; see ``harness.contracts.DescribesPrompts``."""
+        return self._encoder.notes(prompt)
 
     def release(self, session: str) -> None:
         """Forget the session; the prefix cache itself drops the least recently used blocks."""

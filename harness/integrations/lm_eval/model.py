@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lm_eval.api.instance import Instance as LmRequest
@@ -15,12 +15,12 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
 from harness.backends.completion_cache import CompletionCache
-from harness.contracts import Environment
-from harness.data import Instance, Observation, Prompt, Turn
+from harness.contracts import Backend, Environment
+from harness.data import Completion, Instance, ModelCard, Observation, Prompt, Request, Turn
 from harness.engine.opening import open_models
 from harness.engine.rollout import Play, play_all
 from harness.errors import MixrouteError
-from harness.integrations.lm_eval_prompts import chat_as_text, generation_limits, prompt_of
+from harness.integrations.lm_eval_prompts import Generation, chat_as_text, generation_of, prompt_of
 from harness.plugins import open_router
 from harness.pool import load_pool
 from harness.records import Episode, EpisodeTiming
@@ -34,9 +34,7 @@ class _Settings:
     """Generation settings that the requests of one batch share."""
 
     task: str
-    stop: tuple[str, ...]
-    max_tokens: int
-    temperature: float
+    generation: Generation
 
 
 class _SingleQuestion:
@@ -63,7 +61,8 @@ class _Requests:
     split = "test"
 
     def __init__(self, settings: _Settings, requests: Sequence[LmRequest]) -> None:
-        self.name, self.stop, self.max_tokens = settings.task, settings.stop, settings.max_tokens
+        self.name = settings.task
+        self.stop, self.max_tokens = settings.generation.stop, settings.generation.max_tokens
         asked: Counter[str] = Counter()
         self._instances = []
         for one in requests:
@@ -91,6 +90,25 @@ class _Requests:
 
     def protocol(self) -> Mapping[str, Any]:
         return {}
+
+
+class _Truncating:
+    """A model that leaves out the beginning of prompts that are too long, as lm-eval's own do."""
+
+    def __init__(self, model: Backend) -> None:
+        self._model = model
+
+    async def generate(self, request: Request) -> Completion:
+        return await self._model.generate(replace(request, truncate=True))
+
+    def release(self, session: str) -> None:
+        self._model.release(session)
+
+    def card(self) -> ModelCard:
+        return self._model.card()
+
+    def close(self) -> None:
+        self._model.close()
 
 
 class _Answers:
@@ -151,7 +169,8 @@ class MixrouteLM(LM):  # type: ignore[misc]
         self._seed, self._concurrency = seed, concurrency
         self._open = ExitStack()
         answers = CompletionCache() if reuse else None
-        self._models = self._open.enter_context(open_models(self._pool, mode, answers))
+        models = self._open.enter_context(open_models(self._pool, mode, answers))
+        self._models: dict[str, Backend] = {name: _Truncating(model) for name, model in models.items()}
 
     def close(self) -> None:
         """Free the weights."""
@@ -172,9 +191,9 @@ class MixrouteLM(LM):  # type: ignore[misc]
     def _play(self, settings: _Settings, requests: Sequence[LmRequest]) -> Iterable[str]:
         task = _Requests(settings, requests)
         play = Play(
-            run=f"lm-eval {settings}",
+            run=f"lm-eval {settings.task} {settings.generation}",
             seed=self._seed,
-            temperature=settings.temperature,
+            temperature=settings.generation.temperature,
             task=task,
             router=self._router,
             pool=self._models,
@@ -204,7 +223,4 @@ class MixrouteLM(LM):  # type: ignore[misc]
 
 
 def _settings(request: LmRequest) -> _Settings:
-    asked: Mapping[str, Any] = request.args[1]
-    stop, max_tokens = generation_limits(asked)
-    sampled = float(asked.get("temperature") or 0.0) if asked.get("do_sample") else 0.0
-    return _Settings(str(request.task_name), stop, max_tokens, sampled)
+    return _Settings(str(request.task_name), generation_of(request.args[1]))
