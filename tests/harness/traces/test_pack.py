@@ -29,8 +29,8 @@ FIRST, SECOND, THIRD = [(-0.123456789, 0.5, 1.0)], [(-1e-7, 2e-5, 0.3), (0.0, 1.
 
 
 def call(text: str, completion: Completion) -> CallRecord:
-    columns = [[token[column] for token in completion] for column in range(3)]
-    return CallRecord("high", 7, 0, len(completion), 0, "stop", False, text, *columns)
+    logprobs, entropies, margins = ([token[column] for token in completion] for column in range(3))
+    return CallRecord("high", 7, 0, len(completion), 0, "stop", False, text, logprobs, entropies, margins)
 
 
 def write(folder: Path, steps: list[tuple[str, list[Completion]]], name: str, seen: str = "t x") -> Path:
