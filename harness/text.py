@@ -36,6 +36,25 @@ def clean(text: str, keep: str = "") -> str:
     return "".join(map(safe, text))
 
 
+def cut(text: str, most: int) -> str:
+    """``text``, or its beginning and an ellipsis where it has more than ``most`` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def quoted(value: object, most: int = 80) -> str:
+    """A value as a message quotes it: its ``repr`` on one line, of at most ``most`` characters."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists within lists
+        text = f"a {type(value).__name__} that is too long to show"
+    return cut(clean(text), most)
+
+
+def reason(error: object, most: int = 300) -> str:
+    """What an error says, on one line of at most ``most`` characters."""
+    return cut(clean(" ".join(str(error).split())), most)
+
+
 def markdown(text: str) -> str:
     """For a cell of a Markdown table or a line of prose: no markup, no HTML, no column break, no mathematics."""
     text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
