@@ -197,8 +197,8 @@ class CompletionCache:
     def _give_up(self, error: Exception) -> None:
         """Go on without the file: results are the same, only slower."""
         log.warning(
-            "completions are not cached: %s: %s; delete the file if it is damaged; if its file system has no locks, set "
-            "MIXROUTE_CACHE to a folder on a local disk",
+            "completions are not cached: %s: %s; delete the file if it is damaged; if its file system has no locks, "
+            "set MIXROUTE_CACHE to a folder on a local disk",
             self._path,
             error,
         )
