@@ -14,8 +14,7 @@ from harness.errors import MixrouteError
 from harness.files import write_atomically
 from harness.pool import ModelSpec
 from harness.traces.contamination import file_beside_weights, write_seen
-
-CARD = "card.json"
+from harness.weights.checksums import CARD, file_sums
 
 
 class AgentCard(Strict):
@@ -60,18 +59,22 @@ class RouterCard(Strict):
     facts: dict[str, Any]
     """Figures of this training, such as dev metrics and learning curves."""
     provenance: dict[str, Any]
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the files beside the card, by name; written by ``write_card``."""
 
 
 def write_card(folder: Path, card: Strict | Mapping[str, Any], trained_on: Iterable[str]) -> None:
-    """Write the card and the list of instances that the weights were trained on.
+    """Write the card, with the SHA-256 of the files beside it, and the list of instances that the weights were trained
+    on.
 
     Args:
-        folder: Folder of the weights.
+        folder: Folder of the weights, which are in it already.
         card: Facts about them.
         trained_on: Instances, as ``instance_key`` names them.
     """
     write_seen(folder, trained_on)
-    facts = card.model_dump(mode="json", by_alias=True) if isinstance(card, Strict) else card
+    facts = card.model_dump(mode="json", by_alias=True) if isinstance(card, Strict) else dict(card)
+    facts["files"] = file_sums(folder, without=(CARD,))
     write_atomically(folder / CARD, msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")
 
 

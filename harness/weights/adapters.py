@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.errors import MixrouteError
 from harness.files import made_once
 from harness.pool import ModelSpec, PackageWeights
+from harness.weights.checksums import check_sum
 from harness.weights.packages import package_weights
 from harness.weights.random import random_checkpoint
 
@@ -62,6 +63,7 @@ def _identity(base: str | Path, adapter: Path) -> str:
     for name in FILES:
         try:
             digest.update((adapter / name).read_bytes())
+            check_sum(adapter / name)
         except OSError as error:
             raise MixrouteError(f"adapter {adapter}: {name} cannot be read: {error.strerror}") from error
     return digest.hexdigest()[:16]

@@ -17,6 +17,7 @@ from harness.pool import ModelSpec
 from harness.traces.contamination import trained_on
 from harness.training import checkpoint
 from harness.training.card import RouterCard, read_card, write_card
+from harness.weights.checksums import check_sum
 from routers.dmr.network import NetworkConfig, RouterNetwork
 
 SHIPPED = Path(__file__).parent / "checkpoints"
@@ -54,6 +55,7 @@ def load_checkpoint(folder: Path) -> tuple[RouterNetwork, DmrCard, frozenset[str
     if found is None:
         raise MixrouteError(f"{folder} has no card.json: get the checkpoint again, with its card")
     card = check(dict(found), DmrCard, str(folder / "card.json"))
+    check_sum(folder / WEIGHTS)
     network = RouterNetwork(card.network)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))

@@ -17,6 +17,7 @@ from harness.files import write_atomically
 from harness.traces.contamination import read_seen
 from harness.training.card import RouterCard, write_card
 from harness.training.checkpoint import atomic_folder, find_checkpoint
+from harness.weights.checksums import check_sum
 from routers.pyramid.features import CHECKED, FEATURES
 from routers.pyramid.trees import CalibratedTrees
 
@@ -98,6 +99,7 @@ def load_checkpoint(name: str) -> tuple[Learned, frozenset[str]]:
     """
     folder = checkpoint_folder(name)
     path = folder / ROUTER
+    check_sum(path)
     try:
         content = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

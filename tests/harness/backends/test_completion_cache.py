@@ -17,7 +17,7 @@ from harness import registry
 from harness.backends.completion_cache import CompletionCache, completion_key
 from harness.backends.transformers import TransformersBackend
 from harness.data import Completion, Timing, Token
-from tests.fuzzing import parser_examples
+from tests.examples import parser_examples
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -251,6 +251,7 @@ def test_a_recipe_may_have_equations_checked(tmp_path: Path, trained: Path, ladd
         assert not any(episode.error for episode in read_episodes(run))
     router = (made / "router.json").read_text()
     (made / "router.json").write_text(router.replace("false_equations_mean", "false_claims", 1))
+    (made / "card.json").unlink()  # with the checksum
     with pytest.raises(MixrouteError, match="features are not those of this version"):
         load_checkpoint(str(made))
 
