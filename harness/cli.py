@@ -153,9 +153,14 @@ def board(
     known = evidence or runs.resolve().parent / FOLDER
     if evidence is not None and not evidence.is_dir():
         raise MixrouteError(f"--evidence {evidence} is no folder: give the one that mixroute verify wrote")
-    made = write_board(find_runs(runs), folder, traces=traces, rates=open_rates(card, at), evidence=known)
+    rates = open_rates(card, at)
+    made = write_board(find_runs(runs), folder, traces=traces, rates=rates, evidence=known, leave_out=True)
     print_board(made, out)
     out.print(f"written to {folder}", highlight=False, markup=False)
+    for left_out, reason in made.left_out:
+        err.print(f"error: left out {left_out.name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    if made.left_out:
+        raise typer.Exit(1)
 
 
 @app.command()

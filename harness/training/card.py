@@ -10,8 +10,8 @@ import msgspec
 from pydantic import Field
 
 from harness.config import Strict
-from harness.errors import MixrouteError
 from harness.files import write_atomically
+from harness.json_files import read_json
 from harness.pool import ModelSpec
 from harness.traces.contamination import file_beside_weights, write_seen
 from harness.weights.checksums import CARD, file_sums
@@ -87,7 +87,4 @@ def read_card(spec: ModelSpec) -> Any:  # noqa: ANN401 - JSON
     path = file_beside_weights(spec, CARD)
     if path is None:
         return None
-    try:
-        return msgspec.json.decode(path.read_bytes())
-    except (msgspec.DecodeError, OSError) as error:
-        raise MixrouteError(f"{path} cannot be read ({error}): get the weights again, with their card") from error
+    return read_json(path, dict[str, Any], "get the weights again, with their card")

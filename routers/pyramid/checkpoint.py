@@ -12,8 +12,8 @@ import msgspec
 from pydantic import Field, model_validator
 
 from harness.config import Strict, check
-from harness.errors import MixrouteError
 from harness.files import write_atomically
+from harness.json_files import read_json
 from harness.traces.contamination import read_seen
 from harness.training.card import RouterCard, write_card
 from harness.training.checkpoint import atomic_folder, find_checkpoint
@@ -100,8 +100,5 @@ def load_checkpoint(name: str) -> tuple[Learned, frozenset[str]]:
     folder = checkpoint_folder(name)
     path = folder / ROUTER
     check_sum(path)
-    try:
-        content = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MixrouteError(f"{path} is no JSON object ({error}): get the checkpoint again") from error
+    content: dict[str, Any] = read_json(path, dict[str, Any], "get the checkpoint again")
     return check(content, Learned, str(path)), read_seen(folder)
