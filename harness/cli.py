@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 # Whatever takes long to import is imported inside the commands, so that ``mixroute --help`` is quick.
 from harness.board.commands import At, Card, switches
@@ -23,6 +22,8 @@ from harness.quantization.commands import quantize, variants
 from harness.registry import plugin_entry_points
 from harness.shell_completion import complete_pool, complete_router, complete_suite, complete_task
 from harness.speed.commands import calibrate
+from harness.terminal import Terminal
+from harness.text import clean
 from harness.training.commands import train_agent, train_average
 
 app = typer.Typer(
@@ -31,8 +32,8 @@ app = typer.Typer(
 )
 train = typer.Typer(no_args_is_help=True, help="Train agents and routers.")
 app.add_typer(train, name="train")
-out = Console()
-err = Console(stderr=True)
+out = Terminal()
+err = Terminal(stderr=True)
 
 Runs = Annotated[Path, typer.Argument(help="Folder of runs or published entries.")]
 
@@ -158,7 +159,7 @@ def board(
     print_board(made, out)
     out.print(f"written to {folder}", highlight=False, markup=False)
     for left_out, reason in made.left_out:
-        err.print(f"error: left out {left_out.name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+        err.print(clean(f"error: left out {left_out.name}: {reason}"), highlight=False, markup=False, soft_wrap=True)
     if made.left_out:
         raise typer.Exit(1)
 
@@ -352,5 +353,5 @@ def main() -> None:
 
 
 def _end(message: str) -> NoReturn:
-    err.print(f"error: {message}", highlight=False, markup=False, soft_wrap=True)
+    err.print(clean(f"error: {message}"), highlight=False, markup=False, soft_wrap=True)
     sys.exit(2)

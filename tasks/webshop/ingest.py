@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from harness.files import cache_folder, locked
+from harness.terminal import Terminal
 from mixroute import MixrouteError
 from tasks.webshop.builder import StoreBuilder
 from tasks.webshop.store import VERSION, Store
@@ -113,7 +113,7 @@ def _remove(*paths: Path) -> None:
 @contextmanager
 def _progress() -> Iterator[Report]:
     columns = (TextColumn("WebShop: {task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
 
         def report(what: str, total: int) -> Callable[[int], None]:
