@@ -18,8 +18,8 @@ from harness.contracts import DataSource
 from harness.doctor.commands import doctor
 from harness.errors import MixrouteError
 from harness.files import cache_folder, write_atomically
+from harness.plugin_commands import add_commands, broken_commands
 from harness.quantization.commands import quantize, variants
-from harness.registry import plugin_entry_points
 from harness.shell_completion import complete_pool, complete_router, complete_suite, complete_task
 from harness.speed.commands import calibrate
 from harness.terminal import Terminal
@@ -296,6 +296,8 @@ def list_() -> None:
     suites = [(name, suite.load_suite(name).description) for name in shipped_names(suite.SHIPPED)]
     _print_names("pools", pools)
     _print_names("suites", suites)
+    if broken := broken_commands():
+        _print_names("commands", [(name, f"broken: {why}") for name, why in sorted(broken.items())])
 
 
 @app.command()
@@ -332,18 +334,9 @@ def _print_names(title: str, rows: list[tuple[str, str]]) -> None:
     out.print(table)
 
 
-def add_commands() -> None:
-    """Take in the commands that installed packages bring: entry points of the group ``mixroute.commands``, whose names
-    are ``NAME`` or ``train NAME``.
-    """
-    for point in plugin_entry_points("mixroute.commands"):
-        group, _, name = point.name.rpartition(" ")
-        (train if group == "train" else app).command(name)(point.load())
-
-
 def main() -> None:
     """Entry point of the command."""
-    add_commands()
+    add_commands(app, train)
     try:
         app(prog_name="mixroute")
     except MixrouteError as error:
