@@ -13,8 +13,12 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "\0": "{}",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 }
+_LIGATURES = re.compile(r"([-',])(?=\1)")
+"""Characters that TeX's fonts draw as another one with the next; a NUL marks the border, which no clean text has."""
 
 
 def clean(text: str, keep: str = "") -> str:
@@ -62,8 +66,8 @@ def markdown(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    """For LaTeX text: every special character as itself."""
-    return "".join(_LATEX.get(char, char) for char in clean(text))
+    """For LaTeX text: every special character as itself, and none joined with the next to another (``--``, ``?` ``)."""
+    return "".join(_LATEX.get(char, char) for char in _LIGATURES.sub(r"\1\0", clean(text)))
 
 
 def spreadsheet(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ def damaged_json(draw: st.DrawFn, content: bytes) -> bytes:
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(_paths(value)))
         if not path:
-            value = draw(st.sampled_from(FOREIGN))
+            value = deepcopy(draw(st.sampled_from(FOREIGN)))
             break
         parent = value
         for key in path[:-1]:
@@ -38,7 +39,7 @@ def damaged_json(draw: st.DrawFn, content: bytes) -> bytes:
         if how == "gone":
             del parent[path[-1]]
         elif how == "foreign":
-            parent[path[-1]] = draw(st.sampled_from(FOREIGN))
+            parent[path[-1]] = deepcopy(draw(st.sampled_from(FOREIGN)))
         else:
             mark = f"mark {len(marks)}"
             marks[json.dumps(mark).encode()] = draw(st.sampled_from(RAW))
