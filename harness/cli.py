@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ from harness.quantization.commands import quantize, variants
 from harness.shell_completion import complete_pool, complete_router, complete_suite, complete_task
 from harness.speed.commands import calibrate
 from harness.terminal import Terminal
-from harness.text import clean
+from harness.text import clean, quoted
 from harness.training.commands import train_agent, train_average
 
 app = typer.Typer(
@@ -36,6 +37,18 @@ out = Terminal()
 err = Terminal(stderr=True)
 
 Runs = Annotated[Path, typer.Argument(help="Folder of runs or published entries.")]
+
+
+def whole_number(text: str) -> int:
+    """An integer as it is meant in every language: without leading zeros, which some read as octal."""
+    if not re.fullmatch("-?(0|[1-9][0-9]{0,17})", text):
+        raise typer.BadParameter(f"{quoted(text)} is no whole number without leading zeros")
+    return int(text)
+
+
+def home_expanded(arguments: list[str]) -> list[str]:
+    """Arguments with the home folder for ``~``, also where the shell leaves it: in ``--out=~/runs``."""
+    return [re.sub("^(--[a-z-]+=)?~(?=/|$)", lambda found: f"{found[1] or ''}{Path.home()}", one) for one in arguments]
 
 
 def _print_version(asked: bool) -> None:
@@ -87,9 +100,12 @@ def run(
         str | None,
         typer.Option(help="Pool instead of the suite's: a name or a .yaml file.", autocompletion=complete_pool),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Play so many instances of each task.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Root seed instead of the suite's; may be repeated.")] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Episodes at once.")] = None,
+    limit: Annotated[int | None, typer.Option(parser=whole_number, help="Play so many instances of each task.")] = None,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(parser=whole_number, help="Root seed instead of the suite's; may be repeated."),
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(parser=whole_number, help="Episodes at once.")] = None,
     reuse: Annotated[bool, typer.Option(help="Take greedy answers that were computed before from the cache.")] = True,
     plan: Annotated[bool, typer.Option("--plan", help="Print what it will take, and play nothing.")] = False,
     card: Annotated[Path | None, typer.Option("--card", help="Plan seconds by this speed card.")] = None,
@@ -338,7 +354,7 @@ def main() -> None:
     """Entry point of the command."""
     add_commands(app, train)
     try:
-        app(prog_name="mixroute")
+        app(home_expanded(sys.argv[1:]), prog_name="mixroute")
     except MixrouteError as error:
         _end(str(error))
     except OSError as error:  # a folder that cannot be written, a disk that is full

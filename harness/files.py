@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from harness.errors import MixrouteError
-from harness.text import reason
+from harness.text import one_line
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,7 +94,7 @@ def locked(path: Path, timeout: float = -1, in_use: str = "") -> Iterator[None]:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise
         raise MixrouteError(
-            f"{path} cannot be locked ({reason(error)}): its file system has no locks; use a folder on a local disk: "
+            f"{path} cannot be locked ({one_line(error)}): its file system has no locks; use a folder on a local disk: "
             "--out for runs, MIXROUTE_CACHE for the cache"
         ) from error
     try:

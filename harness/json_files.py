@@ -9,7 +9,7 @@ import msgspec
 
 from harness.errors import MixrouteError
 from harness.files import read_small
-from harness.text import quoted, reason
+from harness.text import one_line, quoted
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ def decode_json(content: bytes, kind: type[T] | Any, where: str, fix: str) -> T:
     try:
         plain = msgspec.json.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MixrouteError(f"{where} is no JSON ({reason(error)}): {fix}") from error
+        raise MixrouteError(f"{where} is no JSON ({one_line(error)}): {fix}") from error
     found: T = convert_plain(plain, kind, where, fix)
     return found
 
@@ -74,7 +74,7 @@ def convert_plain(plain: object, kind: type[T] | Any, where: str, fix: str) -> T
         check_values(plain)
         found: T = msgspec.convert(plain, kind)
     except (msgspec.MsgspecError, BadValueError) as error:
-        raise MixrouteError(f"{where} is not valid ({reason(error)}): {fix}") from error
+        raise MixrouteError(f"{where} is not valid ({one_line(error)}): {fix}") from error
     return found
 
 

@@ -9,7 +9,7 @@ import typer
 
 from harness.errors import MixrouteError
 from harness.registry import import_plugin, plugin_entry_points
-from harness.text import clean, reason
+from harness.text import clean, one_line
 
 GROUP = "mixroute.commands"
 """Entry points; their names are ``NAME`` or ``train NAME``."""
@@ -47,7 +47,7 @@ def _check(name: str, function: Any) -> None:  # noqa: ANN401 - whatever a packa
         alone.command("alone")(function)
         typer.main.get_command(alone)
     except Exception as error:
-        raise MixrouteError(f"command '{name}' is none: {reason(repr(error))}") from error
+        raise MixrouteError(f"command '{name}' is none: {one_line(repr(error))}") from error
 
 
 def _saying(why: str) -> Callable[[], None]:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from harness.docstrings import class_summary
 from harness.errors import MixrouteError, did_you_mean
 from harness.files import is_file_name
-from harness.text import reason
+from harness.text import one_line
 
 T = TypeVar("T", bound=type[Any])
 L = TypeVar("L")
@@ -45,7 +45,7 @@ def import_plugin(who: str, load: Callable[[], L]) -> L:
     except (KeyboardInterrupt, MixrouteError):
         raise
     except BaseException as error:  # sys.exit, a syntax error: the plug-in's fault in any case
-        raise MixrouteError(f"{who} fails on import: {reason(repr(error))}") from error
+        raise MixrouteError(f"{who} fails on import: {one_line(repr(error))}") from error
 
 
 class Registry:

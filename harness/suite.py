@@ -125,16 +125,16 @@ class Suite(Strict):
             names = [entry.name for entry in self.routers_of(task)]
             for name in names:
                 if names.count(name) > 1:
-                    raise ValueError(f"two routers share the label '{name}': give each its own 'label'")
+                    raise ValueError(f"two routers share the label {quoted(name)}: give each its own 'label'")
         for entry in self.routers:
             for task in entry.tasks or []:
                 if task not in tasks:
                     raise ValueError(
-                        f"router '{entry.name}' is to play task '{task}': the suite has {', '.join(tasks)}"
+                        f"router {quoted(entry.name)} is to play task {quoted(task)}: the suite has {', '.join(tasks)}"
                     )
         for seeds in (self.seeds, *(entry.seeds or [] for entry in self.routers)):
             if len(set(seeds)) < len(seeds):
-                raise ValueError(f"seeds {seeds} repeat one: list each once")
+                raise ValueError(f"seeds {quoted(seeds)} repeat one: list each once")
         return self
 
 
@@ -182,7 +182,7 @@ def part_of(suite: Suite, names: Sequence[str]) -> Suite:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise MixrouteError(
-            f"--only '{unknown[0]}': suite '{suite.name}' has no task and no router of this name: use some of "
+            f"--only {quoted(unknown[0])}: suite '{suite.name}' has no task and no router of this name: use some of "
             f"{', '.join(known)}"
         )
     return suite.model_copy(update={"tasks": tasks or suite.tasks, "routers": routers or suite.routers})

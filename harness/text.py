@@ -54,7 +54,7 @@ def quoted(value: object, most: int = 80) -> str:
     return cut(clean(text), most)
 
 
-def reason(error: object, most: int = 300) -> str:
+def one_line(error: object, most: int = 300) -> str:
     """What an error says, on one line of at most ``most`` characters."""
     return cut(clean(" ".join(str(error).split())), most)
 

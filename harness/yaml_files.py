@@ -16,7 +16,7 @@ import yaml
 
 from harness.errors import MixrouteError
 from harness.json_files import MOST_DEPTH, BadValueError, check_values, read_file
-from harness.text import quoted, reason
+from harness.text import one_line, quoted
 
 if TYPE_CHECKING:
     _SafeLoader = yaml.SafeLoader
@@ -78,7 +78,7 @@ def read_yaml(path: Path, fix: str = "correct the file") -> Any:  # noqa: ANN401
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise MixrouteError(f"{path} is not YAML: {reason(error)}: save it as UTF-8") from error
+        raise MixrouteError(f"{path} is not YAML: {one_line(error)}: save it as UTF-8") from error
     return parse_yaml(text, str(path))
 
 
@@ -94,7 +94,7 @@ def parse_yaml(text: str, where: str) -> Any:  # noqa: ANN401 - YAML
         check_values(value)
     except _FAULTS as error:
         what = f"no value {error}" if isinstance(error, KeyError) else error
-        raise MixrouteError(f"{where} is not YAML: {reason(what)}") from error
+        raise MixrouteError(f"{where} is not YAML: {one_line(what)}") from error
     return value
 
 

@@ -26,7 +26,7 @@ def _paths(value: object, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def damaged_json(draw: st.DrawFn, content: bytes) -> bytes:
     """A JSON document with some of its values removed, or replaced by foreign ones."""
     value = json.loads(content)
-    marks = {}
+    marks: dict[bytes, bytes] = {}
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(_paths(value)))
         if not path:
@@ -44,10 +44,10 @@ def damaged_json(draw: st.DrawFn, content: bytes) -> bytes:
             mark = f"mark {len(marks)}"
             marks[json.dumps(mark).encode()] = draw(st.sampled_from(RAW))
             parent[path[-1]] = mark
-    text = json.dumps(value).encode()
-    for mark, raw in marks.items():
-        text = text.replace(mark, raw)
-    return text
+    content = json.dumps(value).encode()
+    for place, raw in marks.items():
+        content = content.replace(place, raw)
+    return content
 
 
 @st.composite

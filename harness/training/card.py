@@ -62,6 +62,11 @@ class RouterCard(Strict):
     files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the files beside the card, by name; written by ``write_card``."""
 
+    @property
+    def trained_with(self) -> tuple[str, dict[str, str]]:
+        """The pool, as the recipe names it, and its models' fingerprints; see ``harness.contracts.TrainedWithPool``."""
+        return str(self.recipe.get("pool", "")), self.pool
+
 
 def write_card(folder: Path, card: Strict | Mapping[str, Any], trained_on: Iterable[str]) -> None:
     """Write the card, with the SHA-256 of the files beside it, and the list of instances that the weights were trained

@@ -16,7 +16,7 @@ from torch import Tensor
 from harness.errors import MixrouteError
 from harness.files import refuse_devices, write_atomically
 from harness.json_files import decode_json, read_file
-from harness.text import reason
+from harness.text import one_line
 
 STATE = "state.safetensors"
 LOG = "log.jsonl"
@@ -60,7 +60,7 @@ def resume(folder: Path, trained: Mapping[str, Tensor], optimizer: torch.optim.O
                 trained[name].copy_(tensor)
     except (OSError, SafetensorError, ValueError, RuntimeError, LookupError, TypeError) as error:
         raise MixrouteError(
-            f"{path} is damaged, or of another training ({reason(error)}): delete the folder {folder} to begin again"
+            f"{path} is damaged, or of another training ({one_line(error)}): delete the folder {folder} to begin again"
         ) from error
     return history
 

@@ -77,6 +77,7 @@ class GameFile:
             raise MixrouteError(f"{self.path}: the grammar states no task; {FIX}")
         try:
             task = str(json.loads(found[1]))
+            task.encode()
         except ValueError as error:
             raise MixrouteError(f"{self.path}: the task in the grammar is no text ({error}); {FIX}") from error
         return GameData(
@@ -223,7 +224,7 @@ def _parse(content: bytes, where: str) -> dict[str, Any]:
 
 def _text(record: dict[str, Any], key: str, where: str) -> str:
     value = record.get(key)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or (not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value)):
         raise MixrouteError(f"{where} has no text under '{key}'; {FIX}")
     return value
 

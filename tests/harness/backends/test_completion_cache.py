@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -259,7 +260,7 @@ def edit(path: Path, change: str, *values: object) -> None:
     database.close()
 
 
-DAMAGES = {
+DAMAGES: dict[str, tuple[Any, ...]] = {
     "a time": ("UPDATE completions SET completion = replace(completion, ?, ?)", b"0", b"1"),
     "another key's row": ("UPDATE completions SET completion = (SELECT max(completion) FROM completions)",),
     "text": ("UPDATE completions SET completion = 'look'",),

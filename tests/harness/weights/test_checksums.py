@@ -20,7 +20,7 @@ WEIGHTS = {DMR: ["network.safetensors"], PYRAMID: ["router.json"], POOLS: ["adap
 
 @pytest.mark.parametrize("shipped", WEIGHTS, ids=lambda path: path.parent.name)
 def test_every_shipped_checkpoint_has_the_checksum_of_its_weights(shipped: Path) -> None:
-    lines = dict(reversed(line.split("  ")) for line in (shipped / SUMS).read_text().splitlines())
+    lines = {name: digest for digest, name in (line.split("  ") for line in (shipped / SUMS).read_text().splitlines())}
     for name in WEIGHTS[shipped]:
         found = sorted(shipped.glob(f"*/{name}"))
         assert found

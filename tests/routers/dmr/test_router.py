@@ -194,3 +194,16 @@ def test_instances_that_it_was_trained_on_are_not_reported(tmp_path: Path, tiny_
     (run / "trained_on.txt.xz").write_bytes((leaky / "trained_on.txt.xz").read_bytes())
     refused = mixroute("board", "runs/dmr", cwd=tmp_path, code=2)
     assert f"were trained on '{instance}', which it reports" in refused.stderr
+
+
+def test_one_of_another_pool_is_warned_of_and_recorded(tmp_path: Path, tiny_pool: Path) -> None:
+    folder = checkpoint(tmp_path / "here", [])
+    card = json.loads((folder / "card.json").read_text())
+    card |= {"recipe": {"pool": "elsewhere"}, "pool": {"high": "1" * 64, "low": "2" * 64}}
+    (folder / "card.json").write_text(json.dumps(card))
+    done = mixroute("run", suite(tmp_path, tiny_pool, {"checkpoint": str(folder)}), cwd=tmp_path)
+    assert " ".join(done.stderr.split()).count("was trained with pool elsewhere, and routes between the models") == 1
+    (run,) = find_runs(tmp_path / "runs" / "dmr")
+    assert read_meta(run).provenance["trained_with"] == {"pool": "elsewhere", "models": card["pool"]}
+    mixroute("board", "runs/dmr", cwd=tmp_path)
+    assert "was trained with pool elsewhere" in (tmp_path / "runs/dmr/board/board.md").read_text()
