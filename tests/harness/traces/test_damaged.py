@@ -119,15 +119,32 @@ def test_one_bad_entry_does_not_end_the_board(tmp_path: Path, damage: str, messa
     assert message in mixroute("board", "entries/bad", cwd=tmp_path, code=2).stderr
 
 
+def test_one_bad_entry_does_not_end_verification(tmp_path: Path) -> None:
+    for name in ("good", "bad", "worse"):
+        folder = write_run(tmp_path / "runs" / name, Run("always-high", {"game/0": Play("h")}))
+        write_seen(folder, [])
+    (tmp_path / "runs" / "bad" / "run.json").write_bytes(b'{"schema": 2, "a": "\xff"}')
+    (tmp_path / "runs" / "worse" / "run.json").write_text("[" * 2000 + "]" * 2000)
+    done = mixroute("verify", "runs", "--json", "verdicts.json", cwd=tmp_path, code=1)
+    assert "Traceback" not in done.stderr
+    found = {one["entry"]: one["findings"] for one in json.loads((tmp_path / "verdicts.json").read_bytes())}
+    assert found.keys() == {"good", "bad", "worse"}
+    for name in ("bad", "worse"):
+        (finding,) = found[name]
+        assert finding["status"] == "failed"
+        assert "run.json is no JSON" in finding["details"][0]
+    assert len(found["good"]) > 5  # it was checked all the same
+
+
 @pytest.mark.parametrize("key", ["id", "hash"])
 @pytest.mark.parametrize("value", ["../out", "..", "/out", "a/b", "a\\b", "", "a\nb", "\u202ea", "."])
 def test_what_files_are_named_by_has_no_folder_in_it(sound: Path, tmp_path: Path, key: str, value: str) -> None:
     run = Path(shutil.copytree(sound, tmp_path / "in" / "run"))
     meta = json.loads((run / "run.json").read_bytes()) | {key: value}
     (run / "run.json").write_text(json.dumps(meta))
-    for write in (lambda: pack_run(run, tmp_path / "in/a/entries"), lambda: export_run(run, tmp_path / "in/a/logs")):
+    for write, folder in ((pack_run, "entries"), (export_run, "logs")):
         with pytest.raises(MixrouteError, match=f"run.json: {key} .* is no name for a file"):
-            write()
+            write(run, tmp_path / "in/a" / folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
     assert not (tmp_path / "in/a").exists()
 
