@@ -164,3 +164,34 @@ def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
     other = {"a": torch.zeros(2, 3), "b": torch.zeros(4)}
     with pytest.raises(MixrouteError, match="its tensors are not those that are trained"):
         resume(tmp_path, other, torch.optim.AdamW(other.values()))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"gpus": []', '"gpus": "none"'),
+        ('"cpu": "a CPU"', '"cpus": 1'),
+        ('"random": false', '"random": "no"'),
+        ('"prompt_tokens": 10', '"prompt_tokens": 0'),
+        ('"concurrency": 4', '"concurrency": -4'),
+        ('"prefill": 1.0', '"prefill": 1e300'),
+    ],
+)
+def test_a_speed_card_is_checked_where_it_is_read(tmp_path: Path, old: str, new: str) -> None:
+    path = speed_card(tmp_path)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(MixrouteError, match=r"speed.json is not valid \(.*\): a speed card of schema 1 is written by"):
+        open_rates(path, 2)
+
+
+def test_one_wrong_bit_of_a_state_is_found(tmp_path: Path) -> None:
+    tensors, optimizer = training()
+    save_state(tmp_path, tensors, optimizer, [{"loss": 0.5}])
+    content = bytearray((tmp_path / STATE).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / STATE).write_bytes(content)
+    fresh = {key: torch.zeros_like(tensor, requires_grad=True) for key, tensor in tensors.items()}
+    with pytest.raises(MixrouteError, match=r"state.safetensors is damaged.*its SHA-256 is not the recorded one"):
+        resume(tmp_path, fresh, torch.optim.AdamW(fresh.values()))
+    assert not any(tensor.any() for tensor in fresh.values())

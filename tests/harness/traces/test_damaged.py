@@ -156,3 +156,35 @@ def test_a_long_value_is_cut_in_the_message(sound: Path, tmp_path: Path) -> None
     with pytest.raises(MixrouteError) as raised:
         read_meta(run)
     assert len(str(raised.value)) < len(str(run)) + 200
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("config.limit", "all"),
+        ("config.temperature", "hot"),
+        ("config.mode", ["deterministic"]),
+        ("config.task_args", []),
+        ("config.router_args", "p"),
+        ("provenance.hardware", "a CPU"),
+        ("provenance.packages", []),
+        ("provenance.git", {"commit": 3}),
+        ("provenance.time", 5),
+        ("models.low.details", []),
+        ("seed", 10**400),
+        ("protocol.step_cap", 1 << 63),
+    ],
+)
+def test_what_readers_rely_on_is_checked_where_it_is_read(
+    sound: Path, tmp_path: Path, place: str, value: object
+) -> None:
+    run = Path(shutil.copytree(sound, tmp_path / "run"))
+    meta = json.loads((run / "run.json").read_bytes())
+    *parents, key = place.split(".")
+    parent = meta
+    for name in parents:
+        parent = parent[name]
+    parent[key] = value
+    (run / "run.json").write_text(json.dumps(meta))
+    with pytest.raises(MixrouteError, match=r"run.json is not valid \("):
+        read_meta(run)
