@@ -91,27 +91,39 @@ def load_pool(name: str) -> Pool:
     for key, spec in pool.models.items():
         changes = {}
         if isinstance(spec.weights, str):
-            changes["weights"] = _local_weights(spec.weights, path, key)
+            changes["weights"] = _local_weights(spec.weights, path, key, spec.backend)
         if spec.adapter is not None:
-            changes["adapter"] = str(path.parent / Path(spec.adapter).expanduser())
+            changes["adapter"] = str(_existing(spec.adapter, path, f"adapter of model {quoted(key)}"))
         if spec.shape is not None:
             changes["shape"] = str(_shape_file(spec.shape, path))
         resolved[key] = spec.model_copy(update=changes)
     return pool.model_copy(update={"models": resolved})
 
 
-def _local_weights(name: str, pool_file: Path, model: str) -> str:
+def _local_weights(name: str, pool_file: Path, model: str, backend: str) -> str:
     """The path of weights that are a folder, relative to the pool file; any other name as it is, for the backend."""
-    if not name.startswith(("./", "../", "~/")):
-        folder = pool_file.parent / name
-        return str(folder) if os.path.isdir(folder) else name  # noqa: PTH112 - Path.is_dir raises for long names
+    local = (
+        ("./", "../", "~/", "/", "$") if backend == ModelSpec.model_fields["backend"].default else ("./", "../", "~/")
+    )
+    if name.startswith(local):  # an absolute path may lie on another machine, where a server runs
+        return str(_existing(name, pool_file, f"weights of model {quoted(model)}"))
+    folder = pool_file.parent / name
+    return str(folder) if os.path.isdir(folder) else name  # noqa: PTH112 - Path.is_dir raises for long names
+
+
+def _existing(name: str, pool_file: Path, what: str) -> Path:
+    """The path ``name``, relative to the pool file.
+
+    Raises:
+        MixrouteError: it does not exist.
+    """
     found = pool_file.parent / Path(name).expanduser()
-    if not found.exists():
+    if not os.path.exists(found):  # noqa: PTH110 - Path.exists raises for long names
+        hint = "variables are not expanded" if "$" in name else f"{quoted(name)} is taken from the pool file's folder"
         raise MixrouteError(
-            f"{pool_file}: weights of model {quoted(model)}: {found.resolve()} does not exist ({quoted(name)} is taken "
-            "from the pool file's folder): correct the path"
+            f"{pool_file}: {what}: {quoted(str(found.resolve()), 200)} does not exist ({hint}): correct it"
         )
-    return str(found)
+    return found
 
 
 def _shape_file(name: str, pool_file: Path) -> Path:

@@ -200,17 +200,29 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert parse_router("~/mine.py:R").router == f"{tmp_path}/mine.py:R"
 
 
+@pytest.mark.parametrize("key", ["weights", "adapter"])
 @pytest.mark.parametrize("name", ["../nothere", "./nothere", "~/nothere"])
 def test_a_missing_folder_of_weights_is_named_as_it_was_looked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, key: str
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     folder = tmp_path / "pools"
     folder.mkdir()
-    (folder / "pool.yaml").write_text(POOL.replace("some/name", name))
+    named = f"{{weights: {name}}}" if key == "weights" else f"{{weights: some/name, adapter: {name}}}"
+    (folder / "pool.yaml").write_text(POOL.replace("{weights: some/name}", named))
     looked_for = folder / "nothere" if name.startswith("./") else tmp_path / "nothere"
-    with pytest.raises(MixrouteError, match=f"weights of model 'high': {looked_for} does not exist"):
+    with pytest.raises(MixrouteError, match=f"{key} of model 'high': '{looked_for}' does not exist"):
         load_pool(str(folder / "pool.yaml"))
+
+
+def test_an_absolute_path_may_lie_where_a_server_runs(tmp_path: Path) -> None:
+    path = tmp_path / "pool.yaml"
+    for name in ("/nowhere/weights", "$HOME/weights"):
+        path.write_text(POOL.replace("some/name", name))
+        with pytest.raises(MixrouteError, match="weights of model 'high': .* does not exist"):
+            load_pool(str(path))
+        path.write_text(POOL.replace("some/name", f"{name}, backend: openai"))
+        assert load_pool(str(path)).models["high"].weights == name
 
 
 CHARACTERS = st.sampled_from(
