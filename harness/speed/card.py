@@ -107,7 +107,7 @@ def read_speed_card(path: Path) -> SpeedCard:
     Raises:
         MixrouteError: there is none, or it is of another schema.
     """
-    fix = f"a speed card of schema {SCHEMA} is written by mixroute calibrate"
+    fix = f"it is no speed card of schema {SCHEMA}, or damaged: write it with mixroute calibrate"
     card: SpeedCard = read_json(path, SpeedCard, fix)
     convert_plain(msgspec.to_builtins(card), _Objects, str(path), fix)
     if card.schema != SCHEMA:

@@ -181,7 +181,7 @@ def test_a_speed_card_is_checked_where_it_is_read(tmp_path: Path, old: str, new:
     path = speed_card(tmp_path)
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
-    with pytest.raises(MixrouteError, match=r"speed.json is not valid \(.*\): a speed card of schema 1 is written by"):
+    with pytest.raises(MixrouteError, match=r"speed.json is not valid \(.*\): it is no speed card of schema 1"):
         open_rates(path, 2)
 
 
