@@ -203,7 +203,7 @@ def test_what_cannot_be_played_is_refused(tmp_path: Path, trained: Path) -> None
         open_router("frugal", checkpoint="nowhere")
     half = Path(damaged(tmp_path / "half", trained)) / "router.json"
     half.write_bytes(half.read_bytes()[:1000])
-    with pytest.raises(MixrouteError, match="router.json is no JSON object"):
+    with pytest.raises(MixrouteError, match="router.json is no JSON"):
         open_router("confidence", checkpoint=str(half.parent))
     with pytest.raises(MixrouteError, match="trained without an anchored oracle: train with 'anchored: true'"):
         open_router("pyramid", checkpoint=damaged(tmp_path / "here", trained, anchored=None), anchored=True)
