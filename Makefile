@@ -32,7 +32,7 @@ audit: $(READY) ## Let the models score 8 episodes of every published entry (lon
 readme: $(READY) ## Write the figures of README.md from results/board.json.
 	$(BIN)/python -m docs.readme
 
-fuzz: $(READY) ## Run the hypothesis tests with 2,000 random examples each; SEED=7 repeats a run.
+fuzz: $(READY) ## Run the hypothesis tests with 2,000 random examples each, parsers 10,000; SEED=7 repeats a run.
 	$(PYTEST) --hypothesis-profile=random -m 'hypothesis and not slow' $(if $(SEED),--hypothesis-seed=$(SEED))
 
 campaign: $(READY) ## Kill work at 1,000 random moments, fill the disk, share a cache (30 minutes); KILLS=50 is shorter.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 # Whatever takes long to import is imported inside the commands, so that ``mixroute --help`` is quick.
 from harness.board.commands import At, Card, switches
@@ -19,10 +19,12 @@ from harness.contracts import DataSource
 from harness.doctor.commands import doctor
 from harness.errors import MixrouteError
 from harness.files import cache_folder, write_atomically
+from harness.plugin_commands import add_commands, broken_commands
 from harness.quantization.commands import quantize, variants
-from harness.registry import plugin_entry_points
 from harness.shell_completion import complete_pool, complete_router, complete_suite, complete_task
 from harness.speed.commands import calibrate
+from harness.terminal import Terminal
+from harness.text import clean, quoted
 from harness.training.commands import train_agent, train_average
 
 app = typer.Typer(
@@ -31,10 +33,22 @@ app = typer.Typer(
 )
 train = typer.Typer(no_args_is_help=True, help="Train agents and routers.")
 app.add_typer(train, name="train")
-out = Console()
-err = Console(stderr=True)
+out = Terminal()
+err = Terminal(stderr=True)
 
 Runs = Annotated[Path, typer.Argument(help="Folder of runs or published entries.")]
+
+
+def whole_number(text: str) -> int:
+    """An integer as it is meant in every language: without leading zeros, which some read as octal."""
+    if not re.fullmatch("-?(0|[1-9][0-9]{0,17})", text):
+        raise typer.BadParameter(f"{quoted(text)} is no whole number without leading zeros")
+    return int(text)
+
+
+def home_expanded(arguments: list[str]) -> list[str]:
+    """Arguments with the home folder for ``~``, also where the shell leaves it: in ``--out=~/runs``."""
+    return [re.sub("^(--[a-z-]+=)?~(?=/|$)", lambda found: f"{found[1] or ''}{Path.home()}", one) for one in arguments]
 
 
 def _print_version(asked: bool) -> None:
@@ -86,9 +100,12 @@ def run(
         str | None,
         typer.Option(help="Pool instead of the suite's: a name or a .yaml file.", autocompletion=complete_pool),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Play so many instances of each task.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Root seed instead of the suite's; may be repeated.")] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Episodes at once.")] = None,
+    limit: Annotated[int | None, typer.Option(parser=whole_number, help="Play so many instances of each task.")] = None,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(parser=whole_number, help="Root seed instead of the suite's; may be repeated."),
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(parser=whole_number, help="Episodes at once.")] = None,
     reuse: Annotated[bool, typer.Option(help="Take greedy answers that were computed before from the cache.")] = True,
     plan: Annotated[bool, typer.Option("--plan", help="Print what it will take, and play nothing.")] = False,
     card: Annotated[Path | None, typer.Option("--card", help="Plan seconds by this speed card.")] = None,
@@ -153,9 +170,14 @@ def board(
     known = evidence or runs.resolve().parent / FOLDER
     if evidence is not None and not evidence.is_dir():
         raise MixrouteError(f"--evidence {evidence} is no folder: give the one that mixroute verify wrote")
-    made = write_board(find_runs(runs), folder, traces=traces, rates=open_rates(card, at), evidence=known)
+    rates = open_rates(card, at)
+    made = write_board(find_runs(runs), folder, traces=traces, rates=rates, evidence=known, leave_out=True)
     print_board(made, out)
     out.print(f"written to {folder}", highlight=False, markup=False)
+    for left_out, reason in made.left_out:
+        err.print(clean(f"error: left out {left_out.name}: {reason}"), highlight=False, markup=False, soft_wrap=True)
+    if made.left_out:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -290,6 +312,8 @@ def list_() -> None:
     suites = [(name, suite.load_suite(name).description) for name in shipped_names(suite.SHIPPED)]
     _print_names("pools", pools)
     _print_names("suites", suites)
+    if broken := broken_commands():
+        _print_names("commands", [(name, f"broken: {why}") for name, why in sorted(broken.items())])
 
 
 @app.command()
@@ -326,20 +350,11 @@ def _print_names(title: str, rows: list[tuple[str, str]]) -> None:
     out.print(table)
 
 
-def add_commands() -> None:
-    """Take in the commands that installed packages bring: entry points of the group ``mixroute.commands``, whose names
-    are ``NAME`` or ``train NAME``.
-    """
-    for point in plugin_entry_points("mixroute.commands"):
-        group, _, name = point.name.rpartition(" ")
-        (train if group == "train" else app).command(name)(point.load())
-
-
 def main() -> None:
     """Entry point of the command."""
-    add_commands()
+    add_commands(app, train)
     try:
-        app(prog_name="mixroute")
+        app(home_expanded(sys.argv[1:]), prog_name="mixroute")
     except MixrouteError as error:
         _end(str(error))
     except OSError as error:  # a folder that cannot be written, a disk that is full
@@ -347,5 +362,5 @@ def main() -> None:
 
 
 def _end(message: str) -> NoReturn:
-    err.print(f"error: {message}", highlight=False, markup=False, soft_wrap=True)
+    err.print(clean(f"error: {message}"), highlight=False, markup=False, soft_wrap=True)
     sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import lzma
@@ -17,6 +18,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from harness.errors import MixrouteError
+from harness.text import one_line
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,6 +27,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 R = TypeVar("R", bound=Record)
 
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+"""What ``flock`` raises on file systems without locks."""
 MOST_BYTES = 1 << 30
 """Most bytes that a compressed file may unpack to: a file of a few kilobytes can hold any number of them."""
 MOST_LINE = 1 << 27
@@ -49,7 +53,7 @@ def made_once(kind: str, identity: str, make: Callable[[Path], None]) -> Path:
     if folder.exists():  # it appears whole
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with locked(Path(f"{folder}.lock")):
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
                 made = Path(scratch) / "made"
@@ -66,11 +70,34 @@ def locked_folder(folder: Path) -> Iterator[None]:
         MixrouteError: another process has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    with locked(folder / ".lock", 0, f"{folder} is in use by another mixroute process: wait, or use another --out"):
+        yield
+
+
+@contextmanager
+def locked(path: Path, timeout: float = -1, in_use: str = "") -> Iterator[None]:
+    """Hold the lock file ``path`` until the block ends.
+
+    Args:
+        path: The lock file.
+        timeout: Seconds to wait for it; without end if negative.
+        in_use: What to say where another process has it.
+
+    Raises:
+        MixrouteError: another process has it, or the file system has no locks.
+    """
+    lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=timeout)
     except Timeout:
-        raise MixrouteError(f"{folder} is in use by another mixroute process: wait, or use another --out") from None
+        raise MixrouteError(in_use or f"{path} is in use by another process: wait") from None
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+        raise MixrouteError(
+            f"{path} cannot be locked ({one_line(error)}): its file system has no locks; use a folder on a local disk: "
+            "--out for runs, MIXROUTE_CACHE for the cache"
+        ) from error
     try:
         yield
     finally:

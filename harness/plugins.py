@@ -13,6 +13,7 @@ from pydantic.errors import PydanticUserError
 from harness import registry
 from harness.contracts import Router, Task, role_of
 from harness.errors import MixrouteError, did_you_mean
+from harness.text import quoted
 
 
 def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - each registry has its own protocol
@@ -42,7 +43,9 @@ def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> A
         raise
     except Exception as error:
         reason = str(error) if isinstance(error, TypeError | ValueError) else repr(error)
-        raise MixrouteError(f"{kind.kind} '{name}' refuses its arguments {dict(arguments)}: {reason}") from error
+        raise MixrouteError(
+            f"{kind.kind} '{name}' refuses its arguments {quoted(dict(arguments))}: {reason}"
+        ) from error
 
 
 def complete_arguments(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def _checked(kind: registry.Registry, name: str, cls: type[Any], arguments: Mapp
         except ValidationError as error:
             message = error.errors()[0]["msg"].lower()
             hint = " (put it in quotes)" if "string" in message else ""
-            raise MixrouteError(f"{kind.kind} '{name}': {key} = {value!r}: {message}{hint}") from error
+            raise MixrouteError(f"{kind.kind} '{name}': {key} = {quoted(value)}: {message}{hint}") from error
         except PydanticUserError:
             continue
     return checked

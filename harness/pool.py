@@ -7,6 +7,7 @@ time it. ``options`` belong to the backend, which checks them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,10 +17,11 @@ import yaml
 from pydantic import Field, model_validator
 
 from harness import registry
-from harness.config import Strict, find_file, load_yaml
+from harness.config import NAME, Strict, find_file, load_yaml
 from harness.contracts import Backend, BackendTraits
 from harness.data import MemoryEstimate
 from harness.errors import MixrouteError
+from harness.text import quoted
 
 SHIPPED = Path(__file__).parent / "pools"
 SHAPES = SHIPPED / "shapes"
@@ -72,7 +74,7 @@ class Pool(Strict):
     """A named set of models. Routers call them by their keys, ``high`` and ``low`` in a precision pair."""
 
     schema_: Literal[1] = Field(alias="schema")
-    name: str = Field(pattern="^[a-z0-9._-]+$")
+    name: str = Field(pattern=NAME)
     description: str = ""
     models: dict[str, ModelSpec] = Field(min_length=1)
 
@@ -88,18 +90,44 @@ def load_pool(name: str) -> Pool:
     resolved = {}
     for key, spec in pool.models.items():
         changes = {}
-        if isinstance(spec.weights, str) and (path.parent / spec.weights).is_dir():
-            changes["weights"] = str(path.parent / spec.weights)
+        if isinstance(spec.weights, str):
+            changes["weights"] = _local_weights(spec.weights, path, key, spec.backend)
         if spec.adapter is not None:
-            changes["adapter"] = str(path.parent / spec.adapter)
+            changes["adapter"] = str(_existing(spec.adapter, path, f"adapter of model {quoted(key)}"))
         if spec.shape is not None:
             changes["shape"] = str(_shape_file(spec.shape, path))
         resolved[key] = spec.model_copy(update=changes)
     return pool.model_copy(update={"models": resolved})
 
 
+def _local_weights(name: str, pool_file: Path, model: str, backend: str) -> str:
+    """The path of weights that are a folder, relative to the pool file; any other name as it is, for the backend."""
+    local = (
+        ("./", "../", "~/", "/", "$") if backend == ModelSpec.model_fields["backend"].default else ("./", "../", "~/")
+    )
+    if name.startswith(local):  # an absolute path may lie on another machine, where a server runs
+        return str(_existing(name, pool_file, f"weights of model {quoted(model)}"))
+    folder = pool_file.parent / name
+    return str(folder) if os.path.isdir(folder) else name  # noqa: PTH112 - Path.is_dir raises for long names
+
+
+def _existing(name: str, pool_file: Path, what: str) -> Path:
+    """The path ``name``, relative to the pool file.
+
+    Raises:
+        MixrouteError: it does not exist.
+    """
+    found = pool_file.parent / Path(name).expanduser()
+    if not os.path.exists(found):  # noqa: PTH110 - Path.exists raises for long names
+        hint = "variables are not expanded" if "$" in name else f"{quoted(name)} is taken from the pool file's folder"
+        raise MixrouteError(
+            f"{pool_file}: {what}: {quoted(str(found.resolve()), 200)} does not exist ({hint}): correct it"
+        )
+    return found
+
+
 def _shape_file(name: str, pool_file: Path) -> Path:
-    path = pool_file.parent / name if name.endswith(".json") else SHAPES / f"{name}.json"
+    path = pool_file.parent / Path(name).expanduser() if name.endswith(".json") else SHAPES / f"{name}.json"
     if not path.is_file():
         shipped = ", ".join(sorted(file.stem for file in SHAPES.glob("*.json")))
         raise MixrouteError(f"{pool_file}: shape '{name}' is no file: name one of {shipped}, or a .json file")

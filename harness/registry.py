@@ -13,13 +13,15 @@ from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from harness.docstrings import class_summary
 from harness.errors import MixrouteError, did_you_mean
 from harness.files import is_file_name
+from harness.text import one_line
 
 T = TypeVar("T", bound=type[Any])
+L = TypeVar("L")
 
 
 def plugin_entry_points(group: str) -> EntryPoints:
@@ -30,6 +32,20 @@ def plugin_entry_points(group: str) -> EntryPoints:
 @cache
 def _entry_points_on(path: tuple[str, ...], group: str) -> EntryPoints:
     return entry_points(group=group)
+
+
+def import_plugin(who: str, load: Callable[[], L]) -> L:
+    """What ``load`` imports.
+
+    Raises:
+        MixrouteError: whatever it raised; the message begins with ``who``.
+    """
+    try:
+        return load()
+    except (KeyboardInterrupt, MixrouteError):
+        raise
+    except BaseException as error:  # sys.exit, a syntax error: the plug-in's fault in any case
+        raise MixrouteError(f"{who} fails on import: {one_line(repr(error))}") from error
 
 
 class Registry:
@@ -82,10 +98,10 @@ class Registry:
             return self._registered[name]
         for point in plugin_entry_points(self.group):
             if point.name == name:
-                try:
-                    return cast("type[Any]", point.load())
-                except ImportError as error:
-                    raise MixrouteError(f"{self.kind} '{name}' ({point.value}) cannot be imported: {error}") from error
+                loaded = import_plugin(f"{self.kind} '{name}' ({point.value})", point.load)
+                if not isinstance(loaded, type):
+                    raise MixrouteError(f"{self.kind} '{name}' ({point.value}) is no class: correct its package")
+                return loaded
         if is_file_name(name):
             path, _, attribute = name.rpartition(":")
             return self._from_file(Path(path), attribute)
@@ -93,18 +109,18 @@ class Registry:
         raise MixrouteError(f"unknown {self.kind} '{name}': {hint}")
 
     def about(self, name: str) -> str:
-        """The first line of the docstring behind ``name``; if it cannot be imported, why.
+        """The first line of the docstring behind ``name``; if it cannot be imported, that it is broken, and why.
 
-        An entry point's is read from its source: importing all plug-ins to list them would take seconds.
+        That of a shipped plug-in is read from its source: importing all of them to list them would take seconds.
         """
-        if name not in self._registered:
+        if name not in self._registered and self.is_shipped(name):
             for point in plugin_entry_points(self.group):
                 if point.name == name and (line := class_summary(point.value)):
                     return line
         try:
             return (inspect.getdoc(self.get(name)) or "").partition("\n")[0]
         except MixrouteError as error:
-            return f"({error})"
+            return f"broken: {error}"
 
     def _from_file(self, path: Path, attribute: str) -> type[Any]:
         if not path.is_file():

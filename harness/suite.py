@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from harness.config import Strict, check, find_file, load_yaml
+from harness.config import NAME, Strict, check, find_file, load_yaml
 from harness.errors import MixrouteError
 from harness.files import name_without_folder
+from harness.text import cut, quoted
+from harness.yaml_files import check_plain, parse_yaml
 
 SHIPPED = Path(__file__).parent / "suites"
 
@@ -25,13 +28,30 @@ class Calibration(Strict):
     limit: int | None = Field(None, ge=1)
 
 
+def _plain_arguments(args: dict[str, Any]) -> dict[str, Any]:
+    """Values that JSON can hold, with the home folder for ``~`` at the beginning of a path."""
+    for key, value in args.items():
+        check_plain(value, key)
+    return {key: _expanded(value) if isinstance(value, str) else value for key, value in args.items()}
+
+
+def _expanded(name: str) -> str:
+    return str(Path(name).expanduser()) if name.startswith("~/") else name
+
+
+Arguments = Annotated[dict[str, Any], AfterValidator(_plain_arguments)]
+"""Constructor arguments of a plug-in."""
+PluginName = Annotated[str, AfterValidator(_expanded)]
+"""Name of a plug-in, or ``path/to/file.py:Class``."""
+
+
 class TaskEntry(Strict):
     """A task of the suite. ``limit`` takes a fixed sample, spread evenly over the kinds of instance."""
 
-    task: str
+    task: PluginName
     split: str
     limit: int | None = Field(None, ge=1)
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: Arguments = Field(default_factory=dict)
     calibration: Calibration | None = None
 
     @model_validator(mode="after")
@@ -49,8 +69,8 @@ class TaskEntry(Strict):
 class RouterEntry(Strict):
     """A router of the suite with its constructor arguments. ``label`` names its row on the board."""
 
-    router: str
-    args: dict[str, Any] = Field(default_factory=dict)
+    router: PluginName
+    args: Arguments = Field(default_factory=dict)
     label: str = ""
     curve: str = ""
     """Name of a curve on the board. Routers that share it are its points, such as one method at several thresholds."""
@@ -76,7 +96,7 @@ class Suite(Strict):
     """A list of runs that belong together."""
 
     schema_: Literal[1] = Field(alias="schema")
-    name: str = Field(pattern="^[a-z0-9._-]+$")
+    name: str = Field(pattern=NAME)
     description: str = ""
     pool: str
     tasks: list[TaskEntry] = Field(min_length=1)
@@ -105,16 +125,16 @@ class Suite(Strict):
             names = [entry.name for entry in self.routers_of(task)]
             for name in names:
                 if names.count(name) > 1:
-                    raise ValueError(f"two routers share the label '{name}': give each its own 'label'")
+                    raise ValueError(f"two routers share the label {quoted(name)}: give each its own 'label'")
         for entry in self.routers:
             for task in entry.tasks or []:
                 if task not in tasks:
                     raise ValueError(
-                        f"router '{entry.name}' is to play task '{task}': the suite has {', '.join(tasks)}"
+                        f"router {quoted(entry.name)} is to play task {quoted(task)}: the suite has {', '.join(tasks)}"
                     )
         for seeds in (self.seeds, *(entry.seeds or [] for entry in self.routers)):
             if len(set(seeds)) < len(seeds):
-                raise ValueError(f"seeds {seeds} repeat one: list each once")
+                raise ValueError(f"seeds {quoted(seeds)} repeat one: list each once")
         return self
 
 
@@ -162,7 +182,7 @@ def part_of(suite: Suite, names: Sequence[str]) -> Suite:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise MixrouteError(
-            f"--only '{unknown[0]}': suite '{suite.name}' has no task and no router of this name: use some of "
+            f"--only {quoted(unknown[0])}: suite '{suite.name}' has no task and no router of this name: use some of "
             f"{', '.join(known)}"
         )
     return suite.model_copy(update={"tasks": tasks or suite.tasks, "routers": routers or suite.routers})
@@ -212,17 +232,60 @@ def with_changes(
 def parse_router(text: str) -> RouterEntry:
     """A router from the command line: ``NAME`` or ``NAME,key=value,…``; NAME may be ``path/to/file.py:Class``.
 
+    Values are YAML: commas within brackets, braces and quotes belong to them.
+
     Raises:
-        MixrouteError: an argument without ``=`` or with an unreadable value.
+        MixrouteError: an argument without ``=``, given twice, or with an unreadable value.
     """
-    name, *pairs = text.split(",")
+    file = _FILE_AND_CLASS.match(text)  # whose folder may have a comma in its name
+    name, *pairs = _split(text[file.end() :] if file else text)
     arguments: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        if not equals:
-            raise MixrouteError(f"--router {text}: '{pair}' is not key=value")
+        key = key.strip()
+        if not equals or not key:
+            raise MixrouteError(f"--router {cut(text, 80)}: {quoted(pair)} is not key=value")
+        if key in arguments:
+            raise MixrouteError(f"--router {cut(text, 80)}: '{key}' is given twice")
+        where = f"--router {cut(text, 80)}: {quoted(value)}"
         try:
-            arguments[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise MixrouteError(f"--router {text}: '{value}' is not a value: quote it") from error
-    return RouterEntry(router=name, args=arguments)
+            arguments[key] = parse_yaml(value, where)
+        except MixrouteError as error:
+            why = str(error).removeprefix(f"{where} is not YAML: ")
+            raise MixrouteError(f"{where} is not a value ({why}): put it in quotes if it is a text") from error
+    return check(
+        {"router": (file[0] if file else "") + name, "args": arguments}, RouterEntry, f"--router {cut(text, 80)}"
+    )
+
+
+_FILE_AND_CLASS = re.compile(r"[^=]*?\.py:\w+(?=,|$)")
+_CLOSING = {"[": "]", "{": "}"}
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas that stand outside brackets, braces and quotes."""
+    parts: list[str] = []
+    open_: list[str] = []
+    part = quote = ""
+    previous = ","
+    characters = deque(text)
+    while characters:
+        char = characters.popleft()
+        if quote:
+            if characters and ((char == "\\" and quote == '"') or (char == quote == "'" == characters[0])):
+                char += characters.popleft()  # an escaped character, a quote within quotes
+            elif char == quote:
+                quote = ""
+        elif char in "\"'" and previous in "=,[{:":  # elsewhere it is an apostrophe
+            quote = char
+        elif char in _CLOSING and (open_ or previous == "="):
+            open_.append(_CLOSING[char])
+        elif open_ and char == open_[-1]:
+            open_.pop()
+        if char == "," and not quote and not open_:
+            parts.append(part)
+            part = ""
+        else:
+            part += char
+        previous = previous if char.isspace() else char
+    return [*parts, part]

@@ -13,8 +13,12 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "\0": "{}",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 }
+_LIGATURES = re.compile(r"([-',])(?=\1)")
+"""Characters that TeX's fonts draw as another one with the next; a NUL marks the border, which no clean text has."""
 
 
 def clean(text: str, keep: str = "") -> str:
@@ -36,6 +40,25 @@ def clean(text: str, keep: str = "") -> str:
     return "".join(map(safe, text))
 
 
+def cut(text: str, most: int) -> str:
+    """``text``, or its beginning and an ellipsis where it has more than ``most`` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def quoted(value: object, most: int = 80) -> str:
+    """A value as a message quotes it: its ``repr`` on one line, of at most ``most`` characters."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists within lists
+        text = f"a {type(value).__name__} that is too long to show"
+    return cut(clean(text), most)
+
+
+def one_line(error: object, most: int = 300) -> str:
+    """What an error says, on one line of at most ``most`` characters."""
+    return cut(clean(" ".join(str(error).split())), most)
+
+
 def markdown(text: str) -> str:
     """For a cell of a Markdown table or a line of prose: no markup, no HTML, no column break, no mathematics."""
     text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -43,8 +66,8 @@ def markdown(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    """For LaTeX text: every special character as itself."""
-    return "".join(_LATEX.get(char, char) for char in clean(text))
+    """For LaTeX text: every special character as itself, and none joined with the next to another (``--``, ``?` ``)."""
+    return "".join(_LATEX.get(char, char) for char in _LIGATURES.sub(r"\1\0", clean(text)))
 
 
 def spreadsheet(text: str) -> str:

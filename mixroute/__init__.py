@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Task,
         Teachable,
         Trained,
+        TrainedWithPool,
     )
     from harness.data import (
         Completion,
@@ -69,7 +70,7 @@ else:
         "harness.board.table": "Board",
         "harness.contracts": "Backend BackendTraits BuiltFromFiles Calibrated CompletionStore DataSource "
         "DrawsFreshGames Environment Expert Granularity Router Step StepRouter SupportsCompletionCache SupportsScoring "
-        "Task Teachable Trained",
+        "Task Teachable Trained TrainedWithPool",
         "harness.data": "Completion GivenAnswer Instance MemoryEstimate Message ModelCard Observation Prompt Request "
         "RouterRole ScoredToken Timing Token Turn join",
         "harness.errors": "EpisodeError MixrouteError NotRecorded",
@@ -147,6 +148,7 @@ __all__ = [
     "Timing",
     "Token",
     "Trained",
+    "TrainedWithPool",
     "Turn",
     "__version__",
     "board",

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from rich.console import Console
-
 from harness.contracts import Backend
 from harness.engine.opening import open_models
 from harness.engine.runner import SuiteRunner
 from harness.pool import Pool, load_pool
 from harness.suite import Mode, RouterEntry, Suite, load_suite, with_changes
+from harness.terminal import Terminal
 from mixroute.results import Results, load_results
 
 
@@ -59,7 +58,7 @@ def run(
         concurrency=concurrency,
     )
     folder = chosen.folder if out is None else Path(out)
-    SuiteRunner(chosen, folder, Console(stderr=True), reuse=reuse).run()
+    SuiteRunner(chosen, folder, Terminal(stderr=True), reuse=reuse).run()
     return load_results(folder)
 
 

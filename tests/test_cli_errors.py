@@ -64,6 +64,10 @@ def test_a_repeated_key_is_refused(tmp_path: Path, tiny_pool: Path) -> None:
         (("--router", "random,p=[1"), "error: --router random,p=[1: '[1' is not a value"),
         (("--router", "random,p"), "error: --router random,p: 'p' is not key=value"),
         (("--out", "suite.yaml"), "error: suite.yaml: File exists"),
+        (("--seed", "010"), "'010' is no whole number without leading zeros"),
+        (("--limit", "010"), "'010' is no whole number without leading zeros"),
+        (("--limit", "0"), "key 'tasks.0.limit' = 0"),
+        (("--concurrency", "1e3"), "'1e3' is no whole number"),
     ],
 )
 def test_bad_options_are_one_line(tmp_path: Path, tiny_pool: Path, arguments: tuple[str, str], message: str) -> None:
@@ -86,3 +90,10 @@ def test_unreadable_weights_are_one_line(tmp_path: Path) -> None:
 
 def test_a_board_of_nothing_says_so(tmp_path: Path) -> None:
     assert "holds no run" in mixroute("board", "empty", cwd=tmp_path, code=2).stderr
+
+
+def test_home_is_expanded_where_the_shell_leaves_it(tmp_path: Path, tiny_pool: Path) -> None:
+    write_suite(tmp_path, tiny_pool, routers=["always-low"])
+    env = {"HOME": str(tmp_path)}
+    mixroute("run", "~/suite.yaml", "--out=~/runs", "--plan", cwd=tmp_path, env=env)
+    assert (tmp_path / "runs" / "plan.json").exists()

@@ -44,3 +44,49 @@ def test_an_installed_package_adds_a_router_and_a_task(tmp_path: Path, tiny_pool
         ["low", "high", "high"],
     ]
     assert [episode.score for episode in by_router["always-high"]] == [1.0, 2.0, 3.0]
+
+
+FAULTS = {
+    "missing": "import no_such_module",
+    "exits": "import sys\nsys.exit(0)",
+    "syntax": "def (",
+    "raises": "raise ValueError('no \x1b[31m luck')",
+    "no_class": "Thing = 3\nthing = 3",
+    "no_attribute": "",
+}
+
+
+def test_plugins_that_cannot_be_imported_are_listed_as_broken_and_the_rest_works(
+    tmp_path: Path, tiny_pool: Path
+) -> None:
+    site = tmp_path / "site"
+    info = site / "theirs-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    lines = []
+    for group, attribute in (("routers", "Thing"), ("tasks", "Thing"), ("backends", "Thing"), ("commands", "thing")):
+        lines.append(f"[mixroute.{group}]")
+        lines += [f"bad-{name} = broken_{name}:{attribute}" for name in FAULTS]
+    lines += ["train bad-missing = broken_missing:thing"]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    for name, source in FAULTS.items():
+        (site / f"broken_{name}.py").write_text(source)
+    env = {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), "COLUMNS": "300"}
+
+    listed = mixroute("list", cwd=tmp_path, env=env)
+    for name in FAULTS:
+        shown = [line for line in listed.stdout.splitlines() if line.split()[:1] == [f"bad-{name}"]]
+        assert len(shown) == 4, name  # a router, a task, a backend, a command
+        assert all("broken: " in line for line in shown)
+    assert "No module named 'no_such_module'" in listed.stdout
+    assert "always-high" in listed.stdout
+    assert "Traceback" not in listed.stderr
+
+    assert "challenge" in mixroute("--help", cwd=tmp_path, env=env).stdout
+    told = mixroute("train", "bad-missing", cwd=tmp_path, env=env, code=2).stderr
+    assert told.startswith("error: command 'train bad-missing' (broken_missing:thing) fails on import: ")
+    suite = {"schema": 1, "name": "s", "pool": str(tiny_pool), "tasks": [{"task": "arith-gen", "split": "dev"}]}
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump({**suite, "routers": ["always-low"]}))
+    assert "plan of suite s" in mixroute("run", "suite.yaml", "--plan", cwd=tmp_path, env=env).stdout
+    refused = mixroute("run", "suite.yaml", "--router", "bad-exits", cwd=tmp_path, env=env, code=2).stderr
+    assert refused.startswith("error: router 'bad-exits' (broken_exits:Thing) fails on import: SystemExit(0)")

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 MAX_BYTES = 1 << 30
 _HOUR = 3600
+_CHECKSUM_BYTES = 16
+_FAILURES = (sqlite3.Error, OSError, UnicodeDecodeError, OverflowError)
+"""What ``sqlite3`` raises where a file cannot be used; the last two for messages and numbers out of a damaged one."""
 
 
 def completion_key(backend: type[Any], fingerprint: str, question: object) -> bytes:
@@ -47,8 +50,14 @@ def completion_key(backend: type[Any], fingerprint: str, question: object) -> by
     return hashlib.sha256(whole.encode()).digest()
 
 
+class _DamagedError(Exception):
+    """A row that does not hold what was stored under its key."""
+
+
 class CompletionCache:
     """Completions in an SQLite file that processes share; a kill loses none that was stored.
+
+    Each row begins with a checksum of its key and its completion. A row that fails it is deleted and computed again.
 
     Args:
         path: The file; default ``completions.sqlite`` in the cache folder.
@@ -60,6 +69,7 @@ class CompletionCache:
         self._max_bytes = max_bytes
         self._pending: dict[bytes, asyncio.Future[Completion]] = {}
         self._database: sqlite3.Connection | None = None
+        self._reported_damage = False
         self._open()
 
     async def get_or_compute(self, key: bytes, compute: Callable[[], Awaitable[Completion]]) -> Completion:
@@ -114,7 +124,7 @@ class CompletionCache:
                 "(key BLOB PRIMARY KEY, used INTEGER, completion BLOB) WITHOUT ROWID"
             )
             database.execute("CREATE INDEX IF NOT EXISTS completions_used ON completions (used)")
-        except (sqlite3.Error, OSError) as error:
+        except _FAILURES as error:
             self._give_up(error)
 
     def _get(self, key: bytes) -> Completion | None:
@@ -122,16 +132,34 @@ class CompletionCache:
             return None
         now = int(time.time())
         try:
-            row = self._database.execute("SELECT completion, used FROM completions WHERE key = ?", (key,)).fetchone()
+            # Cast, since damage may change the type of a value.
+            row = self._database.execute(
+                "SELECT CAST(completion AS BLOB), CAST(used AS INTEGER) FROM completions WHERE key = ?", (key,)
+            ).fetchone()
             if row is None:
                 return None
-            completion = msgspec.msgpack.decode(row[0], type=Completion)
-            if now - row[1] > _HOUR:
+            try:
+                completion = _opened(key, row[0])
+            except _DamagedError as error:
+                self._drop(key, error)
+                return None
+            if not isinstance(row[1], int) or abs(now - row[1]) > _HOUR:
                 self._database.execute("UPDATE completions SET used = ? WHERE key = ?", (now, key))
-        except (sqlite3.Error, msgspec.MsgspecError) as error:
+        except _FAILURES as error:
             self._give_up(error)
             return None
         return completion
+
+    def _drop(self, key: bytes, error: Exception) -> None:
+        assert self._database is not None  # noqa: S101 - checked by the caller
+        self._database.execute("DELETE FROM completions WHERE key = ?", (key,))
+        if not self._reported_damage:
+            self._reported_damage = True
+            log.warning(
+                "%s is damaged (%s): what fails its checksum is computed again; delete the file if this is said often",
+                self._path,
+                error,
+            )
 
     def _put(self, key: bytes, completion: Completion) -> None:
         if self._database is None:
@@ -139,11 +167,11 @@ class CompletionCache:
         try:
             self._database.execute(
                 "INSERT OR REPLACE INTO completions VALUES (?, ?, ?)",
-                (key, int(time.time()), msgspec.msgpack.encode(completion)),
+                (key, int(time.time()), _sealed(key, completion)),
             )
             if self._bytes() > self._max_bytes:
                 self._shrink()
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             self._give_up(error)
 
     def _bytes(self) -> int:
@@ -168,5 +196,35 @@ class CompletionCache:
 
     def _give_up(self, error: Exception) -> None:
         """Go on without the file: results are the same, only slower."""
-        log.warning("completions are not cached: %s: %s; delete the file if it is damaged", self._path, error)
+        log.warning(
+            "completions are not cached: %s: %s; delete the file if it is damaged; if its file system has no locks, "
+            "set MIXROUTE_CACHE to a folder on a local disk",
+            self._path,
+            error,
+        )
         self.close()
+
+
+def _checksum(key: bytes, content: bytes) -> bytes:
+    return hashlib.sha256(key + content).digest()[:_CHECKSUM_BYTES]
+
+
+def _sealed(key: bytes, completion: Completion) -> bytes:
+    content = msgspec.msgpack.encode(completion)
+    return _checksum(key, content) + content
+
+
+def _opened(key: bytes, stored: object) -> Completion:
+    """The completion of a row.
+
+    Raises:
+        _DamagedError: it is not what was stored under this key.
+    """
+    if not isinstance(stored, bytes):
+        raise _DamagedError(f"a row holds {type(stored).__name__}")
+    if stored[:_CHECKSUM_BYTES] != _checksum(key, stored[_CHECKSUM_BYTES:]):
+        raise _DamagedError("a row's checksum is not that of its content")
+    try:
+        return msgspec.msgpack.decode(stored[_CHECKSUM_BYTES:], type=Completion)
+    except msgspec.MsgspecError as error:
+        raise _DamagedError(f"a row is of another version: {error}") from error

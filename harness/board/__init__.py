@@ -18,10 +18,12 @@ def write_board(
     traces: bool = False,
     rates: Rates | None = None,
     evidence: Path | None = None,
+    leave_out: bool = False,
 ) -> Board:
     """Compute the board of run and entry folders and write ``board.{json,md,csv,tex}``, ``accuracy_cost.png`` and the
     page ``index.html``; with ``traces`` the episodes too, for the page's viewer; with ``rates`` a speed card's seconds;
-    with ``evidence`` what that folder says of entries.
+    with ``evidence`` what that folder says of entries; with ``leave_out`` without folders that cannot be read, which it
+    then names.
 
     Each file is replaced whole, and none is touched unless the whole board could be computed and rendered.
 
@@ -36,8 +38,9 @@ def write_board(
     from harness.traces.evidence import read_evidence
 
     folders = list(folders)
-    board = build_board(folders, rates, None if evidence is None else read_evidence(evidence))
-    traced = folders if traces else []
+    board = build_board(folders, rates, None if evidence is None else read_evidence(evidence), leave_out=leave_out)
+    unreadable = {folder for folder, _ in board.left_out}
+    traced = [folder for folder in folders if folder.resolve() not in unreadable] if traces else []
     files = {
         "board.json": to_json(board),
         "board.md": to_markdown(board).encode(),

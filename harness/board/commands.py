@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from harness.terminal import Terminal
 
 Card = Annotated[Path | None, typer.Option("--card", help="Charge seconds of this speed card, with --at.")]
 At = Annotated[float | None, typer.Option("--at", min=1, help="Calls in flight at which the card is to charge.")]
@@ -22,7 +23,7 @@ def switches(
     from harness.speed.rates import open_rates
     from harness.traces.store import find_runs
 
-    rates, out = open_rates(card, at), Console()
+    rates, out = open_rates(card, at), Terminal()
     print_switches(count_switches(find_runs(runs), rates), out)
     if rates is not None:
         out.print(rates.note(), style="dim", highlight=False, markup=False)

@@ -18,6 +18,7 @@ from harness.metrics import Difference, paired_difference, required_instances
 from harness.metrics.comparison import Key
 from harness.metrics.statistics import Estimate
 from harness.speed.rates import Rates
+from harness.terminal import line
 from harness.traces.cost import SECONDS
 from harness.traces.read import EpisodeNumbers, read_run
 
@@ -133,13 +134,13 @@ def _values(row: RunsAcrossSeeds, figure: str) -> dict[Key, float]:
 
 def print_comparison(found: Sequence[Comparison], first: str, second: str, console: Console) -> None:
     """Print a table a group."""
-    table = Table(title=f"{first} against {second}", title_justify="left")
+    table = Table(title=line(f"{first} against {second}"), title_justify="left")
     for name in ("task", "figure", "first", "second", "difference [95%]", "p", "pairs", "instances for 5 points"):
         table.add_column(name, justify="left" if name in ("task", "figure") else "right")
     for one in found:
         in_seconds = one.figure == GPU_SECONDS
         table.add_row(
-            f"{one.task}/{one.split}{_limit(one.limits)}",
+            line(f"{one.task}/{one.split}{_limit(one.limits)}"),
             one.figure.replace("_", " "),
             *(f"{value:.3f}" if in_seconds else f"{100 * value:.1f}%" for value in (one.first, one.second)),
             _shown(one.difference.difference, *((1, 3) if in_seconds else (100, 1))),
@@ -150,7 +151,7 @@ def print_comparison(found: Sequence[Comparison], first: str, second: str, conso
     console.print(table)
     for limits in sorted({one.limits for one in found if len(set(one.limits)) > 1}, key=str):
         sizes = " and ".join("all instances" if limit is None else f"a sample of {limit}" for limit in limits)
-        console.print(f"{first} and {second} have played {sizes}: differences are over what both have", markup=False)
+        console.print(line(f"{first} and {second} have played {sizes}: differences are over what both have"))
 
 
 def _limit(limits: tuple[int | None, int | None]) -> str:

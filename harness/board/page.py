@@ -66,11 +66,9 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
         "traces": sorted(traces, key=lambda one: str(sorted(one.items()))),
     }
     script = "(() => {\n" + '"use strict";\n' + "\n".join(_asset(f"{name}.js") for name in _SCRIPTS) + "})();\n"
-    page = _asset("page.html")
-    for mark, content in (("style", _asset("style.css")), ("data", _inert(data)), ("script", script)):
-        before, _, after = page.partition(f"{{{{{mark}}}}}")
-        page = before + content + after
-    return page.encode()
+    parts = {"style": _asset("style.css"), "data": _inert(data), "script": script}
+    # In one pass: a mark within the data, such as a label {{script}}, is text.
+    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], _asset("page.html")).encode()
 
 
 def write_traces(folders: Iterable[Path], out: Path) -> None:

@@ -22,6 +22,7 @@ from harness.registry import routers
 from harness.traces.cost import COST_MODELS, Costs
 from harness.traces.evidence import ChallengeRecord, Evidence
 from harness.traces.read import EpisodeNumbers, Run
+from harness.traces.training_pool import other_pool_note
 
 NOT_ISOLATED = "router was run in the process of the environment, not isolated"
 """Note on rows of routers that are not shipped: code in one process can read what the router should not know."""
@@ -273,6 +274,7 @@ def _notes(runs: RunsAcrossSeeds) -> list[str]:
         )
     if any(run.meta.fitted != runs.meta.fitted for run in runs.runs):
         notes.append("router arguments were fitted for each seed apart")
+    notes += sorted({note for run in runs.runs if (note := other_pool_note(run.meta))})
     if not routers.is_shipped(runs.meta.router):
         notes.append(NOT_ISOLATED)
     return notes

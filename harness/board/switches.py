@@ -15,6 +15,7 @@ from harness.data import HIGH
 from harness.errors import MixrouteError
 from harness.records import CallRecord, Episode
 from harness.speed.rates import Rates
+from harness.terminal import line
 from harness.traces.read import untold_models
 from harness.traces.store import read_episodes, read_meta
 
@@ -136,12 +137,12 @@ def print_switches(found: list[Switches], console: Console) -> None:
     for (task, split, _), rows in groups.items():
         timed = rows[0].net_seconds is not None
         title = f"{task}, {split}: mean of an episode" + ("; seconds beyond those of high alone" if timed else "")
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+        table = Table(title=line(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
         table.add_column("router", overflow="fold")
         for name in ("switches", *(_TIMED if timed else _COUNTED)):
             table.add_column(name, justify="right")
         for one in rows:
-            table.add_row(one.label, f"{one.switches:.1f}", *(_times(one) if timed else _counts(one)))
+            table.add_row(line(one.label), f"{one.switches:.1f}", *(_times(one) if timed else _counts(one)))
         console.print(table)
 
 

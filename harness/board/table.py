@@ -22,6 +22,8 @@ class Board:
 
     rows: tuple[Row, ...]
     curves: tuple[Curve, ...]
+    left_out: tuple[tuple[Path, str], ...] = ()
+    """Folders that cannot be read, and why; only where they were to be left out."""
 
     def sections(self) -> list[tuple[Row, ...]]:
         """The rows of each section, in order; only rows of one section may be compared."""
@@ -36,7 +38,13 @@ class Board:
         return [curve for curve in self.curves if (curve.group, curve.limit) == key]
 
 
-def build_board(folders: Iterable[Path], rates: Rates | None = None, evidence: Evidence | None = None) -> Board:
+def build_board(
+    folders: Iterable[Path],
+    rates: Rates | None = None,
+    evidence: Evidence | None = None,
+    *,
+    leave_out: bool = False,
+) -> Board:
     """Compute the board of run and entry folders; the result does not depend on their order.
 
     Runs of one group that differ only in their seed become one row. An episode that ended in an error is a failure. A
@@ -46,12 +54,23 @@ def build_board(folders: Iterable[Path], rates: Rates | None = None, evidence: E
         folders: The run and entry folders.
         rates: Seconds of calls, in place of those that were measured; a note of every row names them.
         evidence: What is known of entries beside their traces; nothing if not given.
+        leave_out: Whether to leave out folders that cannot be read, as long as there is another.
 
     Raises:
         MixrouteError: no folders, a folder without a readable run, or runs that contradict each other (the same episode
             twice, or one group with two protocols). The message names the file and the fix.
     """
-    runs = [read_run(folder, rates) for folder in sorted({folder.resolve() for folder in folders})]
+    runs: list[Run] = []
+    left_out: list[tuple[Path, str]] = []
+    for folder in sorted({folder.resolve() for folder in folders}):
+        try:
+            runs.append(read_run(folder, rates))
+        except MixrouteError as error:
+            if not leave_out:
+                raise
+            left_out.append((folder, str(error)))
+    if not runs and left_out:
+        raise MixrouteError(left_out[0][1])
     if not runs:
         raise MixrouteError("no run folders to build a board from: run a suite first, or check the results folder")
     sections: defaultdict[Section, list[Run]] = defaultdict(list)
@@ -59,7 +78,8 @@ def build_board(folders: Iterable[Path], rates: Rates | None = None, evidence: E
         sections[section_of(run.meta)].append(run)
     note = None if rates is None else rates.note()
     made = [make_section(sections[key], note, evidence or Evidence()) for key in sorted(sections, key=_place)]
-    return Board(tuple(row for rows, _ in made for row in rows), tuple(one for _, curves in made for one in curves))
+    rows, curves = (tuple(one for part in parts for one in part) for parts in zip(*made, strict=True))
+    return Board(rows, curves, tuple(left_out))
 
 
 def _place(section: Section) -> tuple[object, ...]:

@@ -21,6 +21,7 @@ from harness.errors import MixrouteError
 from harness.plugins import open_task
 from harness.records import CHAT_TEMPLATE, RunMeta
 from harness.suite import RunConfig
+from harness.text import one_line
 from harness.traces.read import read_run
 from harness.traces.store import RUN, find_runs, read_meta
 
@@ -85,7 +86,7 @@ def _config(where: Path, meta: RunMeta, pool_file: str | None) -> RunConfig:
     try:
         config = RunConfig.model_validate(meta.config)
     except ValueError as error:
-        raise MixrouteError(f"{where}: 'config' is not valid: {' '.join(str(error).split())[:300]}") from error
+        raise MixrouteError(f"{where}: 'config' is not valid: {one_line(error)}") from error
     for kind, name in ((registry.tasks, config.task), (registry.routers, config.router)):
         if name not in kind.names():
             raise MixrouteError(

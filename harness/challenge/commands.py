@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from harness.shell_completion import complete_pool
+from harness.terminal import Terminal
 
 GAMES = 30
 """Games by default; docs/verification.md, Fresh games, says what so many can see."""
@@ -47,12 +47,12 @@ def challenge(
             seed=seed,
             games=games,
             out=to,
-            console=Console(stderr=True),
+            console=Terminal(stderr=True),
             pool=pool,
         )
     except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted: finished episodes are kept; the same command goes on from here")
+        Terminal(stderr=True).print("interrupted: finished episodes are kept; the same command goes on from here")
         raise typer.Exit(130) from None
-    print_outcome(claim, fresh, record, Console())
+    print_outcome(claim, fresh, record, Terminal())
     if record.status == "refuted":
         raise typer.Exit(1)

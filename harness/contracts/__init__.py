@@ -16,6 +16,7 @@ from harness.contracts.routers import (
     Step,
     StepRouter,
     Trained,
+    TrainedWithPool,
     role_of,
 )
 from harness.contracts.tasks import DataSource, DrawsFreshGames, Environment, Expert, Task, Teachable
@@ -40,5 +41,6 @@ __all__ = [
     "Task",
     "Teachable",
     "Trained",
+    "TrainedWithPool",
     "role_of",
 ]

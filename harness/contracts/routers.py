@@ -131,6 +131,17 @@ class Trained(Protocol):
 
 
 @runtime_checkable
+class TrainedWithPool(Protocol):
+    """A router that was trained to route between the models of one pool. With another it is warned of, and its row on
+    the board has a note.
+    """
+
+    def trained_with(self) -> tuple[str, Mapping[str, str]]:
+        """The pool, as its recipe names it, and the fingerprint of each of its models."""
+        ...
+
+
+@runtime_checkable
 class BuiltFromFiles(Protocol):
     """A router that was built from files. Their content, and not their name, is part of the identity of its runs.
 

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from harness.shell_completion import complete_pool
+from harness.terminal import Terminal
 
 if TYPE_CHECKING:
     from harness.doctor.judge import Diagnosis, Finding
@@ -32,14 +33,14 @@ def doctor(
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(diagnosis), indent=1))
     else:
-        _print(diagnosis, Console())
+        _print(diagnosis, Terminal())
     if not diagnosis.ok:
         raise typer.Exit(1)
 
 
 def _print(diagnosis: Diagnosis, console: Console) -> None:
     def title(text: str) -> None:
-        console.print(text, style="bold", highlight=False)
+        console.print(text, style="bold", highlight=False, markup=False)
 
     def line(ok: bool, text: str) -> None:
         console.print(f"  {'ok' if ok else 'no':3} {text}", highlight=False, markup=False, soft_wrap=True)

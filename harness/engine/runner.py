@@ -27,6 +27,7 @@ from harness.records import CHAT_TEMPLATE, Episode, EpisodeTiming, RunMeta
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.contamination import instance_key, seen_by, write_seen
 from harness.traces.store import SCHEMA, TraceWriter, read_episodes, read_meta
+from harness.traces.training_pool import other_pool_note, training_pool_of
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class SuiteRunner:
         self._pool: Pool = load_pool(suite.pool)
         self._models: dict[str, Backend] = {}
         self._routers: dict[str, Router] = {}
+        self._warned: set[str] = set()
         self._seen_by_pool = seen_by(self._pool)
         self._seen = self._seen_by_pool
         self._reported = [open_instances(entry) for entry in suite.tasks] if training_tasks is None else training_tasks
@@ -150,6 +152,11 @@ class SuiteRunner:
             )
         return opened
 
+    def _warn_once(self, message: str) -> None:
+        if message and message not in self._warned:
+            self._warned.add(message)
+            log.warning("%s", message)
+
     def _fit(self, entry: RouterEntry, development: OpenTask | None, seed: int) -> dict[str, Any]:
         router = self._router(entry)
         if not isinstance(router, Calibrated):
@@ -166,6 +173,7 @@ class SuiteRunner:
         router = self._router(entry, fitted)
         config = run_config(self._suite, self._pool.name, opened.entry, entry, seed)
         meta = self._meta(config, opened, entry, router, fitted)
+        self._warn_once(f"router '{entry.name}': {note}" if (note := other_pool_note(meta)) else "")
         writer = TraceWriter(out / meta.id, meta)
         write_seen(writer.folder, self._seen_by_pool | _trained_on(router))
         won = sum(episode.success for episode in writer.episodes.values())
@@ -227,6 +235,7 @@ class SuiteRunner:
                 **origin,
                 "concurrency": self._suite.concurrency,
                 "router": source_of(type(router)),
+                **training_pool_of(router),
             },
             curve=entry.curve,
             role=role_of(router),

@@ -69,7 +69,9 @@ def _log(meta: RunMeta, totals: _Totals) -> dict[str, Any]:
         usage.setdefault(model, {})[kind] = count
     created = meta.provenance.get("time") or "1970-01-01T00:00:00+00:00"
     git = meta.provenance.get("git") or {}
-    revision = {"type": "git", "origin": "", "commit": git["commit"], "dirty": git.get("dirty")} if git else None
+    revision = (
+        {"type": "git", "origin": "", "commit": git.get("commit", ""), "dirty": git.get("dirty")} if git else None
+    )
     return {
         "version": VERSION,
         "status": "success" if len(totals.success) == len(meta.instances) else "cancelled",

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from harness.config import check
 from harness.contracts import Calibrated, Task
 from harness.data import HIGH
 from harness.engine.identity import run_config
 from harness.engine.opening import OpenTask, open_instances
 from harness.engine.runner import CALIBRATION
-from harness.errors import MixrouteError
 from harness.files import write_atomically
+from harness.json_files import convert_plain, read_json
 from harness.plan.past import Past
-from harness.plan.usage import Prices, Usage
+from harness.plan.usage import Prices, Total, Usage
 from harness.plugins import open_router
 from harness.pool import load_pool
 from harness.speed.rates import Rates
 from harness.suite import RouterEntry, RunConfig, Suite
+from harness.text import quoted
 from harness.traces.cost import COST_MODELS
 
 FILE = "plan.json"
@@ -30,22 +32,26 @@ _CHARACTERS = 4  # characters of English a token, where no tokenizer is at hand
 _OBSERVED = 64  # tokens that a step's observation adds, for want of a past episode
 
 
+class _Schema(msgspec.Struct):
+    schema: int
+
+
 class PlannedRun(msgspec.Struct, frozen=True):
     """One run: what is to be played, its expected usage, and its actual one."""
 
     what: str
     config: dict[str, Any]
-    instances: int
-    finished: int
+    instances: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+    finished: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
     """Episodes that were on disk already; they are not played again and not in ``expected``."""
     basis: str
     """The past episodes or assumptions that ``expected`` rests on."""
     expected: Usage
-    dollars: float | None
+    dollars: Total | None
     before: Usage
     """Usage of the finished episodes."""
     actual: Usage | None = None
-    actual_dollars: float | None = None
+    actual_dollars: Total | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -112,17 +118,16 @@ def settle(out: Path) -> Plan | None:
     path = out / FILE
     if not path.exists():
         return None
-    try:
-        plan = msgspec.json.decode(path.read_bytes(), type=Plan)
-    except msgspec.MsgspecError as error:
-        raise MixrouteError(f"{path} is no plan of schema {SCHEMA} ({error}): delete it") from error
-    if plan.schema != SCHEMA:
+    fix = f"it is no plan of schema {SCHEMA}, or damaged: delete it"
+    plain: object = read_json(path, Any, fix)
+    if convert_plain(plain, _Schema, str(path), fix).schema != SCHEMA:
         return None
+    plan: Plan = convert_plain(plain, Plan, str(path), fix)
     past = Past([out], None)
-    prices = Prices.model_validate(plan.prices)
+    prices = check(plan.prices, Prices, f"{path}: prices")
     runs = []
     for run in plan.runs:
-        config = RunConfig.model_validate(run.config)
+        config = check(run.config, RunConfig, f"{path}: config of {quoted(run.what)}")
         now = past.finished(out, config)
         actual = now + run.before.times(-1)
         runs.append(msgspec.structs.replace(run, actual=actual, actual_dollars=actual.dollars(prices)))

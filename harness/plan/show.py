@@ -10,6 +10,8 @@ from rich.table import Table
 
 from harness.plan.plan import Plan
 from harness.plan.usage import Usage
+from harness.terminal import line
+from harness.text import clean
 from harness.traces.cost import COST_MODELS, CostModel
 
 
@@ -18,16 +20,16 @@ def print_plan(plan: Plan, console: Console) -> None:
     costs = [model.unit for model in COST_MODELS.values()]
     table = _table(f"plan of suite {plan.suite}", "episodes", "steps", *_TOKENS, *costs, "$")
     for run in plan.runs:
-        table.add_row(run.what, *_cells(run.expected, run.dollars))
+        table.add_row(line(run.what), *_cells(run.expected, run.dollars))
     table.add_section()
     table.add_row(
         "all", *_cells(_sum([run.expected for run in plan.runs]), _dollars([run.dollars for run in plan.runs]))
     )
     console.print(table)
-    console.print(f"seconds: {plan.seconds}", style="dim", highlight=False, markup=False)
+    console.print(clean(f"seconds: {plan.seconds}"), style="dim", highlight=False, markup=False)
     for run in plan.runs:
         finished = f"{run.finished} of {run.instances} are finished; " if run.finished else ""
-        console.print(f"{run.what}: {finished}{run.basis}", style="dim", highlight=False, markup=False)
+        console.print(clean(f"{run.what}: {finished}{run.basis}"), style="dim", highlight=False, markup=False)
 
 
 def print_settled(plan: Plan, console: Console) -> None:
@@ -41,7 +43,7 @@ def print_settled(plan: Plan, console: Console) -> None:
             _compared(run.actual or Usage(), run.actual_dollars, timed),
             strict=True,
         )
-        table.add_row(run.what, *(f"{planned} / {actual}" for planned, actual in pairs))
+        table.add_row(line(run.what), *(f"{planned} / {actual}" for planned, actual in pairs))
     if played:
         console.print(table)
 
@@ -50,7 +52,7 @@ _TOKENS = ("prefill", "cached", "decoded")
 
 
 def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(title=line(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("run", overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right")

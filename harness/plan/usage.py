@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from pydantic import Field
 
 from harness.config import Strict, load_yaml
 from harness.speed.rates import Rates
-from harness.traces.cost import SECONDS, Costs, add_costs, episode_cost, scale_costs
-from harness.traces.read import model_cards, tokens_by_model, untold_models
+from harness.traces.cost import SECONDS, add_costs, scale_costs
+from harness.traces.read import episode_numbers, model_cards
 from harness.traces.store import read_meta, read_timed
+
+Total = Annotated[float, msgspec.Meta(ge=-1e30, le=1e30)]
+"""A sum over episodes; what is added up stays a finite number."""
 
 
 class Price(Strict):
@@ -37,11 +41,11 @@ class Prices(Strict):
 class Usage(msgspec.Struct, frozen=True):
     """Totals over ``episodes`` episodes."""
 
-    episodes: float = 0
-    steps: float = 0
-    tokens: dict[str, tuple[float, float, float]] = {}
+    episodes: Total = 0
+    steps: Total = 0
+    tokens: dict[str, tuple[Total, Total, Total]] = {}
     """Per model: prompt tokens computed, prompt tokens cached, and decoded tokens."""
-    cost: Costs = {}
+    cost: dict[str, Total | None] = {}
     """Amounts by cost model; None where it is not known, left out where nothing was charged."""
     untold: bool = False
     """Whether an endpoint left out how many tokens some calls took, so that ``tokens`` are too few."""
@@ -100,12 +104,13 @@ def usage_of(folder: Path, rates: Rates | None = None) -> Usage:
     cards = model_cards(folder, read_meta(folder))
     total = Usage()
     for episode, timing in read_timed(folder):
+        numbers = episode_numbers(folder, episode, cards, timing, rates)
         total += Usage(
             episodes=1,
-            steps=len(episode.steps),
-            tokens=_floats(tokens_by_model([episode])),
-            cost=episode_cost(episode, cards, timing, rates),
-            untold=bool(untold_models(episode)),
+            steps=numbers.steps,
+            tokens=_floats(numbers.tokens),
+            cost=dict(numbers.cost),
+            untold=bool(numbers.untold),
         )
     return total
 

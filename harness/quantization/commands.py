@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from harness.shell_completion import PoolName
+from harness.terminal import Terminal
 
 
 def quantize(
@@ -28,7 +28,7 @@ def quantize(
 
     made = quantize(pool_name, model, scheme or list(SCHEMES), load_recipe(recipe, AgentRecipe), to, place)
     done = f"pool: {made}" if place else f"next: mixroute variants {made} --recipe {recipe} --out {to}"
-    Console().print(done, highlight=False, markup=False)
+    Terminal().print(done, highlight=False, markup=False)
 
 
 def variants(
@@ -44,4 +44,4 @@ def variants(
     tasks = load_recipe(recipe, AgentRecipe).dev
     if limit:
         tasks = [task.model_copy(update={"limit": limit}) for task in tasks]
-    Console().print(markdown(compare(pool_name, tasks, to)), highlight=False, markup=False)
+    Terminal().print(markdown(compare(pool_name, tasks, to)), highlight=False, markup=False)

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from transformers import PreTrainedModel
 
 from harness.backends.loading import TransformersOptions, model_card, open_for_comparison
@@ -21,6 +23,7 @@ from harness.data import ModelCard
 from harness.engine.opening import open_instances
 from harness.errors import MixrouteError
 from harness.files import write_atomically
+from harness.json_files import read_json
 from harness.metrics.statistics import Estimate, clustered_mean
 from harness.pool import load_pool
 from harness.quantization.divergence import divergences
@@ -106,15 +109,22 @@ def compare(pool: str, tasks: Sequence[TaskEntry], folder: Path, seed: int = 0) 
     return rows
 
 
+class _Written(msgspec.Struct):
+    """What is read of ``variants.json``."""
+
+    tasks: list[dict[str, Any]]
+    rows: list[QuantizedVariant]
+
+
 def _known(folder: Path, tasks: Sequence[TaskEntry]) -> dict[str, QuantizedVariant]:
     """The rows of an earlier call on the same tasks, which versions before 0.2 wrote to ``twins.json``."""
     written = next((file for file in (folder / "variants.json", folder / "twins.json") if file.exists()), None)
     if written is None:
         return {}
-    content = json.loads(written.read_bytes())
-    if content["tasks"] != [task.model_dump() for task in tasks]:
+    content: _Written = read_json(written, _Written, "delete it")
+    if content.tasks != [task.model_dump() for task in tasks]:
         return {}
-    return {row["model"]: QuantizedVariant(**{**row, "success": Estimate(**row["success"])}) for row in content["rows"]}
+    return {row.model: row for row in content.rows}
 
 
 def _distance(high: PreTrainedModel, variant: PreTrainedModel, examples: Sequence[Example]) -> tuple[float, float]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import fmean, median, stdev
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from harness.errors import MixrouteError
 from harness.files import write_atomically
+from harness.json_files import convert_plain, read_json
 
 SCHEMA = 1
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
+Amount = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+"""Seconds or joules a token."""
 
 
 class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,26 +25,26 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Seconds are wall time over tokens of all calls together, so that the calls' shares add up to it.
     """
 
-    prompt_tokens: int
+    prompt_tokens: Count
     """Mean of a call."""
-    decoded_tokens: int
+    decoded_tokens: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
     """Sum over all calls, without the first token of each."""
-    prefill: float
+    prefill: Amount
     """Seconds a prompt token."""
-    decode: float
+    decode: Amount
     """Seconds a decoded token; the time of the first calls, which decoded one token, is subtracted. On a
     machine that is busy with something else this may be negative: it is recorded, and a median below 0 not charged."""
-    prefill_joules: float | None
-    decode_joules: float | None
+    prefill_joules: Amount | None
+    decode_joules: Amount | None
 
 
 class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model at one concurrency and one length of prompt (in tokens, as asked for)."""
 
     model: str
-    concurrency: int
-    length: int
-    samples: list[Sample]
+    concurrency: Count
+    length: Count
+    samples: Annotated[list[Sample], msgspec.Meta(min_length=1)]
 
     def seconds(self, phase: str) -> tuple[float, float]:
         """Median and standard deviation over the repeats, in seconds a token.
@@ -76,22 +81,35 @@ class SpeedCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return next((cell for cell in self.cells if (cell.model, cell.concurrency, cell.length) == key), None)
 
 
+class _Model(msgspec.Struct):
+    random: bool
+
+
+class _Hardware(msgspec.Struct):
+    cpu: str
+    gpus: list[str]
+
+
+class _Provenance(msgspec.Struct):
+    hardware: _Hardware
+
+
+class _Objects(msgspec.Struct):
+    """What readers rely on below the fields that ``SpeedCard`` declares."""
+
+    models: dict[str, _Model]
+    provenance: _Provenance
+
+
 def read_speed_card(path: Path) -> SpeedCard:
     """The card in a file.
 
     Raises:
         MixrouteError: there is none, or it is of another schema.
     """
-    try:
-        card = msgspec.json.decode(path.read_bytes(), type=SpeedCard)
-    except OSError as error:
-        raise MixrouteError(
-            f"speed card {path} cannot be read ({error.strerror}): write it with mixroute calibrate"
-        ) from error
-    except msgspec.MsgspecError as error:
-        raise MixrouteError(
-            f"{path} is no speed card of schema {SCHEMA} ({error}): write it with mixroute calibrate"
-        ) from error
+    fix = f"it is no speed card of schema {SCHEMA}, or damaged: write it with mixroute calibrate"
+    card: SpeedCard = read_json(path, SpeedCard, fix)
+    convert_plain(msgspec.to_builtins(card), _Objects, str(path), fix)
     if card.schema != SCHEMA:
         raise MixrouteError(f"{path} has schema {card.schema}, not {SCHEMA}: write it again with mixroute calibrate")
     return card

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from harness.shell_completion import PoolName
+from harness.terminal import Terminal, line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +43,7 @@ def calibrate(
         mode="deterministic" if deterministic else "throughput",
     )
     path = to or Path("runs/speed") / f"{pool.name}.json"
-    err = Console(stderr=True)
+    err = Terminal(stderr=True)
 
     def shown(cell: Cell) -> None:
         prefill, decode = (1e3 * cell.seconds(phase)[0] for phase in ("prefill", "decode"))
@@ -57,9 +57,10 @@ def calibrate(
     except KeyboardInterrupt:
         err.print("interrupted: what was measured is kept; the same command goes on from here")
         raise typer.Exit(130) from None
-    out = Console()
+    out = Terminal()
     out.print(cells_table(card.cells))
-    out.print(f"energy: {card.energy}\nspeed card: {path}", highlight=False, markup=False)
+    out.print(line(f"energy: {card.energy}"))
+    out.print(f"speed card: {path}", highlight=False, markup=False)
 
 
 def numbers(option: str, text: str) -> list[int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.errors import MixrouteError
 from harness.records import CallRecord
 from harness.speed.card import SpeedCard, read_speed_card
+from harness.text import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,7 @@ class Rates:
         Raises:
             MixrouteError: the card has no such model.
         """
-        speed = self._speeds.get(call.model)
-        if speed is None:
-            raise MixrouteError(
-                f"{self._source} has no model '{call.model}': it has {', '.join(self._speeds)}; "
-                "calibrate the pool that the runs were played with"
-            )
+        speed = self._speed_of(call.model)
         unread = call.prompt_tokens - call.cached_tokens
         self._calls += 1
         self._shorter += 0 < unread < speed.lengths[0]
@@ -72,12 +68,25 @@ class Rates:
         )
 
     def prefill_seconds(self, model: str, tokens: int) -> float:
-        """Seconds of ``model`` for the prefill of ``tokens`` prompt tokens that are not cached."""
+        """Seconds of ``model`` for the prefill of ``tokens`` prompt tokens that are not cached.
+
+        Raises:
+            MixrouteError: the card has no such model.
+        """
         if tokens == 0:
             return 0.0
-        speed = self._speeds[model]
+        speed = self._speed_of(model)
         longest = speed.lengths[-1]
         return _at(tokens, speed.lengths, speed.prefill) * max(1.0, tokens / longest)
+
+    def _speed_of(self, model: str) -> _Speed:
+        speed = self._speeds.get(model)
+        if speed is None:
+            raise MixrouteError(
+                f"{self._source} has no model {quoted(model)}: it has {', '.join(self._speeds)}; "
+                "calibrate the pool that the runs were played with"
+            )
+        return speed
 
     def note(self) -> str:
         """Source of the seconds, and the share of calls that lie beyond the measured lengths."""

@@ -16,6 +16,7 @@ import msgspec
 
 from harness.errors import MixrouteError
 from harness.files import Record, write_atomically
+from harness.json_files import read_json
 from harness.metrics import Estimate
 from harness.provenance import provenance
 from harness.traces.siblings import PACK
@@ -113,10 +114,7 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
     """
     if not path.exists():
         return []
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=list[kind])  # type: ignore[valid-type]
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise MixrouteError(f"{path} is not valid ({error}): restore it, or make it again") from error
+    return read_json(path, list[kind], "restore it, or make it again")  # type: ignore[valid-type]
 
 
 def write_records(path: Path, records: Iterable[R]) -> None:

@@ -20,7 +20,8 @@ from harness.errors import MixrouteError
 from harness.files import read_xz, replacing, write_atomically
 from harness.records import RunMeta
 from harness.traces.completions import CompletionIndex
-from harness.traces.contamination import SEEN, seen_file
+from harness.traces.contamination import SEEN, read_seen, seen_file
+from harness.traces.read import read_run
 from harness.traces.rounding import rounded_episode, rounded_timing
 from harness.traces.siblings import COMPLETIONS, PACK, PACK_SCHEMA, Pack, Shared, read_pack, read_table, sha256
 from harness.traces.store import EPISODES, RUN, TIMINGS, plain_or_xz, read_episodes, read_meta, read_timings
@@ -42,10 +43,11 @@ def pack_run(folder: Path, entries: Path) -> Path:
         MixrouteError: the run is not finished, or is corrupt; or an entry of this name exists, whose files others use,
             and would change.
     """
-    meta = read_meta(folder)
-    missing = set(meta.instances) - {episode.instance for episode in read_episodes(folder)}
+    run = read_run(folder)  # what the board refuses is not packed
+    meta = run.meta
+    missing = len(set(meta.instances)) - len(run.played)
     if missing:
-        raise MixrouteError(f"{folder} lacks {len(missing)} of {len(meta.instances)} episodes: finish the run first")
+        raise MixrouteError(f"{folder} lacks {missing} of {len(meta.instances)} episodes: finish the run first")
     entry = entries / meta.id
     if entry.resolve() == folder.resolve():
         raise MixrouteError(f"{folder} is already an entry")
@@ -70,11 +72,25 @@ def pack_run(folder: Path, entries: Path) -> Path:
     else:
         _write_xz(entry / SEEN, BytesIO(own_list))
     write_atomically(entry / PACK, msgspec.json.format(msgspec.json.encode(pack), indent=1) + b"\n")
-    for original, read in zip(read_episodes(folder), read_episodes(entry), strict=True):
-        if rounded_episode(original) != read:
-            raise MixrouteError(f"{entry} does not read like {folder} ({read.instance}): please report this")
+    _read_back(folder, entry)
     write_atomically(entry / RUN, (folder / RUN).read_bytes())  # last: without it, the folder is no entry
     return entry
+
+
+def _read_back(folder: Path, entry: Path) -> None:
+    """Read what was written, and compare it with what it was made from; an entry that differs is none."""
+    try:
+        for original, read in zip(read_episodes(folder), read_episodes(entry), strict=True):
+            if rounded_episode(original) != read:
+                raise MixrouteError(f"instance {read.instance!r} differs")
+        for measured, timing in zip(read_timings(folder), read_timings(entry), strict=True):
+            if rounded_timing(measured) != timing:
+                raise MixrouteError(f"the times of instance {timing.instance!r} differ")
+        if read_seen(folder) != read_seen(entry):
+            raise MixrouteError(f"{SEEN} differs")
+    except (MixrouteError, ValueError) as error:  # zip's, where the two are of different lengths
+        (entry / RUN).unlink(missing_ok=True)
+        raise MixrouteError(f"{entry} does not read like {folder} ({error}): pack it again, on a sound disk") from error
 
 
 def _siblings(entries: Path, meta: RunMeta) -> dict[str, Pack]:

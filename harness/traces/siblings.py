@@ -13,10 +13,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from harness.errors import MixrouteError
-from harness.files import MOST_LINE, Record, read_small, read_xz, xz_lines
+from harness.files import MOST_LINE, Record, read_xz, xz_lines
+from harness.json_files import read_json
 from harness.traces.completions import IN_MEMORY, CompletionTable
 
 PACK = "pack.json"
@@ -58,10 +57,7 @@ def read_pack(folder: Path) -> Pack | None:
     path = folder / PACK
     if not path.exists():
         return None
-    try:
-        pack = msgspec.json.decode(read_small(path), type=Pack)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MixrouteError(f"{path} is not valid ({error}): restore the file") from error
+    pack: Pack = read_json(path, Pack, "restore the file")
     if pack.schema != PACK_SCHEMA:
         raise MixrouteError(f"{path} has schema {pack.schema}, not {PACK_SCHEMA}: read it with a newer mixroute")
     for name in (*(table.entry for table in pack.tables), pack.trained_on.entry):

@@ -13,12 +13,15 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.files import read_lines, read_small, read_xz, refuse_devices, repair, write_atomically
-from harness.records import Episode, EpisodeTiming, RunMeta
+from harness.files import read_lines, read_xz, refuse_devices, repair, write_atomically
+from harness.json_files import convert_plain, read_json
+from harness.records import Amount, Episode, EpisodeTiming, RunMeta
+from harness.text import quoted
 from harness.traces.index import Named, Place, placed_lines, put_in_order, read_index, write_index
 from harness.traces.siblings import COMPLETIONS, restorer
 
@@ -28,6 +31,8 @@ EPISODES = "episodes.jsonl"
 TIMINGS = "timings.jsonl"
 RUN = "run.json"
 _LINES = (TIMINGS, EPISODES)
+_LONGEST_NAME = 240
+"""Bytes; file systems take 255, of which suffixes need some."""
 _FILE_NAME = re.compile(r"[\w=+,()-][\w=+,(). -]*")
 
 
@@ -96,43 +101,66 @@ class _Schema(msgspec.Struct):
     schema: int
 
 
+class _Config(msgspec.Struct):
+    """Settings that readers rely on, as far as ``run.json`` has them."""
+
+    task: str = ""
+    split: str = ""
+    router: str = ""
+    pool: str = ""
+    task_args: dict[str, Any] = {}
+    router_args: dict[str, Any] = {}
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    mode: str | None = None
+    temperature: Amount | None = None
+
+
+class _Git(msgspec.Struct):
+    commit: str = ""
+
+
+class _Provenance(msgspec.Struct):
+    """What readers show of it."""
+
+    time: str | None = None
+    hardware: dict[str, Any] | None = None
+    packages: dict[str, Any] | None = None
+    router: dict[str, Any] | None = None
+    git: _Git | None = None
+
+
+class _Card(msgspec.Struct):
+    details: dict[str, Any] | None = None
+
+
+class _Objects(msgspec.Struct):
+    """What is below the fields that ``RunMeta`` declares."""
+
+    config: _Config
+    provenance: _Provenance
+    models: dict[str, _Card]
+
+
 def read_meta(folder: Path) -> RunMeta:
     """The ``run.json`` of a run folder.
 
     Raises:
         MixrouteError: it is missing, not of this schema, or not valid.
     """
-    path = folder / RUN
-    try:
-        content = read_small(path)
-        if msgspec.json.decode(content, type=_Schema).schema < SCHEMA:
-            raise MixrouteError(
-                f"{path} is a run of an older schema, which was named by the spelling of paths and arguments: delete "
-                "the folder and run its suite again, which takes known answers from the completion cache; or read it "
-                "with mixroute 0.2.0"
-            )
-        meta = msgspec.json.decode(content, type=RunMeta)
-    except OSError as error:
-        raise MixrouteError(f"{path} cannot be read ({error.strerror}): not a run folder?") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MixrouteError(f"{path} is not a run of schema {SCHEMA}: {error}") from error
+    path, fix = folder / RUN, f"it is not a run of schema {SCHEMA}, or damaged: restore the file"
+    plain: object = read_json(path, Any, fix)
+    if convert_plain(plain, _Schema, str(path), fix).schema < SCHEMA:
+        raise MixrouteError(
+            f"{path} is a run of an older schema, which was named by the spelling of paths and arguments: delete "
+            "the folder and run its suite again, which takes known answers from the completion cache; or read it "
+            "with mixroute 0.2.0"
+        )
+    meta: RunMeta = convert_plain(plain, RunMeta, str(path), fix)
+    convert_plain(plain, _Objects, str(path), fix)
     for key, value in (("id", meta.id), ("hash", meta.hash)):
-        if not _FILE_NAME.fullmatch(value):  # files are named by them
-            raise MixrouteError(f"{path}: {key} {value[:100]!r} is no name for a file: restore the file")
-    for place, found in _objects(meta):
-        if not isinstance(found, dict):
-            raise MixrouteError(f"{path}: {place} is no object: restore the file")
+        if not _FILE_NAME.fullmatch(value) or len(value.encode()) > _LONGEST_NAME:  # files are named by them
+            raise MixrouteError(f"{path}: {key} {quoted(value)} is no name for a file: restore the file")
     return meta
-
-
-def _objects(meta: RunMeta) -> Iterator[tuple[str, object]]:
-    """What is an object in every ``run.json``, or missing, below the fields that are declared."""
-    yield from ((f"config.{key}", meta.config.get(key, {})) for key in ("task_args", "router_args"))
-    yield from ((f"provenance.{key}", meta.provenance.get(key) or {}) for key in _IN_PROVENANCE)
-    yield from ((f"models.{name}.details", card.get("details") or {}) for name, card in meta.models.items())
-
-
-_IN_PROVENANCE = ("hardware", "packages", "git", "router")
 
 
 def read_episodes(folder: Path) -> Iterator[Episode]:

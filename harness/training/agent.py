@@ -22,8 +22,10 @@ from harness.config import Strict
 from harness.engine.opening import OpenTask, open_instances
 from harness.errors import MixrouteError
 from harness.files import locked_folder, write_atomically
+from harness.json_files import read_json
 from harness.pool import ModelSpec, load_pool
 from harness.provenance import provenance
+from harness.text import quoted
 from harness.traces.contamination import instance_key, trained_on
 from harness.training.card import AgentCard, read_card, write_card
 from harness.training.checkpoint import atomic_folder
@@ -155,10 +157,10 @@ def _check_recipe(folder: Path, recipe: Strict) -> None:
     path = folder / "recipe.json"
     content = recipe.model_dump(mode="json", by_alias=True)
     if path.exists():
-        begun = json.loads(path.read_text(encoding="utf-8"))
+        begun: dict[str, Any] = read_json(path, dict[str, Any], "use another --out")
         for key in [key for key in content if begun.get(key) != content[key]]:
             raise MixrouteError(
-                f"{folder} was begun with {key} = {begun.get(key)!r}, the recipe now has {content[key]!r}: "
+                f"{folder} was begun with {key} = {quoted(begun.get(key))}, the recipe now has {quoted(content[key])}: "
                 "use another --out"
             )
         return

@@ -7,7 +7,6 @@ Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Gen
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from harness.errors import MixrouteError
+from harness.json_files import read_json
 from harness.pool import ModelSpec
 from harness.provenance import provenance
 from harness.traces.contamination import trained_on
@@ -61,7 +61,7 @@ def average(adapters: Sequence[Path], folder: Path) -> Path:
 
 def _read(adapter: Path) -> tuple[Any, dict[str, torch.Tensor]]:
     try:
-        config = json.loads((adapter / FILES[0]).read_bytes())
+        config: dict[str, Any] = read_json(adapter / FILES[0], dict[str, Any], "get the adapter again")
         return {key: config.get(key) for key in ("r", "lora_alpha", "peft_type")}, load_file(adapter / FILES[1])
     except (OSError, ValueError, SafetensorError) as error:
         raise MixrouteError(f"adapter {adapter} cannot be read: {error}") from error

@@ -10,12 +10,11 @@ import msgspec
 from pydantic import Field
 
 from harness.config import Strict
-from harness.errors import MixrouteError
 from harness.files import write_atomically
+from harness.json_files import read_json
 from harness.pool import ModelSpec
 from harness.traces.contamination import file_beside_weights, write_seen
-
-CARD = "card.json"
+from harness.weights.checksums import CARD, file_sums
 
 
 class AgentCard(Strict):
@@ -60,18 +59,27 @@ class RouterCard(Strict):
     facts: dict[str, Any]
     """Figures of this training, such as dev metrics and learning curves."""
     provenance: dict[str, Any]
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the files beside the card, by name; written by ``write_card``."""
+
+    @property
+    def trained_with(self) -> tuple[str, dict[str, str]]:
+        """The pool, as the recipe names it, and its models' fingerprints; see ``harness.contracts.TrainedWithPool``."""
+        return str(self.recipe.get("pool", "")), self.pool
 
 
 def write_card(folder: Path, card: Strict | Mapping[str, Any], trained_on: Iterable[str]) -> None:
-    """Write the card and the list of instances that the weights were trained on.
+    """Write the card, with the SHA-256 of the files beside it, and the list of instances that the weights were trained
+    on.
 
     Args:
-        folder: Folder of the weights.
+        folder: Folder of the weights, which are in it already.
         card: Facts about them.
         trained_on: Instances, as ``instance_key`` names them.
     """
     write_seen(folder, trained_on)
-    facts = card.model_dump(mode="json", by_alias=True) if isinstance(card, Strict) else card
+    facts = card.model_dump(mode="json", by_alias=True) if isinstance(card, Strict) else dict(card)
+    facts["files"] = file_sums(folder, without=(CARD,))
     write_atomically(folder / CARD, msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")
 
 
@@ -84,7 +92,4 @@ def read_card(spec: ModelSpec) -> Any:  # noqa: ANN401 - JSON
     path = file_beside_weights(spec, CARD)
     if path is None:
         return None
-    try:
-        return msgspec.json.decode(path.read_bytes())
-    except (msgspec.DecodeError, OSError) as error:
-        raise MixrouteError(f"{path} cannot be read ({error}): get the weights again, with their card") from error
+    return read_json(path, dict[str, Any], "get the weights again, with their card")

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from harness.terminal import Terminal
 
 Deterministic = Annotated[
     bool,
@@ -30,9 +31,9 @@ def train_agent(
     try:
         result = train_agent(recipe.with_pool(pool), to or Path("runs/train") / recipe.name)
     except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted: the last checkpoint is kept; the same command goes on from there")
+        Terminal(stderr=True).print("interrupted: the last checkpoint is kept; the same command goes on from there")
         raise typer.Exit(130) from None
-    Console().print(f"weights and card are in {result}", highlight=False, markup=False)
+    Terminal().print(f"weights and card are in {result}", highlight=False, markup=False)
 
 
 def train_average(
@@ -42,4 +43,4 @@ def train_average(
     """Average adapters of one shape, tensor by tensor."""
     from harness.training.average import average
 
-    Console().print(f"weights and card are in {average(adapters, to)}", highlight=False, markup=False)
+    Terminal().print(f"weights and card are in {average(adapters, to)}", highlight=False, markup=False)

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from harness.contracts import Backend, Router
 from harness.data import Instance
 from harness.engine.opening import OpenTask
@@ -19,6 +17,7 @@ from harness.pool import ModelSpec, open_backend, save_pool
 from harness.records import Episode, EpisodeTiming
 from harness.seeding import seed_for
 from harness.suite import Mode, RouterEntry, Suite
+from harness.terminal import Terminal
 from harness.training.recipe import AgentRecipe, Lesson
 
 CONCURRENCY = 16
@@ -65,7 +64,7 @@ def play_runs(
         temperature=temperature,
         concurrency=CONCURRENCY,
     )
-    return SuiteRunner(suite, folder, Console(stderr=True), training_tasks=tasks).run()
+    return SuiteRunner(suite, folder, Terminal(stderr=True), training_tasks=tasks).run()
 
 
 class _Episodes:

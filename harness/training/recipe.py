@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from harness.config import Strict, find_file, load_yaml
+from harness.config import NAME, Strict, find_file, load_yaml
 from harness.suite import Mode, TaskEntry
 
 
@@ -20,7 +20,7 @@ class Recipe(Strict):
     """Folder of the recipes that come with the program."""
 
     schema_: Literal[1] = Field(alias="schema")
-    name: str = Field(pattern="^[a-z0-9._-]+$")
+    name: str = Field(pattern=NAME)
     description: str = ""
     pool: str
     dev: list[TaskEntry] = Field(min_length=1)

@@ -28,6 +28,7 @@ from harness.plugins import open_router
 from harness.records import RunMeta
 from harness.seeding import seed_for
 from harness.suite import Mode, RunConfig
+from harness.text import one_line
 from harness.traces.evidence import AuditRecord, entry_digest
 from harness.traces.store import read_episodes, read_meta
 from harness.verify.asked import Asked, asked_of
@@ -124,7 +125,7 @@ def drawn(instances: Sequence[str], count: int, seed: str) -> list[str]:
 def not_audited(folder: Path, reason: str) -> Audit:
     """The audit of an entry that cannot be audited."""
     check = Check(AUDIT)
-    check.reason = f"not audited: {' '.join(reason.split())[:300]}"
+    check.reason = f"not audited: {one_line(reason)}"
     return Audit(folder, check.result())
 
 

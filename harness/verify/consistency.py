@@ -13,6 +13,7 @@ from harness.errors import MixrouteError
 from harness.files import is_file_name
 from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.suite import RunConfig
+from harness.text import one_line
 from harness.traces.contamination import instance_key, trained_on
 from harness.traces.store import SCHEMA
 from harness.verify.pools import Pools, pool_of
@@ -29,7 +30,7 @@ def check_identity(meta: RunMeta) -> Check:
     try:
         config = RunConfig.model_validate(meta.config)
     except ValueError as error:
-        check.problem("run.json", f"config is not valid: {' '.join(str(error).split())[:200]}")
+        check.problem("run.json", f"config is not valid: {one_line(error)}")
         return check
     for place in meta.content:
         setting, _, argument = place.partition(".")
@@ -144,5 +145,5 @@ def compare_model_cards(meta: RunMeta, pools: Pools) -> Check:
                 for key in ("fingerprint", "weight_bytes", "parameters", "bits"):
                     check.expect(f"model '{name}'", key, theirs.get(key), ours[key])
     except (MixrouteError, KeyError) as error:
-        check.reason = f"the pool cannot be loaded here: {' '.join(str(error).split())[:300]}"
+        check.reason = f"the pool cannot be loaded here: {one_line(error)}"
     return check

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.backends.encoding import Encoder
 from harness.errors import MixrouteError
 from harness.records import RunMeta
+from harness.text import one_line
 from harness.verify.pools import Pools, pool_of, with_its_tokenizers
 
 
@@ -23,7 +24,7 @@ def open_encoders(meta: RunMeta, pools: Pools) -> tuple[dict[str, Encoder], str]
             specs = {model: models[model].model_copy(update={"adapter": None}) for model in meta.models}
             return {model: _encoder(str(weights_folder(spec))) for model, spec in specs.items()}, ""
         except (MixrouteError, KeyError, OSError, ValueError) as error:
-            reason = reason or f"the pool's tokenizer cannot be opened here: {' '.join(str(error).split())[:300]}"
+            reason = reason or f"the pool's tokenizer cannot be opened here: {one_line(error)}"
     return {}, reason
 
 

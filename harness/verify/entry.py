@@ -17,6 +17,7 @@ from harness.plugins import open_router, open_task
 from harness.provenance import source_of
 from harness.records import CHAT_TEMPLATE, RunMeta
 from harness.suite import RunConfig
+from harness.text import one_line
 from harness.traces.contamination import SEEN, read_seen, seen_file
 from harness.traces.read import model_cards
 from harness.traces.store import read_episodes, read_meta, read_timed
@@ -132,7 +133,7 @@ def _against_task(
         task = opener(config.task, config.split, json.dumps(config.task_args, sort_keys=True))
         chosen = sample(task.instances(), config.limit)
     except (MixrouteError, ValueError, OSError) as error:
-        protocol.reason = f"{NO_TASK}: {' '.join(str(error).split())[:300]}"
+        protocol.reason = f"{NO_TASK}: {one_line(error)}"
         return [protocol, routed]
     ours, theirs = (_plain(dict(found)) for found in (task.protocol(), meta.protocol))
     for key in sorted({*ours, *theirs} - {CHAT_TEMPLATE}):  # that is of the models

@@ -17,6 +17,7 @@ import msgspec
 from harness.board.suites import entries_of
 from harness.errors import MixrouteError
 from harness.files import Record, content_hash, write_atomically
+from harness.json_files import read_json
 from harness.records import RunMeta
 from harness.suite import Suite, load_suite
 from harness.traces.evidence import entry_digest
@@ -84,14 +85,7 @@ def read_lock(path: Path) -> Lock:
     Raises:
         MixrouteError: it is missing or not valid.
     """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Lock)
-    except OSError as error:
-        raise MixrouteError(
-            f"{path} cannot be read ({error.strerror}): publish beside the lock file of the repository"
-        ) from error
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise MixrouteError(f"{path} is not valid ({error}): restore it") from error
+    return read_json(path, Lock, "restore it, and publish beside the lock file of the repository")
 
 
 def write_lock(path: Path, folders: Iterable[Path]) -> None:

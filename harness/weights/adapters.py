@@ -9,6 +9,8 @@ from pathlib import Path
 from harness.errors import MixrouteError
 from harness.files import made_once
 from harness.pool import ModelSpec, PackageWeights
+from harness.text import one_line
+from harness.weights.checksums import check_sum
 from harness.weights.packages import package_weights
 from harness.weights.random import random_checkpoint
 
@@ -53,8 +55,7 @@ def merge(base: str | Path, adapter: Path, target: Path) -> None:
         tuned.merge_and_unload().to(stored).save_pretrained(target)
         AutoTokenizer.from_pretrained(base).save_pretrained(target)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise MixrouteError(f"adapter {adapter} cannot be merged into {base}: {reason}") from error
+        raise MixrouteError(f"adapter {adapter} cannot be merged into {base}: {one_line(error)}") from error
 
 
 def _identity(base: str | Path, adapter: Path) -> str:
@@ -62,6 +63,7 @@ def _identity(base: str | Path, adapter: Path) -> str:
     for name in FILES:
         try:
             digest.update((adapter / name).read_bytes())
+            check_sum(adapter / name)
         except OSError as error:
             raise MixrouteError(f"adapter {adapter}: {name} cannot be read: {error.strerror}") from error
     return digest.hexdigest()[:16]

@@ -10,6 +10,7 @@ import torch
 
 from harness.errors import MixrouteError
 from harness.files import made_once
+from harness.text import one_line
 from harness.weights.adapters import identity
 from harness.weights.schemes import Scheme, get_scheme
 
@@ -69,7 +70,7 @@ def open_dense(base: str | Path) -> tuple[Any, Any]:
     try:
         return AutoModelForCausalLM.from_pretrained(base, dtype="auto"), AutoTokenizer.from_pretrained(base)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise MixrouteError(f"weights {base} cannot be read: {' '.join(str(error).split())[:300]}") from error
+        raise MixrouteError(f"weights {base} cannot be read: {one_line(error)}") from error
 
 
 def group_of(model: Any, scheme: Scheme) -> int:  # noqa: ANN401 - any transformers model

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import MixrouteError
+from harness.text import one_line
 from harness.weights.schemes import SCHEMES
 
 GIB = float(1 << 30)
@@ -124,5 +125,4 @@ def read_config(shape: str | Path) -> Any:  # noqa: ANN401 - transformers' confi
     try:
         return AutoConfig.from_pretrained(str(shape))
     except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise MixrouteError(f"shape {shape} cannot be read: {reason}") from error
+        raise MixrouteError(f"shape {shape} cannot be read: {one_line(error)}") from error

@@ -14,9 +14,11 @@ from safetensors.torch import load_file, save_file
 from harness.config import check
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
+from harness.text import one_line
 from harness.traces.contamination import trained_on
 from harness.training import checkpoint
 from harness.training.card import RouterCard, read_card, write_card
+from harness.weights.checksums import check_sum
 from routers.dmr.network import NetworkConfig, RouterNetwork
 
 SHIPPED = Path(__file__).parent / "checkpoints"
@@ -54,10 +56,12 @@ def load_checkpoint(folder: Path) -> tuple[RouterNetwork, DmrCard, frozenset[str
     if found is None:
         raise MixrouteError(f"{folder} has no card.json: get the checkpoint again, with its card")
     card = check(dict(found), DmrCard, str(folder / "card.json"))
+    check_sum(folder / WEIGHTS)
     network = RouterNetwork(card.network)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise MixrouteError(f"{folder / WEIGHTS} cannot be read: {reason}: get the checkpoint again") from error
+        raise MixrouteError(
+            f"{folder / WEIGHTS} cannot be read: {one_line(error)}: get the checkpoint again"
+        ) from error
     return network.eval(), card, trained_on(where)

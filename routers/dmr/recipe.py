@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
-from harness.config import Strict
+from harness.config import NAME, Strict
 from harness.pool import Pool, load_pool
 from harness.training.recipe import RouterRecipe
 from harness.training.trainer import spec_in_training
@@ -84,7 +84,7 @@ class DmrRecipe(RouterRecipe):
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """Type that the models compute in while they are labelled and played in training; ``auto`` takes bfloat16 where the
     hardware has it, which is faster. A suite plays in the type that its pool says."""
-    labels: str = Field(default="", pattern="^[a-z0-9._-]*$")
+    labels: str = Field(default="", pattern=f"^$|{NAME}")
     """Name of another recipe with the same pool, tasks and ``behaviour_high_share``, whose labels are used; its working
     folder lies beside this one's."""
     behaviour_high_share: float = Field(

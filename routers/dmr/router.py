@@ -102,12 +102,16 @@ class LearnedRouter:
 class _FromCheckpoint(LearnedRouter):
     def __init__(self, checkpoint: str, threshold: float = 0.5) -> None:
         self._folder = find_checkpoint(checkpoint)
-        network, _, self._trained_on = load_checkpoint(self._folder)
+        network, self._card, self._trained_on = load_checkpoint(self._folder)
         super().__init__(network, threshold)
 
     def trained_on(self) -> Collection[str]:
         """See ``harness.contracts.Trained``."""
         return self._trained_on
+
+    def trained_with(self) -> tuple[str, Mapping[str, str]]:
+        """See ``harness.contracts.TrainedWithPool``."""
+        return self._card.trained_with
 
     def content_files(self) -> Mapping[str, Path]:
         """See ``harness.contracts.BuiltFromFiles``."""

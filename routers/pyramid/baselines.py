@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mixroute import Completion, Granularity, Step, register_router
-from routers.pyramid.checkpoint import checkpoint_folder, load_checkpoint
+from routers.pyramid.checkpoint import checkpoint_folder, load_checkpoint, training_pool
 from routers.pyramid.features import features, majority
 from routers.pyramid.router import ask_all
 
@@ -45,6 +45,10 @@ class _FromCheckpoint:
     def trained_on(self) -> Collection[str]:
         """See ``harness.contracts.Trained``; the queries that thresholds were chosen on are among them."""
         return self._trained_on
+
+    def trained_with(self) -> tuple[str, Mapping[str, str]]:
+        """See ``harness.contracts.TrainedWithPool``."""
+        return training_pool(self._folder)
 
     def content_files(self) -> Mapping[str, Path]:
         """See ``harness.contracts.BuiltFromFiles``."""

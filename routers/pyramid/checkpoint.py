@@ -12,11 +12,13 @@ import msgspec
 from pydantic import Field, model_validator
 
 from harness.config import Strict, check
-from harness.errors import MixrouteError
 from harness.files import write_atomically
+from harness.json_files import read_json
+from harness.pool import ModelSpec
 from harness.traces.contamination import read_seen
-from harness.training.card import RouterCard, write_card
+from harness.training.card import RouterCard, read_card, write_card
 from harness.training.checkpoint import atomic_folder, find_checkpoint
+from harness.weights.checksums import CARD, check_sum
 from routers.pyramid.features import CHECKED, FEATURES
 from routers.pyramid.trees import CalibratedTrees
 
@@ -98,8 +100,16 @@ def load_checkpoint(name: str) -> tuple[Learned, frozenset[str]]:
     """
     folder = checkpoint_folder(name)
     path = folder / ROUTER
-    try:
-        content = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MixrouteError(f"{path} is no JSON object ({error}): get the checkpoint again") from error
+    check_sum(path)
+    content: dict[str, Any] = read_json(path, dict[str, Any], "get the checkpoint again")
     return check(content, Learned, str(path)), read_seen(folder)
+
+
+def training_pool(folder: Path) -> tuple[str, dict[str, str]]:
+    """The pool that a checkpoint was trained with, and its models' fingerprints; both empty without a card.
+
+    Raises:
+        MixrouteError: the card is damaged.
+    """
+    found = read_card(ModelSpec(weights=str(folder)))
+    return ("", {}) if found is None else check(dict(found), RouterCard, str(folder / CARD)).trained_with

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from harness.records import CallRecord
 from mixroute import Completion, Granularity, MixrouteError, Step, register_router
 from routers.pyramid.answers import votes
-from routers.pyramid.checkpoint import Escalation, checkpoint_folder, load_checkpoint
+from routers.pyramid.checkpoint import Escalation, checkpoint_folder, load_checkpoint, training_pool
 from routers.pyramid.features import features, majority
 
 _SHOWN = 200
@@ -100,6 +100,10 @@ class Pyramid:
     def trained_on(self) -> Collection[str]:
         """See ``harness.contracts.Trained``; the queries that thresholds were chosen on are among them."""
         return self._trained_on
+
+    def trained_with(self) -> tuple[str, Mapping[str, str]]:
+        """See ``harness.contracts.TrainedWithPool``."""
+        return training_pool(self._folder)
 
     def content_files(self) -> Mapping[str, Path]:
         """See ``harness.contracts.BuiltFromFiles``."""

@@ -75,9 +75,14 @@ class GameFile:
         found = re.search(r'"task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*("(?:[^"\\]|\\.)*")', grammar)
         if found is None:
             raise MixrouteError(f"{self.path}: the grammar states no task; {FIX}")
+        try:
+            task = str(json.loads(found[1]))
+            task.encode()
+        except ValueError as error:
+            raise MixrouteError(f"{self.path}: the task in the grammar is no text ({error}); {FIX}") from error
         return GameData(
             id=self.id,
-            task=json.loads(found[1]),
+            task=task,
             problem=_text(record, "pddl_problem", str(self.path)),
             walkthrough=_commands(record, str(self.path)),
             domain=_text(record, "pddl_domain", str(self.path)),
@@ -210,7 +215,7 @@ def _beside(path: Path) -> str:
 def _parse(content: bytes, where: str) -> dict[str, Any]:
     try:
         record = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MixrouteError(f"{where} is not JSON ({error}): the file is cut off or damaged; {FIX}") from error
     if not isinstance(record, dict):
         raise MixrouteError(f"{where} is not a JSON object; {FIX}")
@@ -219,7 +224,7 @@ def _parse(content: bytes, where: str) -> dict[str, Any]:
 
 def _text(record: dict[str, Any], key: str, where: str) -> str:
     value = record.get(key)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or (not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value)):
         raise MixrouteError(f"{where} has no text under '{key}'; {FIX}")
     return value
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.files import cache_folder
+from harness.text import one_line
 from mixroute import MixrouteError
 
 if TYPE_CHECKING:
@@ -204,9 +205,9 @@ def _load(manager: TaskManager, name: str, config: dict[str, Any], changes: dict
     except MixrouteError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        why = one_line(error)
         raise MixrouteError(
-            f"{name} cannot be opened ({type(error).__name__}: {reason}): without a network, point data= or "
+            f"{name} cannot be opened ({type(error).__name__}: {why}): without a network, point data= or "
             "$REASONING_DATA at a folder with its data; docs/reasoning.md"
         ) from error
     task.set_fewshot_seed(seed=FEWSHOT_SEED)

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from harness.files import cache_folder
+from harness.files import cache_folder, locked
+from harness.terminal import Terminal
 from mixroute import MixrouteError
 from tasks.webshop.builder import StoreBuilder
 from tasks.webshop.store import VERSION, Store
@@ -65,13 +64,16 @@ def on_disk(source: Source) -> Store:
     folder.mkdir(parents=True, exist_ok=True)
     finished = folder / f"{source.key}-{VERSION}.sqlite"
     if not finished.exists():
-        with FileLock(finished.with_suffix(".lock")):
+        with locked(finished.with_suffix(".lock")):
             if not finished.exists():
                 _build(source, finished)
     try:
         return Store.open(finished)
     except sqlite3.DatabaseError as error:
-        raise MixrouteError(f"{finished} is damaged ({error}): remove it and run again") from error
+        raise MixrouteError(
+            f"{finished} is damaged ({error}): remove it and run again; if its file system has no locks, set "
+            "MIXROUTE_CACHE to a folder on a local disk"
+        ) from error
 
 
 def _build(source: Source, finished: Path) -> None:
@@ -89,7 +91,10 @@ def _build(source: Source, finished: Path) -> None:
                 source.fill(builder, report)
                 builder.finish()
     except sqlite3.OperationalError as error:
-        raise MixrouteError(f"{part} cannot be written ({error}): run again to go on from there") from error
+        raise MixrouteError(
+            f"{part} cannot be written ({error}): run again to go on from there; if its file system has no locks, set "
+            "MIXROUTE_CACHE to a folder on a local disk"
+        ) from error
     except sqlite3.DatabaseError as error:
         connection.close()
         _remove(part, scratch)
@@ -108,7 +113,7 @@ def _remove(*paths: Path) -> None:
 @contextmanager
 def _progress() -> Iterator[Report]:
     columns = (TextColumn("WebShop: {task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
 
         def report(what: str, total: int) -> Callable[[int], None]:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from harness.board import write_board
+from harness.board.page import to_html
+from harness.board.table import build_board
 from harness.traces.evidence import SELF_REPORTED, VERDICTS, VerdictRecord, entry_digest, write_records
 from tests.command import PATIENCE
 from tests.harness.board.builders import Play, Run, write_run
@@ -244,6 +246,33 @@ def test_nothing_of_a_trace_ends_its_script_or_names_a_file(site: Path) -> None:
         assert json.loads(name) == file.stem
         assert len(json.loads(episodes)) == len(GAMES)
         assert "<" not in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "{{script}}",
+        "{{data}}{{style}}",
+        "{{no_part}}",
+        "</script><!--",
+        "<!--<script>",
+        "]]>",
+        "\\u003c/script>",
+        "\u2028",
+    ],
+)
+def test_no_label_breaks_the_data_of_the_page(tmp_path: Path, label: str) -> None:
+    run = replace(runs()[0], label=label)
+    plain = to_html(build_board([write_run(tmp_path / "plain", runs()[0])])).decode()
+    text = to_html(build_board([write_run(tmp_path / "run", run)])).decode()
+    opening = '<script type="application/json" id="data">'
+    before, _, rest = text.partition(opening)
+    content, _, after = rest.partition("</script>")
+    data = json.loads(content)
+    assert [row["label"] for section in data["sections"] for row in section["rows"]] == [label]
+    assert before == plain.partition(opening)[0]
+    assert after == plain.partition(opening)[2].partition("</script>")[2]  # the script is where it was
+    assert not {"</script", "<!--", "<script"} & set(re.findall("</?script|<!--", content))
 
 
 def test_the_page_is_small_and_its_bytes_are_those_of_the_runs(tmp_path: Path) -> None:

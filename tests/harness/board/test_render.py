@@ -149,6 +149,21 @@ def test_nasty_text_is_plain_in_latex(nasty: Path) -> None:
     assert not set(body) & set("\\%$#^~<>|")
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a--b---c", "a-{}-b-{}-{}-c"),
+        ("?`x!`", r"?\textasciigrave{}x!\textasciigrave{}"),
+        ("<<a>>", r"\textless{}\textless{}a\textgreater{}\textgreater{}"),
+        ("``q''", r"\textasciigrave{}\textasciigrave{}q'{}'"),
+        (",,", ",{},"),
+        ("a-b, it's", "a-b, it's"),
+    ],
+)
+def test_latex_joins_no_characters(text: str, shown: str) -> None:
+    assert latex(text) == shown
+
+
 def test_terminal_table_prints_text_as_it_is(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=300, color_system=None)
     print_board(build_board([write_run(tmp_path / "run", replace(MIX, label="[red]x[/]\x1b[2J"))]), console)

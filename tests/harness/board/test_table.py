@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -376,3 +377,28 @@ def test_there_is_no_curve_without_both_models(tmp_path: Path) -> None:
     board = build_board(write_run(tmp_path / str(number), run) for number, run in enumerate(runs))
     assert board.curves == ()
     assert all(row.routing_metrics == RoutingMetrics() for row in board.rows)
+
+
+TRAINED_WITH = {"pool": "theirs", "models": {"high": CARDS["high"].fingerprint, "low": "1" * 64}}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "noted"),
+    [
+        (TRAINED_WITH, True),
+        ({**TRAINED_WITH, "pool": "toy"}, False),
+        ({**TRAINED_WITH, "pool": "pools/toy.yaml"}, False),
+        ({**TRAINED_WITH, "models": {name: card.fingerprint for name, card in CARDS.items()}}, False),
+        ({**TRAINED_WITH, "models": {}}, True),
+        ({"pool": 3, "models": []}, False),
+        (None, False),
+    ],
+)
+def test_a_router_of_another_pool_has_a_note(tmp_path: Path, recorded: object, noted: bool) -> None:
+    folder = write_run(tmp_path / "run", Run("dmr", {"a": Play("hl")}))
+    meta = json.loads((folder / "run.json").read_bytes())
+    meta["provenance"] |= {"pool_file": "pools/toy.yaml", **({} if recorded is None else {"trained_with": recorded})}
+    (folder / "run.json").write_text(json.dumps(meta))
+    (row,) = build_board([folder]).rows
+    note = "its router was trained with pool theirs, and routes between the models of another"
+    assert [one for one in row.notes if "was trained with" in one] == ([note] if noted else [])

@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.records import CallRecord, CallTiming, Episode, EpisodeTiming, StepRecord, StepTiming
+from harness.files import write_atomically
+from harness.records import CallRecord, CallTiming, Episode, EpisodeTiming, RunMeta, StepRecord, StepTiming
 from harness.traces.contamination import read_seen, write_seen
 from harness.traces.pack import pack_run
 from harness.traces.rounding import rounded_episode
-from harness.traces.store import TraceWriter, read_episodes, read_timings
+from harness.traces.store import SCHEMA, TraceWriter, read_episodes, read_timings
 from mixroute import MixrouteError
-from tests.harness.traces.test_store import meta
+from tests.harness.traces.test_store import meta as plain_meta
 
+CARD = {"model": "high", "parameters": 10, "weight_bytes": 20, "bits": 16.0, "fingerprint": "f", "details": {}}
 Completion = list[tuple[float, float, float]]
 NUMBERS = st.floats(min_value=-50, max_value=50)
 COMPLETIONS = st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), max_size=3)
@@ -33,16 +35,21 @@ def call(text: str, completion: Completion) -> CallRecord:
     return CallRecord("high", 7, 0, len(completion), 0, "stop", False, text, logprobs, entropies, margins)
 
 
+def meta(**changes: object) -> RunMeta:
+    return plain_meta(**{"models": {"high": CARD}, "instances": ["0"], **changes})
+
+
 def write(folder: Path, steps: list[tuple[str, list[Completion]]], name: str, seen: str = "t x") -> Path:
     """A finished run of one episode: of each step, a text and its calls' completions."""
-    writer = TraceWriter(folder / name, meta(id=name, hash=name, instances=["0"]))
+    writer = TraceWriter(folder / name, meta(id=name, hash=name))
     records = [
         StepRecord(text, [text], [call(text, one) for one in calls], text, text, True, 0.5, "high")
         for text, calls in steps
     ]
     timings = [StepTiming(1 / 3, 2 / 3, [CallTiming(1 / 7, 2 / 7, 0.1, 1e-9, True) for _ in c]) for _, c in steps]
     writer.append(
-        Episode(1, name, "0", "k", 0, 0.5, False, "done", None, records, "end"), EpisodeTiming("0", 0, 0.1, timings)
+        Episode(SCHEMA, name, "0", "k", 0, 0.5, False, "done", None, records, "end"),
+        EpisodeTiming("0", 0, 0.1, timings),
     )
     writer.close()
     write_seen(folder / name, [seen])
@@ -111,11 +118,10 @@ def test_packing_gives_the_same_bytes_and_leaves_siblings_alone(packed: list[Pat
 
 
 def test_entries_of_another_group_share_nothing(packed: list[Path], tmp_path: Path) -> None:
-    other = TraceWriter(tmp_path / "d", meta(id="d", hash="d", group="other", instances=["0"]))
+    other = TraceWriter(tmp_path / "d", meta(id="d", hash="d", group="other"))
     (episode,) = read_episodes(tmp_path / "a")
-    other.append(
-        Episode(1, "d", "0", "k", 0, 0.5, False, "done", None, episode.steps, "end"), EpisodeTiming("0", 0, 0, [])
-    )
+    (timing,) = read_timings(tmp_path / "a")
+    other.append(Episode(SCHEMA, "d", "0", "k", 0, 0.5, False, "done", None, episode.steps, "end"), timing)
     other.close()
     write_seen(tmp_path / "d", ["t x"])
     entry = pack_run(tmp_path / "d", tmp_path / "entries")
@@ -222,3 +228,49 @@ def test_an_unfinished_run_is_not_packed(tmp_path: Path) -> None:
     with pytest.raises(MixrouteError, match="lacks 1 of 1 episodes"):
         pack_run(run, tmp_path / "entries")
     assert not (tmp_path / "entries").exists()
+
+
+UNREADABLE = {
+    "another run's hash": ("episodes.jsonl", '"run":"a"', '"run":"b"', "has run 'b'"),
+    "an instance that is not planned": ("episodes.jsonl", '"instance":"0"', '"instance":"1"', "is not among the"),
+    "a model without a card": ("episodes.jsonl", '"model":"high","prompt', '"model":"low","prompt', "has no card"),
+    "times of another seed": ("timings.jsonl", '"seed":0', '"seed":1', "has other steps, calls or seed"),
+    "a torn line": ("timings.jsonl", '"reset"', '"rest', "timings.jsonl:1 is corrupt"),
+    "a card without bytes": ("run.json", '"weight_bytes": 20', '"weight_bytes": 0', "has no bytes or no parameters"),
+    "another schema": ("run.json", '"schema": 2', '"schema": 3', "has schema 3, not 2"),
+}
+
+
+@pytest.mark.parametrize("fault", UNREADABLE)
+def test_what_cannot_be_read_is_not_packed(tmp_path: Path, fault: str) -> None:
+    name, old, new, message = UNREADABLE[fault]
+    path = write(tmp_path, [("one", [FIRST])], "a") / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(MixrouteError, match=message):
+        pack_run(path.parent, tmp_path / "entries")
+    assert not (tmp_path / "entries").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("episodes.jsonl.xz", "shorter"),
+        ("timings.jsonl.xz", "the times of instance '0' differ"),
+        ("trained_on", "trai"),
+    ],
+)
+def test_what_was_packed_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:
+    """A disk that keeps something else than was written."""
+
+    def keep(path: Path, content: bytes) -> None:
+        plain = lzma.decompress(content) if path.suffix == ".xz" else content
+        if path.name.startswith(name):
+            plain = b"" if name.startswith("episodes") else plain.replace(b"0.1", b"0.2").replace(b"t x", b"t y")
+        write_atomically(path, lzma.compress(plain) if path.suffix == ".xz" else plain)
+
+    monkeypatch.setattr("harness.traces.pack.write_atomically", keep)
+    run = write(tmp_path, [("one", [FIRST])], "a")
+    with pytest.raises(MixrouteError, match=rf"entries/a does not read like .*{message}.*: pack it again"):
+        pack_run(run, tmp_path / "entries")
+    assert not (tmp_path / "entries/a/run.json").exists()

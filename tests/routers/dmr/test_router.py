@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from statistics import fmean
 
@@ -94,7 +95,7 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     ("damage", "message"),
     [
         ("no card", "has no card.json"),
-        ("half the weights", "network.safetensors cannot be read"),
+        ("half the weights", "network.safetensors is damaged: its SHA-256"),
         ("other sizes", "network.safetensors cannot be read"),
         ("unknown key", "unknown key 'stages': did you mean 'stage'"),
     ],
@@ -112,6 +113,26 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str, message: str
         card.write_text(card.read_text().replace('"stage"', '"stages"'))
     with pytest.raises(MixrouteError, match=message):
         open_router("dmr", checkpoint=str(folder))
+
+
+@pytest.mark.parametrize("place", ["the first", "the middle", "the last"])
+def test_one_wrong_bit_of_a_network_is_found(tmp_path: Path, place: str) -> None:
+    folder = checkpoint(tmp_path / "here", [])
+    weights = folder / "network.safetensors"
+    content = bytearray(weights.read_bytes())
+    header = 8 + int.from_bytes(content[:8], "little")
+    content[{"the first": header, "the middle": (header + len(content)) // 2, "the last": -1}[place]] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(MixrouteError, match=r"network.safetensors is damaged: its SHA-256 is .*get the ch"):
+        open_router("dmr", checkpoint=str(folder))
+
+
+def test_a_card_without_checksums_is_taken(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "here", [])
+    card = json.loads((folder / "card.json").read_text())
+    del card["files"]
+    (folder / "card.json").write_text(json.dumps(card))
+    assert open_router("dmr", checkpoint=str(folder))
 
 
 def test_an_unknown_checkpoint_is_refused() -> None:
@@ -173,3 +194,16 @@ def test_instances_that_it_was_trained_on_are_not_reported(tmp_path: Path, tiny_
     (run / "trained_on.txt.xz").write_bytes((leaky / "trained_on.txt.xz").read_bytes())
     refused = mixroute("board", "runs/dmr", cwd=tmp_path, code=2)
     assert f"were trained on '{instance}', which it reports" in refused.stderr
+
+
+def test_one_of_another_pool_is_warned_of_and_recorded(tmp_path: Path, tiny_pool: Path) -> None:
+    folder = checkpoint(tmp_path / "here", [])
+    card = json.loads((folder / "card.json").read_text())
+    card |= {"recipe": {"pool": "elsewhere"}, "pool": {"high": "1" * 64, "low": "2" * 64}}
+    (folder / "card.json").write_text(json.dumps(card))
+    done = mixroute("run", suite(tmp_path, tiny_pool, {"checkpoint": str(folder)}), cwd=tmp_path)
+    assert " ".join(done.stderr.split()).count("was trained with pool elsewhere, and routes between the models") == 1
+    (run,) = find_runs(tmp_path / "runs" / "dmr")
+    assert read_meta(run).provenance["trained_with"] == {"pool": "elsewhere", "models": card["pool"]}
+    mixroute("board", "runs/dmr", cwd=tmp_path)
+    assert "was trained with pool elsewhere" in (tmp_path / "runs/dmr/board/board.md").read_text()

@@ -12,7 +12,7 @@ from harness.contracts import Task
 from harness.data import Message, Observation, Turn
 from harness.errors import MixrouteError
 from tasks.alfworld.texts import BANNER
-from tests.tasks.alfworld.games import KIND, NAMES, game_file, place, write_packed, write_unpacked
+from tests.tasks.alfworld.games import KIND, NAMES, game_file, grammar, place, write_packed, write_unpacked
 from tests.tasks.alfworld.small import TASK, WINNING, problem
 
 
@@ -103,6 +103,10 @@ def test_a_corrupt_game_file_is_named(games: Path) -> None:
         (game_file(pddl_problem=problem()[:500]), "trial_a is corrupt: 2 parentheses are never closed"),
         (game_file(pddl_problem=None), "trial_a/game.tw-pddl has no text under 'pddl_problem'"),
         (game_file(grammar="{}"), "trial_a/game.tw-pddl: the grammar states no task"),
+        (game_file(grammar=grammar().replace("put", "\\q put", 1)), "the task in the grammar is no text"),
+        (game_file(grammar=grammar().replace("put", "\\ud800 put", 1)), "the task in the grammar is no text"),
+        (game_file(pddl_problem="\ud800" + problem()), "has no text under 'pddl_problem'"),
+        (game_file().replace("{", '{"x": ' + "[" * 3000 + "]" * 3000 + ", ", 1), "is not JSON"),
         (game_file(walkthrough=5), "trial_a/game.tw-pddl: 'walkthrough' is not a list of commands"),
         (game_file(pddl_problem=problem().replace("(:init", "(:init (inReceptacle)")), "trial_a is corrupt"),
     ],
