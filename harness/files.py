@@ -8,7 +8,7 @@ import lzma
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -104,13 +104,22 @@ def path_hash(path: Path) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` so that a reader sees the old file or the new one, never half."""
+    """Replace ``path`` by ``content`` so that a reader sees the old file or the new one, never half.
+
+    Raises:
+        OSError: it cannot be written; the error names ``path``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    with part.open("rb") as handle:
-        os.fsync(handle.fileno())
-    part.replace(path)
+    try:
+        part.write_bytes(content)
+        with part.open("rb") as handle:
+            os.fsync(handle.fileno())
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def refuse_devices(path: Path) -> None:

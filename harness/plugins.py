@@ -13,6 +13,7 @@ from pydantic.errors import PydanticUserError
 from harness import registry
 from harness.contracts import Router, Task, role_of
 from harness.errors import MixrouteError, did_you_mean
+from harness.guard import interrupts_noted, is_users
 
 
 def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - each registry has its own protocol
@@ -36,13 +37,16 @@ def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> A
     if missing:
         raise MixrouteError(f"{kind.kind} '{name}' needs the argument '{missing[0]}'")
     _checked(kind, name, cls, arguments)
-    try:
-        return cls(**arguments)
-    except MixrouteError:
-        raise
-    except Exception as error:
-        reason = str(error) if isinstance(error, TypeError | ValueError) else repr(error)
-        raise MixrouteError(f"{kind.kind} '{name}' refuses its arguments {dict(arguments)}: {reason}") from error
+    with interrupts_noted():
+        try:
+            return cls(**arguments)
+        except MixrouteError:
+            raise
+        except BaseException as error:
+            if is_users(error):
+                raise
+            reason = str(error) if isinstance(error, TypeError | ValueError) else repr(error)
+            raise MixrouteError(f"{kind.kind} '{name}' refuses its arguments {dict(arguments)}: {reason}") from error
 
 
 def complete_arguments(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ _LATEX = {
     '"': r"\textquotedbl{}",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 }
+_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""Fillers and selectors, which Unicode counts as letters or marks."""
 
 
 def clean(text: str, keep: str = "") -> str:
@@ -34,6 +36,14 @@ def clean(text: str, keep: str = "") -> str:
         return "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Cn", "Co") else char
 
     return "".join(map(safe, text))
+
+
+def appearance(text: str) -> str:
+    """What a reader sees of ``text``: composed, white space as one space, without characters that have no width."""
+    composed = unicodedata.normalize("NFC", "".join(char for char in text if not _INVISIBLE.match(char)))
+    return " ".join(
+        "".join(char for char in composed if unicodedata.category(char) not in ("Cc", "Cf") or char.isspace()).split()
+    )
 
 
 def markdown(text: str) -> str:

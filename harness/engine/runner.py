@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend, Calibrated, Router, Trained, role_of
+from harness.engine.environment import checked_text
 from harness.engine.identity import content_of, run_config, run_hash, run_id
 from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask, open_instances, open_models
@@ -20,12 +21,14 @@ from harness.engine.progress import RunProgress
 from harness.engine.rollout import Play, play_all
 from harness.errors import MixrouteError
 from harness.files import locked_folder
+from harness.guard import call_plugin
 from harness.plugins import open_router
 from harness.pool import Pool, load_pool
 from harness.provenance import provenance, source_of
 from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.contamination import instance_key, seen_by, write_seen
+from harness.traces.recording import as_json
 from harness.traces.store import SCHEMA, TraceWriter, read_episodes, read_meta
 
 log = logging.getLogger(__name__)
@@ -84,6 +87,8 @@ class SuiteRunner:
         self._pool: Pool = load_pool(suite.pool)
         self._models: dict[str, Backend] = {}
         self._routers: dict[str, Router] = {}
+        self._protocols: dict[int, dict[str, Any]] = {}
+        self._content: dict[tuple[int, int], dict[str, str]] = {}
         self._seen_by_pool = seen_by(self._pool)
         self._seen = self._seen_by_pool
         self._reported = [open_instances(entry) for entry in suite.tasks] if training_tasks is None else training_tasks
@@ -91,15 +96,20 @@ class SuiteRunner:
             self._check_apart(f"pool '{suite.pool}'", self._seen_by_pool)
         routers = [self._router(entry) for entry in suite.routers]
         for entry, router in zip(suite.routers, routers, strict=True):
-            own = _trained_on(router)
+            own = _trained_on(entry, router)
             self._check_apart(f"router '{entry.name}'", own)
             self._seen |= own
         self._development = [self._open_development(opened) for opened in self._reported]
-        for router in routers:
+        for entry, router in zip(suite.routers, routers, strict=True):
             if isinstance(router, Calibrated):
                 self._router(RouterEntry(router=router.probe))
                 if None in self._development:
-                    router.fit(())  # raises now what would be missing after other routers have played
+                    _fitted(entry, router, ())  # raises now what would be missing after other routers have played
+        for opened in (*self._reported, *self._development):
+            if opened is not None:
+                self._protocol(opened)
+                for entry, router in zip(suite.routers, routers, strict=True):
+                    self._content_of(opened, entry, router)
 
     def run(self) -> list[FinishedRun]:
         """Play everything that is not on disk yet.
@@ -158,7 +168,31 @@ class SuiteRunner:
         if development is not None:
             probe = RouterEntry(router=router.probe)
             episodes = self._play(development, probe, {}, seed, self._out / CALIBRATION).episodes()
-        return dict(router.fit(episodes))
+        return _fitted(entry, router, episodes)
+
+    def _protocol(self, opened: OpenTask) -> dict[str, Any]:
+        """The task's protocol, asked for once."""
+        if id(opened) not in self._protocols:
+            who = f"task '{opened.entry.task}'"
+            found = call_plugin(who, "protocol", lambda: as_json(dict(opened.task.protocol())))
+            self._protocols[id(opened)] = found
+        return self._protocols[id(opened)]
+
+    def _content_of(self, opened: OpenTask, entry: RouterEntry, router: Router) -> dict[str, str]:
+        """Hashes of the files that a run depends on, which may not change after the router was built of them.
+
+        Raises:
+            MixrouteError: one has changed.
+        """
+        found = content_of(opened.entry, entry, router)
+        known = self._content.setdefault((id(opened), id(router)), found)
+        changed = [name for name in {*found, *known} if found.get(name) != known.get(name)]
+        if changed:
+            raise MixrouteError(
+                f"router '{entry.name}': the files of {min(changed)} have changed since they were loaded, and results "
+                "may be of both: give the same command again, which begins another run; delete this one if it had begun"
+            )
+        return known
 
     def _play(
         self, opened: OpenTask, entry: RouterEntry, fitted: Mapping[str, Any], seed: int, out: Path
@@ -167,7 +201,7 @@ class SuiteRunner:
         config = run_config(self._suite, self._pool.name, opened.entry, entry, seed)
         meta = self._meta(config, opened, entry, router, fitted)
         writer = TraceWriter(out / meta.id, meta)
-        write_seen(writer.folder, self._seen_by_pool | _trained_on(router))
+        write_seen(writer.folder, self._seen_by_pool | _trained_on(entry, router))
         won = sum(episode.success for episode in writer.episodes.values())
         missing = [one for one in opened.instances if one.id not in writer.episodes]
         done = len(opened.instances) - len(missing)
@@ -179,6 +213,7 @@ class SuiteRunner:
             router=router,
             pool=self._models,
             router_timeout=self._suite.router_timeout,
+            environment_timeout=self._suite.environment_timeout,
         )
         title = f"{config.task}/{config.split} {entry.name} seed {seed}"
         try:
@@ -187,8 +222,19 @@ class SuiteRunner:
                 if missing:
                     _check_source(out / meta.id, meta)
                     run_to_end(play_all(play, missing, self._suite.concurrency, observer))
-        finally:
-            writer.close()
+        except BaseException:
+            with suppress(MixrouteError, OSError):  # what stopped the run is the error that counts
+                writer.close()
+            raise
+        writer.close()
+        lost = [one.id for one in opened.instances if one.id not in writer.episodes]
+        if lost:
+            raise MixrouteError(
+                f"{title}: {len(lost)} of {len(opened.instances)} episodes were not played, such as {lost[0]}: a "
+                "plug-in ended their play; the same command plays them"
+            )
+        if missing:
+            self._content_of(opened, entry, router)
         errors = [episode for episode in writer.episodes.values() if episode.error]
         if errors:
             log.warning("%s: %d episodes ended in an error; the first: %s", title, len(errors), errors[0].error)
@@ -197,10 +243,13 @@ class SuiteRunner:
     def _meta(
         self, config: RunConfig, opened: OpenTask, entry: RouterEntry, router: Router, fitted: Mapping[str, Any]
     ) -> RunMeta:
-        cards = {name: asdict(model.card()) for name, model in self._models.items()}
+        cards = {
+            name: call_plugin(f"model '{name}'", "card", lambda model=model: as_json(asdict(model.card())))  # type: ignore[misc] # bound now
+            for name, model in self._models.items()
+        }
         fingerprints = {name: card["fingerprint"] for name, card in cards.items()}
-        content = content_of(opened.entry, entry, router)
-        full, group = run_hash(config, opened.task.protocol(), fingerprints, fitted, content)
+        protocol, content = self._protocol(opened), self._content_of(opened, entry, router)
+        full, group = run_hash(config, protocol, fingerprints, fitted, content)
         origin = {"pool_file": self._suite.pool} if self._suite.pool.endswith((".yaml", ".yml")) else {}
         return RunMeta(
             schema=SCHEMA,
@@ -215,7 +264,7 @@ class SuiteRunner:
             seed=config.seed,
             config=config.model_dump(),
             content=content,
-            protocol=dict(opened.task.protocol()),
+            protocol=protocol,
             models=cards,
             fitted=dict(fitted),
             instances=[one.id for one in opened.instances],
@@ -230,8 +279,17 @@ class SuiteRunner:
         )
 
 
-def _trained_on(router: Router) -> frozenset[str]:
-    return frozenset(router.trained_on()) if isinstance(router, Trained) else frozenset()
+def _trained_on(entry: RouterEntry, router: Router) -> frozenset[str]:
+    if not isinstance(router, Trained):
+        return frozenset()
+    return call_plugin(
+        f"router '{entry.name}'", "trained_on", lambda: frozenset(map(checked_text, router.trained_on()))
+    )
+
+
+def _fitted(entry: RouterEntry, router: Calibrated, episodes: Iterable[Episode]) -> dict[str, Any]:
+    found: dict[str, Any] = call_plugin(f"router '{entry.name}'", "fit", lambda: as_json(dict(router.fit(episodes))))
+    return found
 
 
 def _check_source(folder: Path, meta: RunMeta) -> None:

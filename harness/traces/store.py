@@ -9,7 +9,6 @@ same two files compressed (``.xz``), the statistics of tokens in tables that sib
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import msgspec
 from harness.errors import MixrouteError
 from harness.files import read_lines, read_small, read_xz, refuse_devices, repair, write_atomically
 from harness.records import Episode, EpisodeTiming, RunMeta
+from harness.traces.appending import GrowingFile
 from harness.traces.siblings import COMPLETIONS, restorer
 
 SCHEMA = 2
@@ -50,21 +50,27 @@ class TraceWriter:
         self._write_sorted()
         if not existing.exists():
             write_atomically(existing, msgspec.json.format(msgspec.json.encode(meta), indent=1) + b"\n")
-        self._timings = (folder / TIMINGS).open("ab")
-        self._lines = (folder / EPISODES).open("ab")
+        self._timings = GrowingFile(folder / TIMINGS)
+        self._lines = GrowingFile(folder / EPISODES)
 
     def append(self, episode: Episode, timing: EpisodeTiming) -> None:
-        """Persist one finished episode, flushed to the disk before this returns; seconds are rounded."""
-        for handle, record in ((self._timings, timing), (self._lines, episode)):
-            handle.write(msgspec.json.encode(record) + b"\n")
-            handle.flush()
-            os.fsync(handle.fileno())
+        """Persist one finished episode, flushed to the disk before this returns; seconds are rounded.
+
+        Raises:
+            RunStopped: it cannot be written, or the run's folder was deleted.
+        """
+        for file, record in ((self._timings, timing), (self._lines, episode)):
+            file.append(msgspec.json.encode(record) + b"\n")
         self.episodes[episode.instance] = episode
 
     def close(self) -> None:
-        """Close the files and put their lines in order of instance, so that the bytes do not depend on timing."""
-        self._timings.close()
-        self._lines.close()
+        """Close the files and put their lines in order of instance, so that the bytes do not depend on timing.
+
+        Raises:
+            RunStopped: the run's folder was deleted.
+        """
+        for file in (self._timings, self._lines):
+            file.close()
         self._write_sorted()
 
     def _write_sorted(self) -> None:
