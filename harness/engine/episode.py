@@ -26,6 +26,8 @@ class StepResult:
     answer: Completion | None = None
     """What the router returned, checked."""
     action: str = ""
+    valid: bool | None = None
+    """Whether the action is admissible; None where the task lists none."""
     reward: float = 0.0
     environment_seconds: float = 0.0
 
@@ -57,7 +59,6 @@ class LiveEpisode:
     def record_step(
         self,
         observation: Observation,
-        valid: bool | None,
         calls: Sequence[Completion],
         result: StepResult,
         scores: dict[str, float],
@@ -67,7 +68,6 @@ class LiveEpisode:
 
         Args:
             observation: What the environment showed before it.
-            valid: Whether the action was admissible; None where the task lists none.
             calls: All calls that were answered, in the order in which they were begun.
             result: As far as the step came.
             scores: What the router logged.
@@ -85,7 +85,7 @@ class LiveEpisode:
                 calls=records,
                 text=answer.text if answer else "",
                 action=result.action,
-                valid=valid,
+                valid=result.valid,
                 reward=result.reward,
                 model=answer.model if answer else NO_MODEL,
                 scores=scores,

@@ -178,13 +178,8 @@ async def _play_step(
         return await play.router.act(step)
 
     supervised = step_calls.supervised = Supervised(decide(), watchdog)
-    result = StepResult()
+    result = StepResult(valid=_is_valid(seen, ""))
     failure: Exception | None = None
-
-    def is_valid(action: str) -> bool | None:
-        return action in seen.admissible if shown.admissible else None
-
-    valid = is_valid("")
     try:
         answer = await act(supervised)
         if step_calls.violation:
@@ -192,7 +187,7 @@ async def _play_step(
         accepted = check_answer(answer, await step_calls.finished())
         action = checked_text(contained(lambda: task.parse_action(accepted.text)))
         result.answer, result.action = accepted, action
-        valid = is_valid(action)  # before the step, which may change the environment's list
+        result.valid = _is_valid(seen, action)  # before the step, which may change the environment's list
         began = time.perf_counter()
         observation, reward, done = await call_environment(task, watchdog, "step", lambda: environment.step(action))
         result.environment_seconds = time.perf_counter() - began
@@ -207,8 +202,12 @@ async def _play_step(
     # A step that fails has cost what it asked for, and is recorded so.
     calls = await step_calls.finished()
     step_calls.close()
-    live.record_step(shown, valid, calls, result, dict(step.scores), supervised.own_seconds)
+    live.record_step(shown, calls, result, dict(step.scores), supervised.own_seconds)
     if failure is not None:
         raise failure
     live.turns.append(Turn(shown, live.steps[-1].text, live.steps[-1].action))
     observer.call_finished(sum(len(call.tokens) for call in calls))
+
+
+def _is_valid(seen: Observation, action: str) -> bool | None:
+    return bool(action in seen.admissible) if tuple(seen.admissible) else None
