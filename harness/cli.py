@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -95,29 +96,29 @@ def run(
     prices: Annotated[Path | None, typer.Option("--prices", help="Plan dollars by this table (docs/cost.md).")] = None,
 ) -> None:
     """Play a suite. The same command again plays only what is missing."""
-    from harness.engine.runner import SuiteRunner
-    from harness.plan.plan import plan_suite, settle
-    from harness.plan.show import print_plan, print_settled
-    from harness.plan.usage import Prices, load_prices
-    from harness.speed.rates import open_rates
-    from harness.suite import load_suite, with_changes
-
-    chosen = with_changes(
-        load_suite(suite_name),
-        routers=router or (),
-        only=only or (),
-        pool=pool,
-        limit=limit,
-        seeds=seed or (),
-        concurrency=concurrency,
-    )
-    folder = to or chosen.folder
-    if plan:
-        rates = None if card is None else open_rates(card, chosen.concurrency)
-        table = Prices() if prices is None else load_prices(prices)
-        print_plan(plan_suite(chosen, folder, (Path("runs"), Path("results/entries")), rates, table), out)
-        return
     try:
+        from harness.engine.runner import SuiteRunner
+        from harness.plan.plan import plan_suite, settle
+        from harness.plan.show import print_plan, print_settled
+        from harness.plan.usage import Prices, load_prices
+        from harness.speed.rates import open_rates
+        from harness.suite import load_suite, with_changes
+
+        chosen = with_changes(
+            load_suite(suite_name),
+            routers=router or (),
+            only=only or (),
+            pool=pool,
+            limit=limit,
+            seeds=seed or (),
+            concurrency=concurrency,
+        )
+        folder = to or chosen.folder
+        if plan:
+            rates = None if card is None else open_rates(card, chosen.concurrency)
+            table = Prices() if prices is None else load_prices(prices)
+            print_plan(plan_suite(chosen, folder, (Path("runs"), Path("results/entries")), rates, table), out)
+            return
         SuiteRunner(chosen, folder, err, reuse=reuse).run()
     except KeyboardInterrupt:
         err.print("interrupted: finished episodes are kept; the same command goes on from here")
@@ -335,9 +336,14 @@ def add_commands() -> None:
         (train if group == "train" else app).command(name)(point.load())
 
 
-def main() -> None:
-    """Entry point of the command."""
+def main(ready: Callable[[], None] = lambda: None) -> None:
+    """Entry point of the command.
+
+    Args:
+        ready: Called when the command begins, which takes about a second of imports.
+    """
     add_commands()
+    ready()
     try:
         app(prog_name="mixroute")
     except MixrouteError as error:
