@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from harness.errors import RunStopped
@@ -15,11 +17,14 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = 10.0
+"""Seconds that tasks of plug-ins have to end after the run."""
+
 _Started = tuple[asyncio.AbstractEventLoop, "asyncio.Task[Any]"]
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
-    """``asyncio.run``, but inside a running loop, as that of a notebook, in a thread of its own.
+    """As ``asyncio.run``, but inside a running loop, as that of a notebook, in a thread of its own.
 
     Ctrl-C cancels the work, and ``KeyboardInterrupt`` is raised when it has ended; a second one is raised at once.
 
@@ -61,8 +66,10 @@ def _run(work: Coroutine[Any, Any, T], started: Future[_Started]) -> T:
         started.set_result((loop, task))
         return await work
 
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     try:
-        return asyncio.run(main())
+        return loop.run_until_complete(main())
     except Exception as error:
         if isinstance(error, RuntimeError) and "Event loop stopped before Future completed" in str(error):
             raise RunStopped("a plug-in stopped the event loop: no plug-in may") from error
@@ -73,6 +80,26 @@ def _run(work: Coroutine[Any, Any, T], started: Future[_Started]) -> T:
         if user_interrupted():
             raise KeyboardInterrupt from error
         raise RunStopped(f"a plug-in ended the run: {described(error)}") from error
+    finally:
+        # Not ``asyncio.run``, which waits for ever for a task that does not let itself be cancelled.
+        _end_tasks(loop)
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel the tasks that are left and wait for their ends, whatever callbacks of plug-ins raise meanwhile."""
+    end = time.monotonic() + _PATIENCE
+    while (left := asyncio.all_tasks(loop)) and time.monotonic() < end:
+        for task in left:
+            task.cancel()
+        try:
+            loop.run_until_complete(asyncio.wait(left, timeout=_PATIENCE / 4))
+        except BaseException as error:
+            if is_users(error):
+                raise
+    with suppress(Exception):
+        loop.run_until_complete(loop.shutdown_asyncgens())
 
 
 def _log_in_one_line(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

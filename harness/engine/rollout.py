@@ -124,7 +124,7 @@ async def _play_one(
     released = _release(play, session)
     failure = failure or released
     error_text = None if failure is None else printable(described(failure))
-    return live.finish(play.run, play.seed, success=success and failure is None, error=error_text)
+    return live.finish(play.run, play.seed, success=success if failure is None else False, error=error_text)
 
 
 def _take_back_cancellation() -> None:
@@ -177,7 +177,7 @@ async def _play_step(
     async def decide() -> Completion:
         return await play.router.act(step)
 
-    supervised = step_calls.supervised = Supervised(decide(), watchdog)
+    supervised = step_calls.supervised = Supervised(decide, watchdog)
     result = StepResult(valid=_is_valid(seen, ""))
     failure: Exception | None = None
     try:

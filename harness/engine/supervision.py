@@ -59,10 +59,16 @@ def drive(
 
 def _abandon(coroutine: Coroutine[Any, Any, Any] | Generator[Any, Any, Any]) -> None:
     """Close a coroutine, which may refuse."""
+    chain: list[object] = []
+    inner: object = coroutine
+    while inner is not None:
+        chain.append(inner)
+        inner = getattr(inner, "cr_await", None) or getattr(inner, "gi_yieldfrom", None)
     try:
         coroutine.close()
-    except BaseException:  # it goes on after GeneratorExit, and would be closed again when it is freed: never
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(coroutine))
+    except BaseException:
+        for one in chain:  # it goes on after GeneratorExit, and would be closed again when it is freed: never
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
 
 
 class Driven:
@@ -83,9 +89,9 @@ class Supervised(Occupant):
     ``measuring_tasks`` as the loop's task factory they are measured too. Calls to models run as ``unmeasured`` tasks.
     """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], watchdog: Watchdog) -> None:
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, Any]], watchdog: Watchdog) -> None:
         super().__init__(watchdog, "the router", "router_timeout", watchdog.router_limit, RouterStopped)
-        self._coroutine = coroutine
+        self._begin = begin
         self.own_seconds = 0.0
         self.idle = 0.0
         """Seconds since its last call to a model, or since the answer, in which the event loop was free to go on."""
@@ -103,7 +109,7 @@ class Supervised(Occupant):
 
     def __await__(self) -> Generator[Any, Any, Any]:
         _current.set(self)
-        return drive(self, self._coroutine)
+        return drive(self, self._begin())
 
     def occupy(self, call: Any) -> Any:  # noqa: ANN401 - what the coroutine yields
         """As ``Occupant.occupy``, on the router's clock."""
