@@ -175,6 +175,8 @@ def _helpers_importable(path: Path) -> Iterator[None]:
     others = {name for name in tops if name in before and not _is_of(before[name], helpers[name])}
     sys.path.insert(0, folder)
     importlib.invalidate_caches()
+    # Bytecode is found by second and size: of a file that is edited at once, Python would run what it was before.
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield
         for name, helper in helpers.items():
@@ -182,6 +184,7 @@ def _helpers_importable(path: Path) -> Iterator[None]:
                 with suppress(Exception):  # it says so when the function imports it
                     importlib.import_module(name)
     finally:
+        sys.dont_write_bytecode = writes
         sys.path.remove(folder)
         _pop_modules(others)
         sys.modules.update({name: one for name, one in before.items() if name.partition(".")[0] in others})
