@@ -97,9 +97,9 @@ class Registry:
     def about(self, name: str) -> str:
         """The first line of the docstring behind ``name``; if it cannot be imported, why.
 
-        An entry point's is read from its source: importing all plug-ins to list them would take seconds.
+        That of a shipped one is read from its source: importing them all to list them would take seconds.
         """
-        if name not in self._registered:
+        if name not in self._registered and self.is_shipped(name):
             for point in plugin_entry_points(self.group):
                 with suppress(Exception):  # its import says what is wrong
                     if point.name == name and (line := class_summary(point.value)):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from harness.traces.store import find_runs, read_episodes, read_meta
@@ -44,3 +45,29 @@ def test_an_installed_package_adds_a_router_and_a_task(tmp_path: Path, tiny_pool
         ["low", "high", "high"],
     ]
     assert [episode.score for episode in by_router["always-high"]] == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "reason"),
+    [
+        ("absent", None, "ModuleNotFoundError"),
+        ("exits", "raise SystemExit(0)", "SystemExit: 0"),
+        ("fails", "class Mine:\n    'Mine.'\nraise ValueError('no luck')", "ValueError: no luck"),
+        ("empty", "", "AttributeError"),
+        ("folder.deep", None, "ModuleNotFoundError"),
+    ],
+)
+def test_a_package_that_cannot_be_imported_is_listed_as_broken(
+    tmp_path: Path, module: str, source: str | None, reason: str
+) -> None:
+    info = tmp_path / "site/broken-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[mixroute.routers]\nbroken-router = {module}:Mine\n")
+    if source is not None:
+        (tmp_path / f"site/{module}.py").write_text(source)
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT)])}
+    listed = mixroute("list", cwd=tmp_path, env=env).stdout
+    assert "always-high" in listed
+    (line,) = [line for line in listed.splitlines() if "broken-router" in line]
+    assert f"(router 'broken-router' ({module}:Mine) fails on import: {reason}" in line

@@ -33,8 +33,6 @@ def suite_of(
     router: type[Any] = Low,
     task: type[Any] = Corridor,
     backend: type[Any] = Scripted,
-    *,
-    calibration: bool = False,
     **changes: Any,
 ) -> Suite:
     """A suite of one run of these classes, with four instances."""
@@ -45,12 +43,11 @@ def suite_of(
     folder.mkdir(parents=True, exist_ok=True)
     models = {model: {"backend": name, "weights": "none"} for model in ("high", "low")}
     (folder / "pool.yaml").write_text(yaml.safe_dump({"schema": 1, "name": "scripted", "models": models}))
-    entry = TaskEntry(task=name, split="test", calibration={"split": "dev"} if calibration else None)  # type: ignore[arg-type]
     return Suite(
         schema=1,
         name="plugged",
         pool=str(folder / "pool.yaml"),
-        tasks=[entry],
+        tasks=[TaskEntry(task=name, split="test", limit=None)],
         routers=[RouterEntry(router=name, label="mine")],
         **changes,
     )

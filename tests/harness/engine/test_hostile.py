@@ -188,7 +188,7 @@ def test_a_constructor_that_raises_it(tmp_path: Path, end: BaseException, place:
     classes: dict[str, type[Any]] = {"router": Low, "task": Corridor, "backend": Scripted}
     classes[place] = type("Raises", (classes[place],), {"__init__": raiser(end)})
     with pytest.raises(MixrouteError, match=f"{place} 'test-plugged-.*{end}"):
-        mixroute.run(suite_of(tmp_path, **classes), tmp_path / "runs")
+        mixroute.run(suite_of(tmp_path, *classes.values()), tmp_path / "runs")
 
 
 @names
@@ -217,7 +217,7 @@ def test_a_method_that_fails_before_play_is_named(tmp_path: Path, end: BaseExcep
     with pytest.raises(
         MixrouteError, match=f"(task|router|model) '.*' fails in '{method}': {type(end).__name__}: {end}"
     ):
-        mixroute.run(suite_of(tmp_path, **classes), tmp_path / "runs")
+        mixroute.run(suite_of(tmp_path, *classes.values()), tmp_path / "runs")
 
 
 def test_a_model_that_cannot_be_closed_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -251,8 +251,10 @@ def test_a_wrong_answer_is_its_episodes_error(tmp_path: Path, changes: dict[str,
 
 
 def test_a_router_may_ask_another_model_after_a_wrong_answer(tmp_path: Path) -> None:
+    odd: Any = None
+
     def answer(self: Scripted, request: Request, given: Completion) -> Completion:
-        return replace(given, text=None) if given.model == "low" else given
+        return replace(given, text=odd) if given.model == "low" else given
 
     async def act(step: Step) -> Completion:
         try:
@@ -292,24 +294,27 @@ def test_a_reward_that_cannot_be_recorded_is_its_episodes_error(tmp_path: Path, 
 
 
 def test_scalars_of_numpy_are_recorded_as_plain_numbers(tmp_path: Path) -> None:
+    ten: Any = np.int64(10)
+    half: Any = np.float32(0.5)
+
     class Task(Corridor):
         def is_success(self, score: float) -> Any:
             return np.bool_(score >= 1)
 
         def protocol(self) -> Mapping[str, Any]:
-            return {"length": np.int64(3), "share": np.float32(0.5)}
+            return {"length": np.int64(3), "share": half}
 
     class Model(Scripted):
         async def generate(self, request: Request) -> Completion:
             answer = await super().generate(request)
-            return replace(answer, prompt_tokens=np.int64(10), text=np.str_(answer.text))
+            return replace(answer, prompt_tokens=ten, text=np.str_(answer.text))
 
         def card(self) -> ModelCard:
-            return replace(super().card(), parameters=np.int64(3))
+            return replace(super().card(), parameters=ten)
 
     class Logs(Low):
         def choose(self, step: Step) -> str:
-            step.log(p=np.float32(0.5))
+            step.log(p=half)
             return "low"
 
     episodes = played(tmp_path, Logs, Task, Model)
