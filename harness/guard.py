@@ -78,6 +78,12 @@ def is_users(error: BaseException) -> bool:
     return _Interrupts.asked if isinstance(handler, _Interrupts) else True
 
 
+def raise_users(error: BaseException) -> None:
+    """Raise ``KeyboardInterrupt`` if ``error`` is the user's, or came of it, as where an import was interrupted."""
+    if is_users(error) or user_interrupted():
+        raise KeyboardInterrupt from error
+
+
 def described(error: BaseException) -> str:
     """``error`` with its class; of a group with one error within, that one."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
@@ -125,7 +131,6 @@ def call_plugin(who: str, method: str, call: Callable[[], T]) -> T:
         except MixrouteError:
             raise
         except BaseException as error:
-            if is_users(error):
-                raise
+            raise_users(error)
             reason = " ".join(described(error).split())
             raise MixrouteError(f"{who} fails in '{method}': {reason}") from error

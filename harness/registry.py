@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 from harness.docstrings import class_summary
 from harness.errors import MixrouteError, did_you_mean
 from harness.files import is_file_name
-from harness.guard import described, interrupts_noted, is_users
+from harness.guard import described, interrupts_noted, raise_users
 from harness.sources import Helper, helpers_of, sources_hash
 
 C = TypeVar("C", bound=type[Any])
@@ -130,8 +130,7 @@ def import_plugin(who: str, load: Callable[[], T]) -> T:
         except MixrouteError:
             raise
         except BaseException as error:
-            if is_users(error):
-                raise
+            raise_users(error)
             raise MixrouteError(f"{who} fails on import: {' '.join(described(error).split())}") from error
 
 

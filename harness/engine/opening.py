@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend, SupportsCompletionCache, Task
@@ -60,6 +61,8 @@ def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
     """
     task = open_task(entry.task, split=entry.split, **entry.args)
     who = f"task '{entry.task}'"
+    for name in ("name", "blocking", "stop", "max_tokens", "step_cap"):
+        call_plugin(who, name, partial(getattr, task, name))
     every = call_plugin(who, "instances", lambda: [_checked(one) for one in task.instances()])
     every = [one for one in every if instance_key(task.name, one.id) not in without]
     instances = sample(every, entry.limit)
@@ -73,7 +76,7 @@ def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
             raise MixrouteError(f"task '{entry.task}' has two instances with the id {one}: make the data's ids unique")
     if not task.blocking:
         for instance in instances:
-            environment = call_plugin(who, "open", lambda one=instance: task.open(one))  # type: ignore[misc] # bound now
+            environment = call_plugin(who, "open", partial(task.open, instance))
             call_plugin(who, "close", environment.close)
     return OpenTask(entry, task, instances)
 
@@ -115,5 +118,5 @@ def open_models(pool: Pool, mode: Mode, answers: CompletionCache | None) -> Iter
             backend = models[name] = open_backend(name, spec, deterministic=mode == "deterministic")
             stack.callback(_close, name, backend)
             if answers is not None and isinstance(backend, SupportsCompletionCache):
-                backend.use_cache(answers)
+                call_plugin(f"model '{name}'", "use_cache", partial(backend.use_cache, answers))
         yield models
