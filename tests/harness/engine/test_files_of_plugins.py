@@ -80,7 +80,8 @@ def test_a_module_beside_the_file_is_imported_and_counts(tmp_path: Path, imports
     assert sorted(map(sorted, run(tmp_path, file, suite).values())) == [["high"], ["low"]]
 
 
-def test_an_edit_of_the_same_size_in_the_same_second_is_seen(tmp_path: Path) -> None:
+def test_an_edit_of_the_same_size_in_the_same_second_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     text = "CHOICE = ['low', 'high'][{}]"
     file, suite = write(tmp_path / "a"), suite_of(tmp_path)
     for number in (0, 1):

@@ -306,12 +306,12 @@ def test_a_router_may_ask_much_at_once(tmp_path: Path) -> None:
 def test_a_model_may_take_longer_than_a_router(tmp_path: Path, wait: Callable[[float], Any]) -> None:
     class Slow(Scripted):
         async def generate(self, request: Request) -> Completion:
-            waited = wait(0.5)
+            waited = wait(1.5)
             if waited is not None:
                 await waited
             return await super().generate(request)
 
-    suite = suite_of(tmp_path, Low, Short, Slow, router_timeout=0.2)
+    suite = suite_of(tmp_path, Low, Short, Slow, router_timeout=0.1)
     mixroute.run(suite, tmp_path / "runs")
     assert all(episode.success for episode in reread(tmp_path).values())
 
@@ -379,6 +379,7 @@ async def act(step):
         # Another process wakes this one after it was stopped for longer than the limit.
         subprocess.Popen(["sh", "-c", f"sleep 1.5; kill -CONT {os.getpid()}"])
         os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(0.3)  # the watchdog wakes while the router is at work
     return await step.ask("low")
 suite = suite_of(Path(sys.argv[1]), acts(act), router_timeout=1.0, environment_timeout=1.0, concurrency=1)
 mixroute.run(suite, Path(sys.argv[1]) / "runs")

@@ -74,6 +74,7 @@ def test_a_folder_that_vanishes_is_an_error(tmp_path: Path, how: str, when: int)
     suite = suite_of(tmp_path, Vanishes, concurrency=1)
     with pytest.raises(MixrouteError, match=f"({EPISODES}|{TIMINGS}) was deleted or replaced while the run was played"):
         mixroute.run(suite, tmp_path / "runs")
+    assert len(steps) == when + 1  # and nothing is played any more
     shutil.rmtree(tmp_path / "elsewhere", ignore_errors=True)
     mixroute.run(suite, tmp_path / "runs")
     assert len(reread(tmp_path)) == 4
