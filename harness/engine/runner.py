@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from harness.backends.completion_cache import CompletionCache
-from harness.contracts import Backend, Calibrated, Router, Trained, role_of
-from harness.engine.environment import checked_text
+from harness.contracts import Backend, Calibrated, Router, role_of
+from harness.engine.answers import cards_of, fitted_by, protocol_of, trained_on
 from harness.engine.identity import content_of, run_config, run_hash, run_id
 from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask, open_instances, open_models
@@ -21,14 +21,12 @@ from harness.engine.progress import RunProgress
 from harness.engine.rollout import Play, play_all
 from harness.errors import MixrouteError
 from harness.files import locked_folder
-from harness.guard import call_plugin
 from harness.plugins import open_router
 from harness.pool import Pool, load_pool
 from harness.provenance import provenance, source_of
 from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.contamination import instance_key, seen_by, write_seen
-from harness.traces.recording import as_json
 from harness.traces.store import SCHEMA, TraceWriter, read_episodes, read_meta
 
 log = logging.getLogger(__name__)
@@ -96,7 +94,7 @@ class SuiteRunner:
             self._check_apart(f"pool '{suite.pool}'", self._seen_by_pool)
         routers = [self._router(entry) for entry in suite.routers]
         for entry, router in zip(suite.routers, routers, strict=True):
-            own = _trained_on(entry, router)
+            own = trained_on(entry, router)
             self._check_apart(f"router '{entry.name}'", own)
             self._seen |= own
         self._development = [self._open_development(opened) for opened in self._reported]
@@ -104,7 +102,7 @@ class SuiteRunner:
             if isinstance(router, Calibrated):
                 self._router(RouterEntry(router=router.probe))
                 if None in self._development:
-                    _fitted(entry, router, ())  # raises now what would be missing after other routers have played
+                    fitted_by(entry, router, ())  # raises now what would be missing after other routers have played
         for opened in (*self._reported, *self._development):
             if opened is not None:
                 self._protocol(opened)
@@ -168,14 +166,12 @@ class SuiteRunner:
         if development is not None:
             probe = RouterEntry(router=router.probe)
             episodes = self._play(development, probe, {}, seed, self._out / CALIBRATION).episodes()
-        return _fitted(entry, router, episodes)
+        return fitted_by(entry, router, episodes)
 
     def _protocol(self, opened: OpenTask) -> dict[str, Any]:
         """The task's protocol, asked for once."""
         if id(opened) not in self._protocols:
-            who = f"task '{opened.entry.task}'"
-            found = call_plugin(who, "protocol", lambda: as_json(dict(opened.task.protocol())))
-            self._protocols[id(opened)] = found
+            self._protocols[id(opened)] = protocol_of(opened.entry.task, opened.task)
         return self._protocols[id(opened)]
 
     def _content_of(self, opened: OpenTask, entry: RouterEntry, router: Router) -> dict[str, str]:
@@ -201,7 +197,7 @@ class SuiteRunner:
         config = run_config(self._suite, self._pool.name, opened.entry, entry, seed)
         meta = self._meta(config, opened, entry, router, fitted)
         writer = TraceWriter(out / meta.id, meta)
-        write_seen(writer.folder, self._seen_by_pool | _trained_on(entry, router))
+        write_seen(writer.folder, self._seen_by_pool | trained_on(entry, router))
         won = sum(episode.success for episode in writer.episodes.values())
         missing = [one for one in opened.instances if one.id not in writer.episodes]
         done = len(opened.instances) - len(missing)
@@ -243,10 +239,7 @@ class SuiteRunner:
     def _meta(
         self, config: RunConfig, opened: OpenTask, entry: RouterEntry, router: Router, fitted: Mapping[str, Any]
     ) -> RunMeta:
-        cards = {
-            name: call_plugin(f"model '{name}'", "card", lambda model=model: as_json(asdict(model.card())))  # type: ignore[misc] # bound now
-            for name, model in self._models.items()
-        }
+        cards = cards_of(self._models)
         fingerprints = {name: card["fingerprint"] for name, card in cards.items()}
         protocol, content = self._protocol(opened), self._content_of(opened, entry, router)
         full, group = run_hash(config, protocol, fingerprints, fitted, content)
@@ -277,19 +270,6 @@ class SuiteRunner:
             curve=entry.curve,
             role=role_of(router),
         )
-
-
-def _trained_on(entry: RouterEntry, router: Router) -> frozenset[str]:
-    if not isinstance(router, Trained):
-        return frozenset()
-    return call_plugin(
-        f"router '{entry.name}'", "trained_on", lambda: frozenset(map(checked_text, router.trained_on()))
-    )
-
-
-def _fitted(entry: RouterEntry, router: Calibrated, episodes: Iterable[Episode]) -> dict[str, Any]:
-    found: dict[str, Any] = call_plugin(f"router '{entry.name}'", "fit", lambda: as_json(dict(router.fit(episodes))))
-    return found
 
 
 def _check_source(folder: Path, meta: RunMeta) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,20 @@ import mixroute
 from harness.records import Episode
 from harness.traces.pack import pack_run
 from harness.traces.store import find_runs, read_episodes
-from mixroute import RouterEntry, Step, StepRouter, Suite, TaskEntry, register_backend, register_router, register_task
-from tests.scripted import Corridor, ScriptedModel
+from mixroute import (
+    Completion,
+    Instance,
+    Request,
+    RouterEntry,
+    Step,
+    StepRouter,
+    Suite,
+    TaskEntry,
+    register_backend,
+    register_router,
+    register_task,
+)
+from tests.scripted import Corridor, ScriptedModel, Walk
 
 _numbers = count()
 
@@ -68,3 +81,43 @@ def reread(folder: Path) -> dict[str, Episode]:
     packed = pack_run(run, folder / "entries")
     assert len(list(read_episodes(packed))) == len(episodes)
     return episodes
+
+
+def router_of(act: Callable[[Step], Any]) -> type[Low]:
+    class Acts(Low):
+        async def act(self, step: Step) -> Completion:
+            answer: Completion = await act(step)
+            return answer
+
+    return Acts
+
+
+def environment_of(method: str, replaced: Any, *, blocking: bool = False) -> type[Corridor]:
+    class Changed(Walk):
+        pass
+
+    setattr(Changed, method, replaced)
+
+    class Place(Corridor):
+        def open(self, instance: Instance) -> Walk:
+            return Changed(3)
+
+    Place.blocking = blocking
+    return Place
+
+
+def backend_of(generate: Callable[[Scripted, Request, Completion], Any]) -> type[Scripted]:
+    class Changed(Scripted):
+        async def generate(self, request: Request) -> Completion:
+            answer: Completion = generate(self, request, await super().generate(request))
+            return answer
+
+    return Changed
+
+
+def check_all_failed(folder: Path, cause: str, *classes: type[Any]) -> None:
+    episodes = played(folder, *classes)
+    assert len(episodes) == 4
+    for episode in episodes.values():
+        assert episode.end == "error"
+        assert cause in str(episode.error)
