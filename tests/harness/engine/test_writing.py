@@ -129,7 +129,7 @@ def test_an_interrupt_while_the_command_starts_is_no_traceback(tmp_path: Path, m
         "run",
         "examples/suite.yaml",
         "--out",
-        tmp_path / "runs",
+        str(tmp_path / "runs"),
     ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
