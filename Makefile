@@ -50,9 +50,10 @@ benchmark: $(READY) ## Measure timings; none of them is asserted.
 
 setup: $(READY) ## Build the environment in .venv and do nothing else.
 
+# Anew each time (--clear): a setup that was killed leaves half-installed packages.
 # torch first and by its pinned version, so that nothing asks for a build with CUDA where a CPU build is at hand.
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
@@ -63,21 +64,21 @@ browser: ## Install Debian's Chromium for the tests of the board's page (as root
 # The original engine has GPL parts and needs a C++ compiler; it lives apart and is used only to verify ours.
 alfworld-env: .venv-alfworld/.ready ## Install the original ALFWorld engine for the conformance tests.
 .venv-alfworld/.ready: constraints-alfworld.txt
-	$(PYTHON) -m venv .venv-alfworld
+	$(PYTHON) -m venv --clear .venv-alfworld
 	.venv-alfworld/bin/python -m pip install --quiet --requirement constraints-alfworld.txt
 	touch $@
 
 # inspect_ai wants versions of packages that do not go with ours; it is used only to read what mixroute export writes.
 inspect-env: .venv-inspect/.ready ## Install inspect_ai for the test of its logs.
 .venv-inspect/.ready: constraints-inspect.txt
-	$(PYTHON) -m venv .venv-inspect
+	$(PYTHON) -m venv --clear .venv-inspect
 	.venv-inspect/bin/python -m pip install --quiet --requirement constraints-inspect.txt
 	touch $@
 
 # vLLM pins its own torch and transformers. Its CPU build names packages for images and sound that it does without.
 vllm-env: .venv-vllm/.ready ## Install vLLM's CPU build, with mixroute beside it.
 .venv-vllm/.ready: constraints-vllm.txt pyproject.toml
-	$(PYTHON) -m venv .venv-vllm
+	$(PYTHON) -m venv --clear .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet "$$(grep '^torch==' constraints-vllm.txt)"
 	.venv-vllm/bin/python -m pip install --quiet --no-deps --requirement constraints-vllm.txt --editable .
 	touch $@
@@ -91,7 +92,7 @@ benchmark-vllm: .venv-vllm/.ready ## Measure what the engine adds to vLLM, and t
 # There is no wheel of llama.cpp's server: it is compiled, by one process, and serves from an environment of its own.
 llama-env: .venv-llama/.ready ## Compile and install llama.cpp's server (C++ compiler, 10 to 25 minutes).
 .venv-llama/.ready: constraints-llama.txt
-	$(PYTHON) -m venv .venv-llama
+	$(PYTHON) -m venv --clear .venv-llama
 	CMAKE_BUILD_PARALLEL_LEVEL=1 .venv-llama/bin/python -m pip install --quiet --requirement constraints-llama.txt
 	touch $@
 

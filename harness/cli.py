@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -112,29 +113,29 @@ def run(
     prices: Annotated[Path | None, typer.Option("--prices", help="Plan dollars by this table (docs/cost.md).")] = None,
 ) -> None:
     """Play a suite. The same command again plays only what is missing."""
-    from harness.engine.runner import SuiteRunner
-    from harness.plan.plan import plan_suite, settle
-    from harness.plan.show import print_plan, print_settled
-    from harness.plan.usage import Prices, load_prices
-    from harness.speed.rates import open_rates
-    from harness.suite import load_suite, with_changes
-
-    chosen = with_changes(
-        load_suite(suite_name),
-        routers=router or (),
-        only=only or (),
-        pool=pool,
-        limit=limit,
-        seeds=seed or (),
-        concurrency=concurrency,
-    )
-    folder = to or chosen.folder
-    if plan:
-        rates = None if card is None else open_rates(card, chosen.concurrency)
-        table = Prices() if prices is None else load_prices(prices)
-        print_plan(plan_suite(chosen, folder, (Path("runs"), Path("results/entries")), rates, table), out)
-        return
     try:
+        from harness.engine.runner import SuiteRunner
+        from harness.plan.plan import plan_suite, settle
+        from harness.plan.show import print_plan, print_settled
+        from harness.plan.usage import Prices, load_prices
+        from harness.speed.rates import open_rates
+        from harness.suite import load_suite, with_changes
+
+        chosen = with_changes(
+            load_suite(suite_name),
+            routers=router or (),
+            only=only or (),
+            pool=pool,
+            limit=limit,
+            seeds=seed or (),
+            concurrency=concurrency,
+        )
+        folder = to or chosen.folder
+        if plan:
+            rates = None if card is None else open_rates(card, chosen.concurrency)
+            table = Prices() if prices is None else load_prices(prices)
+            print_plan(plan_suite(chosen, folder, (Path("runs"), Path("results/entries")), rates, table), out)
+            return
         SuiteRunner(chosen, folder, err, reuse=reuse).run()
     except KeyboardInterrupt:
         err.print("interrupted: finished episodes are kept; the same command goes on from here")
@@ -350,9 +351,14 @@ def _print_names(title: str, rows: list[tuple[str, str]]) -> None:
     out.print(table)
 
 
-def main() -> None:
-    """Entry point of the command."""
+def main(ready: Callable[[], None] = lambda: None) -> None:
+    """Entry point of the command.
+
+    Args:
+        ready: Called when the command begins, which takes about a second of imports.
+    """
     add_commands(app, train)
+    ready()
     try:
         app(home_expanded(sys.argv[1:]), prog_name="mixroute")
     except MixrouteError as error:

@@ -22,6 +22,10 @@ class EpisodeError(Exception):
     """One episode cannot go on. It is recorded in that episode; the run continues."""
 
 
+class PluginExited(EpisodeError):
+    """A plug-in raised what is no ``Exception``, such as ``SystemExit``; the message names that."""
+
+
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     """The end of a message about an unknown name: the known one that is most like it, or ``otherwise``."""
     close = difflib.get_close_matches(name, list(known), n=1)

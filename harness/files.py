@@ -7,9 +7,10 @@ import hashlib
 import json
 import lzma
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -51,15 +52,47 @@ def made_once(kind: str, identity: str, make: Callable[[Path], None]) -> Path:
     """
     folder = cache_folder(kind, identity)
     if folder.exists():  # it appears whole
+        remove_leftovers(folder.parent)
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(Path(f"{folder}.lock")):
         if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-                made = Path(scratch) / "made"
+            with scratch_folder(folder.parent) as scratch:
+                made = scratch / "made"
                 make(made)
                 made.replace(folder)
     return folder
+
+
+_SCRATCH = ".scratch-"
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A folder in ``parent``, which exists, that is deleted when the block ends, or by the next one if it is killed."""
+    remove_leftovers(parent)
+    while True:
+        folder = parent / f"{_SCRATCH}{secrets.token_hex(6)}"
+        guard = folder.with_suffix(".lock")
+        lock = FileLock(guard)
+        with lock:
+            if not guard.exists():  # taken for a leftover before it was locked
+                continue
+            try:
+                folder.mkdir()
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+                guard.unlink(missing_ok=True)
+            return
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Remove the scratch folders in ``parent`` whose processes were killed: nobody holds their locks."""
+    for guard in parent.glob(f"{_SCRATCH}*.lock"):
+        with suppress(Timeout, OSError), FileLock(guard).acquire(timeout=0):
+            shutil.rmtree(guard.with_suffix(""), ignore_errors=True)
+            guard.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -132,7 +165,11 @@ def path_hash(path: Path) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` so that a reader sees the old file or the new one, never half."""
+    """Replace ``path`` by ``content`` so that a reader sees the old file or the new one, never half.
+
+    Raises:
+        OSError: it cannot be written; the error names ``path``.
+    """
     with replacing(path) as handle:
         handle.write(content)
 
@@ -142,6 +179,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that replaces ``path`` when the block ends: a reader sees the old file or the new one, never half.
 
     If the block raises, the old file stays.
+
+    Raises:
+        OSError: it cannot be written; the error names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
@@ -151,8 +191,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             handle.flush()
             os.fsync(handle.fileno())
         part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(part)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -13,6 +13,7 @@ from pydantic.errors import PydanticUserError
 from harness import registry
 from harness.contracts import Router, Task, role_of
 from harness.errors import MixrouteError, did_you_mean
+from harness.guard import call_plugin, interrupts_noted, raise_users
 from harness.text import quoted
 
 
@@ -37,15 +38,17 @@ def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> A
     if missing:
         raise MixrouteError(f"{kind.kind} '{name}' needs the argument '{missing[0]}'")
     _checked(kind, name, cls, arguments)
-    try:
-        return cls(**arguments)
-    except MixrouteError:
-        raise
-    except Exception as error:
-        reason = str(error) if isinstance(error, TypeError | ValueError) else repr(error)
-        raise MixrouteError(
-            f"{kind.kind} '{name}' refuses its arguments {quoted(dict(arguments))}: {reason}"
-        ) from error
+    with interrupts_noted():
+        try:
+            return cls(**arguments)
+        except MixrouteError:
+            raise
+        except BaseException as error:
+            raise_users(error)
+            reason = str(error) if isinstance(error, TypeError | ValueError) else repr(error)
+            raise MixrouteError(
+                f"{kind.kind} '{name}' refuses its arguments {quoted(dict(arguments))}: {reason}"
+            ) from error
 
 
 def complete_arguments(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,8 +61,19 @@ def complete_arguments(kind: registry.Registry, name: str, arguments: Mapping[st
     cls = kind.get(name)
     parameters = inspect.signature(cls).parameters.items()
     whole = {key: one.default for key, one in parameters if one.default is not one.empty} | dict(arguments)
-    checked: dict[str, Any] = json.loads(json.dumps(_checked(kind, name, cls, whole), sort_keys=True, default=str))
-    return checked
+    checked = _checked(kind, name, cls, whole)
+    return {
+        key: _as_json(f"{kind.kind} '{name}': {key} = {checked[key]!r:.80}", checked[key]) for key in sorted(checked)
+    }
+
+
+def _as_json(what: str, value: object) -> object:
+    try:
+        text = json.dumps(value, sort_keys=True, default=str, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError) as error:  # an infinite number, text that is not Unicode, keys of several types
+        raise MixrouteError(f"{what} cannot be recorded: {error}") from error
+    return json.loads(text)
 
 
 def _checked(kind: registry.Registry, name: str, cls: type[Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,8 +120,8 @@ def open_router(name: str, /, **arguments: Any) -> Router:  # noqa: ANN401 - eac
     Raises:
         MixrouteError: unknown router or argument, a class without an ``act`` method, or a role that is none.
     """
-    router = build(registry.routers, name, arguments)
-    if not isinstance(router, Router):
+    router: Any = build(registry.routers, name, arguments)
+    if not call_plugin(f"router '{name}'", "granularity", lambda: isinstance(router, Router)):
         raise MixrouteError(f"router '{name}' has no 'act' and 'granularity': derive it from mixroute.StepRouter")
     role_of(router)  # a wrong role is reported before anything is played
-    return router
+    return cast("Router", router)

@@ -8,7 +8,8 @@ time it. ``options`` belong to the backend, which checks them.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -21,6 +22,7 @@ from harness.config import NAME, Strict, find_file, load_yaml
 from harness.contracts import Backend, BackendTraits
 from harness.data import MemoryEstimate
 from harness.errors import MixrouteError
+from harness.guard import call_plugin
 from harness.text import quoted
 
 SHIPPED = Path(__file__).parent / "pools"
@@ -218,5 +220,6 @@ def open_backend(name: str, spec: ModelSpec, *, deterministic: bool) -> Backend:
     check_installed(spec.backend)
     if spec.has_random_weights:
         _check_random_weights(name, spec)
-    backend: Backend = registry.backends.get(spec.backend)(name, spec, deterministic=deterministic)
-    return backend
+    made: Callable[..., Backend] = registry.backends.get(spec.backend)
+    load = partial(made, name, spec, deterministic=deterministic)
+    return call_plugin(f"model '{name}': backend '{spec.backend}'", "__init__", load)

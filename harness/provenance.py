@@ -21,7 +21,7 @@ def provenance() -> dict[str, Any]:
     """JSON-ready record of the machine, the software and the command."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join([_program(), *sys.argv[1:]]),
+        "command": " ".join([_program(), *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode(),
         "python": platform.python_version(),
         "packages": _versions(),
         "git": _git(),

@@ -13,7 +13,9 @@ from harness.token_statistics import TokenStatistics
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 """A number of tokens; what is summed from any trace stays a finite number."""
-Amount = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+MOST = 1e15
+"""The largest amount."""
+Amount = Annotated[float, msgspec.Meta(ge=-MOST, le=MOST)]
 """A reward, a score, or seconds."""
 
 

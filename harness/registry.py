@@ -9,19 +9,23 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from harness.docstrings import class_summary
 from harness.errors import MixrouteError, did_you_mean
 from harness.files import is_file_name
+from harness.guard import described, interrupts_noted, raise_users
+from harness.sources import Helper, helpers_of, sources_hash
 from harness.text import one_line
 
-T = TypeVar("T", bound=type[Any])
-L = TypeVar("L")
+C = TypeVar("C", bound=type[Any])
+T = TypeVar("T")
 
 
 def plugin_entry_points(group: str) -> EntryPoints:
@@ -32,20 +36,6 @@ def plugin_entry_points(group: str) -> EntryPoints:
 @cache
 def _entry_points_on(path: tuple[str, ...], group: str) -> EntryPoints:
     return entry_points(group=group)
-
-
-def import_plugin(who: str, load: Callable[[], L]) -> L:
-    """What ``load`` imports.
-
-    Raises:
-        MixrouteError: whatever it raised; the message begins with ``who``.
-    """
-    try:
-        return load()
-    except (KeyboardInterrupt, MixrouteError):
-        raise
-    except BaseException as error:  # sys.exit, a syntax error: the plug-in's fault in any case
-        raise MixrouteError(f"{who} fails on import: {one_line(repr(error))}") from error
 
 
 class Registry:
@@ -61,14 +51,14 @@ class Registry:
         self.group = group
         self._registered: dict[str, type[Any]] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str) -> Callable[[C], C]:
         """Class decorator that registers the class as ``name``.
 
         Raises:
             MixrouteError: another class already has this name.
         """
 
-        def add(cls: T) -> T:
+        def add(cls: C) -> C:
             known = self._registered.get(name)
             if known is not None and known.__qualname__ != cls.__qualname__:
                 raise MixrouteError(
@@ -98,7 +88,7 @@ class Registry:
             return self._registered[name]
         for point in plugin_entry_points(self.group):
             if point.name == name:
-                loaded = import_plugin(f"{self.kind} '{name}' ({point.value})", point.load)
+                loaded: Any = import_plugin(f"{self.kind} '{name}' ({point.value})", point.load)
                 if not isinstance(loaded, type):
                     raise MixrouteError(f"{self.kind} '{name}' ({point.value}) is no class: correct its package")
                 return loaded
@@ -115,8 +105,9 @@ class Registry:
         """
         if name not in self._registered and self.is_shipped(name):
             for point in plugin_entry_points(self.group):
-                if point.name == name and (line := class_summary(point.value)):
-                    return line
+                with suppress(Exception):  # its import says what is wrong
+                    if point.name == name and (line := class_summary(point.value)):
+                        return line
         try:
             return (inspect.getdoc(self.get(name)) or "").partition("\n")[0]
         except MixrouteError as error:
@@ -125,23 +116,98 @@ class Registry:
     def _from_file(self, path: Path, attribute: str) -> type[Any]:
         if not path.is_file():
             raise MixrouteError(f"{self.kind} file {path} does not exist: give path/to/file.py:Name")
-        module_name = f"mixroute_plugin_{path.resolve().as_posix().replace('/', '_').removesuffix('.py')}"
-        module = sys.modules.get(module_name)
-        if module is None:
-            spec = importlib.util.spec_from_file_location(module_name, path)
-            if spec is None or spec.loader is None:
-                raise MixrouteError(f"{self.kind} file {path} is not a Python module")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[module_name] = module
-            try:
-                spec.loader.exec_module(module)
-            except Exception as error:
-                del sys.modules[module_name]
-                raise MixrouteError(f"{self.kind} file {path} fails on import: {error!r}") from error
-        found = getattr(module, attribute, None)
+        found = getattr(_module_of(self.kind, path), attribute, None)
         if not isinstance(found, type):
             raise MixrouteError(f"{path} has no class '{attribute}': check the name after the colon")
         return found
+
+
+def import_plugin(who: str, load: Callable[[], T]) -> T:
+    """What ``load`` imports.
+
+    Raises:
+        MixrouteError: whatever it raised; the message begins with ``who``.
+    """
+    with interrupts_noted():
+        try:
+            return load()
+        except MixrouteError:
+            raise
+        except BaseException as error:
+            raise_users(error)
+            raise MixrouteError(f"{who} fails on import: {one_line(described(error))}") from error
+
+
+_loaded: dict[str, str] = {}
+"""Hash of the sources of each plug-in's file that was imported, by the module's name."""
+
+
+def _module_of(kind: str, path: Path) -> ModuleType:
+    """The module of a plug-in's file, imported anew where a source has changed."""
+    module_name = f"mixroute_plugin_{path.resolve().as_posix().replace('/', '_').removesuffix('.py')}"
+    digest = sources_hash(path)
+    if module_name in sys.modules and _loaded.get(module_name) == digest:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise MixrouteError(f"{kind} file {path} is not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(module_name)
+    sys.modules[module_name] = module
+    try:
+        with _helpers_importable(path):
+            import_plugin(f"{kind} file {path}", partial(spec.loader.exec_module, module))
+    except BaseException:
+        del sys.modules[module_name]
+        if before is not None:
+            sys.modules[module_name] = before
+        raise
+    _loaded[module_name] = digest
+    return module
+
+
+@contextmanager
+def _helpers_importable(path: Path) -> Iterator[None]:
+    """Import modules beside ``path`` from its folder until the block ends, and then those that its functions import.
+
+    A module of the same name that was imported before, such as the helper of another plug-in, keeps its place.
+    """
+    folder, helpers = str(path.resolve().parent), helpers_of(path)
+    tops = {name for name in helpers if "." not in name}
+    before = _pop_modules(tops)
+    others = {name for name in tops if name in before and not _is_of(before[name], helpers[name])}
+    sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    # Bytecode is found by second and size: of a file that is edited at once, Python would run what it was before.
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+        for name, helper in helpers.items():
+            if helper.late:
+                with suppress(Exception):  # it says so when the function imports it
+                    importlib.import_module(name)
+    finally:
+        sys.dont_write_bytecode = writes
+        sys.path.remove(folder)
+        _pop_modules(others)
+        sys.modules.update({name: one for name, one in before.items() if name.partition(".")[0] in others})
+    for name in sorted(others):
+        if any(helper.late for part, helper in helpers.items() if part.partition(".")[0] == name):
+            raise MixrouteError(
+                f"{path} imports '{name}' within a function, and another module of this name is in use: rename "
+                "the file beside it, or import it at the top"
+            )
+
+
+def _pop_modules(tops: Collection[str]) -> dict[str, ModuleType]:
+    """Take modules of these names, and those below them, out of the imported ones."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in tops}
+
+
+def _is_of(module: ModuleType, helper: Helper) -> bool:
+    """Whether a module was made of this file, at whatever time."""
+    origin = getattr(module, "__file__", None)
+    return origin is not None and helper.path is not None and Path(origin).resolve() == helper.path.resolve()
 
 
 routers = Registry("router", "mixroute.routers")

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from harness.config import NAME, Strict, check, find_file, load_yaml
 from harness.errors import MixrouteError
 from harness.files import name_without_folder
-from harness.text import cut, quoted
+from harness.text import appearance, cut, quoted
 from harness.yaml_files import check_plain, parse_yaml
 
 SHIPPED = Path(__file__).parent / "suites"
@@ -107,7 +107,9 @@ class Suite(Strict):
     concurrency: int = Field(default=16, ge=1)
     """Episodes that are played at the same time. Changes no result in deterministic mode."""
     router_timeout: float = Field(default=60.0, gt=0)
-    """Seconds that a router may spend on a step, without the time that models take."""
+    """Seconds that a router may spend on a step from one question to a model to the next, without the answers."""
+    environment_timeout: float = Field(default=3600.0, gt=0)
+    """Seconds that a call into an environment may take, and that a model with questions may answer none."""
 
     @property
     def folder(self) -> Path:
@@ -123,9 +125,13 @@ class Suite(Strict):
         tasks = [entry.task for entry in self.tasks]
         for task in tasks:
             names = [entry.name for entry in self.routers_of(task)]
+            seen: dict[str, str] = {}
             for name in names:
+                other = seen.setdefault(appearance(name), name)
                 if names.count(name) > 1:
                     raise ValueError(f"two routers share the label {quoted(name)}: give each its own 'label'")
+                if other != name:
+                    raise ValueError(f"two labels look alike, {other!a} and {name!a}: give each its own 'label'")
         for entry in self.routers:
             for task in entry.tasks or []:
                 if task not in tasks:
@@ -226,6 +232,7 @@ def with_changes(
     if routers:
         entries = [one if isinstance(one, RouterEntry) else parse_router(one) for one in routers]
         changed = changed.model_copy(update={"routers": entries})
+        changed = check(changed.model_dump(by_alias=True), Suite, f"suite '{suite.name}'")
     return changed
 
 

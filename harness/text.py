@@ -19,6 +19,8 @@ _LATEX = {
 }
 _LIGATURES = re.compile(r"([-',])(?=\1)")
 """Characters that TeX's fonts draw as another one with the next; a NUL marks the border, which no clean text has."""
+_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""Fillers and selectors, which Unicode counts as letters or marks."""
 
 
 def clean(text: str, keep: str = "") -> str:
@@ -57,6 +59,14 @@ def quoted(value: object, most: int = 80) -> str:
 def one_line(error: object, most: int = 300) -> str:
     """What an error says, on one line of at most ``most`` characters."""
     return cut(clean(" ".join(str(error).split())), most)
+
+
+def appearance(text: str) -> str:
+    """What a reader sees of ``text``: composed, white space as one space, without characters that have no width."""
+    composed = unicodedata.normalize("NFC", "".join(char for char in text if not _INVISIBLE.match(char)))
+    return " ".join(
+        "".join(char for char in composed if unicodedata.category(char) not in ("Cc", "Cf") or char.isspace()).split()
+    )
 
 
 def markdown(text: str) -> str:

@@ -89,4 +89,4 @@ def test_plugins_that_cannot_be_imported_are_listed_as_broken_and_the_rest_works
     (tmp_path / "suite.yaml").write_text(yaml.safe_dump({**suite, "routers": ["always-low"]}))
     assert "plan of suite s" in mixroute("run", "suite.yaml", "--plan", cwd=tmp_path, env=env).stdout
     refused = mixroute("run", "suite.yaml", "--router", "bad-exits", cwd=tmp_path, env=env, code=2).stderr
-    assert refused.startswith("error: router 'bad-exits' (broken_exits:Thing) fails on import: SystemExit(0)")
+    assert refused.startswith("error: router 'bad-exits' (broken_exits:Thing) fails on import: SystemExit: 0")

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from harness.data import Completion, Instance, Observation, Turn
+from harness.engine.environment import printable
+from harness.errors import EpisodeError
 from harness.numbers import round_significant
-from harness.records import Episode, EpisodeTiming, StepRecord, StepTiming
-from harness.traces.recording import joined_call_indices, record_call, record_step_timing
+from harness.records import MOST, Episode, EpisodeTiming, StepRecord, StepTiming
+from harness.traces.recording import joined_call_indices, record_call, record_step_timing, same_as_read
 from harness.traces.store import SCHEMA
 
 NO_MODEL = "none"
@@ -22,6 +26,8 @@ class StepResult:
     answer: Completion | None = None
     """What the router returned, checked."""
     action: str = ""
+    valid: bool | None = None
+    """Whether the action is admissible; None where the task lists none."""
     reward: float = 0.0
     environment_seconds: float = 0.0
 
@@ -79,7 +85,7 @@ class LiveEpisode:
                 calls=records,
                 text=answer.text if answer else "",
                 action=result.action,
-                valid=result.action in observation.admissible if observation.admissible else None,
+                valid=result.valid,
                 reward=result.reward,
                 model=answer.model if answer else NO_MODEL,
                 scores=scores,
@@ -111,4 +117,32 @@ class LiveEpisode:
             steps=self.steps,
             final_observation=self.observation.text,
         )
-        return episode, EpisodeTiming(self.instance.id, seed, round_significant(self.reset_seconds), self.timings)
+        timing = EpisodeTiming(self.instance.id, seed, round_significant(self.reset_seconds), self.timings)
+        try:
+            return same_as_read(episode), same_as_read(timing)
+        except EpisodeError as failure:
+            return _readable_part(episode, timing, f"{type(failure).__name__}: {failure}")
+
+
+def _readable_part(episode: Episode, timing: EpisodeTiming, cause: str) -> tuple[Episode, EpisodeTiming]:
+    """The episode up to the first step that cannot be recorded, ended by the error ``cause``."""
+    steps: list[StepRecord] = []
+    timings: list[StepTiming] = []
+    for step, measured in zip(episode.steps, timing.steps, strict=True):
+        try:
+            read = same_as_read(step), same_as_read(measured)
+        except EpisodeError:
+            break
+        steps.append(read[0])
+        timings.append(read[1])
+    part = replace(
+        episode,
+        kind=printable(episode.kind) if isinstance(episode.kind, str) else "",
+        score=max(-MOST, min(MOST, sum(step.reward for step in steps))),
+        success=False,
+        end="error",
+        error=printable("; ".join(filter(None, (episode.error, cause)))),
+        steps=steps,
+        final_observation=printable(episode.final_observation) if isinstance(episode.final_observation, str) else "",
+    )
+    return same_as_read(part), EpisodeTiming(timing.instance, timing.seed, 0.0, timings)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness import registry
 from harness.contracts import BuiltFromFiles, Router
 from harness.files import content_hash, is_file_name, name_without_folder, path_hash
+from harness.guard import call_plugin
 from harness.plugins import complete_arguments
-from harness.provenance import source_of
 from harness.records import by_content
+from harness.sources import sources_hash
 from harness.suite import RouterEntry, RunConfig, Suite, TaskEntry
 from harness.traces.store import SCHEMA
+
+_MOST_NAME = 240
+"""Bytes of a run's name: file systems allow 255, and files that are named by runs have suffixes."""
+_NO_NAME = re.compile(r"[^\w=+,(). -]|^[. ]")
+"""What ``harness.traces.store.read_meta`` takes for no name of a file."""
 
 _OWN = ("limit", "router", "router_args", "seed")
 """Settings in which runs of one group may differ."""
@@ -69,30 +78,84 @@ def content_of(task: TaskEntry, router: RouterEntry, opened: Router) -> dict[str
         task: The task.
         router: The router.
         opened: The router, opened.
+
+    Raises:
+        MixrouteError: a file cannot be read, or the router fails to name it.
     """
-    found = _files_named("task_args", task.args, without=location_arguments(task.task))
-    found |= _files_named("router_args", router.args)
+    found = _files_named("task_args", registry.tasks, task.task, task.args, without=location_arguments(task.task))
+    found |= _files_named("router_args", registry.routers, router.router, router.args)
     found |= router_content(opened)
-    for setting, name, kind in (("task", task.task, registry.tasks), ("router", router.router, registry.routers)):
+    for setting, name in (("task", task.task), ("router", router.router)):
         if is_file_name(name):
-            found[setting] = str(source_of(kind.get(name))["sha256"])
+            found[setting] = sources_hash(Path(name.rpartition(":")[0]))
     return dict(sorted(found.items()))
 
 
 def router_content(router: Router) -> dict[str, str]:
     """The part of ``content_of`` that an opened router tells of itself."""
-    files = router.content_files() if isinstance(router, BuiltFromFiles) else {}
-    return {f"router_args.{argument}": path_hash(path) for argument, path in files.items()}
+    if not isinstance(router, BuiltFromFiles):
+        return {}
+    who = f"router '{type(router).__name__}'"
+    return call_plugin(
+        who,
+        "content_files",
+        lambda: {f"router_args.{argument}": path_hash(path) for argument, path in router.content_files().items()},
+    )
 
 
-def _files_named(setting: str, arguments: Mapping[str, Any], without: Iterable[str] = ()) -> dict[str, str]:
-    """Arguments that are paths. Text is one where it has a slash or a suffix, and exists."""
+def _files_named(
+    setting: str, kind: registry.Registry, name: str, arguments: Mapping[str, Any], without: Iterable[str] = ()
+) -> dict[str, str]:
+    """Arguments that are paths, given or by default, and lists and mappings of such.
+
+    Text is one where it has a slash or a suffix, or the constructor's annotation says ``Path``, and it exists.
+    """
+    parameters = inspect.signature(kind.get(name)).parameters
+    whole = {key: one.default for key, one in parameters.items() if one.default is not one.empty} | dict(arguments)
     found = {}
-    for key, value in arguments.items():
-        is_path = isinstance(value, Path) or (isinstance(value, str) and ("/" in value or Path(value).suffix))
-        if is_path and key not in without and Path(value).exists():
-            found[f"{setting}.{key}"] = path_hash(Path(value))
+    for key, value in whole.items():
+        annotation = parameters[key].annotation if key in parameters else ""
+        content = _content(value, "Path" in str(annotation)) if key not in without else value
+        if content is not value:
+            found[f"{setting}.{key}"] = (
+                content.digest if isinstance(content, _Digest) else content_hash(_plain(content))
+            )
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Digest:
+    """Stands for a file or folder."""
+
+    digest: str
+
+
+def _content(value: Any, bare: bool) -> Any:  # noqa: ANN401 - any argument of a plug-in
+    """``value`` with digests in place of paths, or ``value`` itself where it names none."""
+    if isinstance(value, Path) or (isinstance(value, str) and (bare or "/" in value or Path(value).suffix)):
+        path = Path(value).expanduser() if str(value).startswith("~/") else Path(value)
+        try:
+            is_path = path.name not in ("", "..") and (path.is_file() or path.is_dir())
+        except (OSError, ValueError):  # too long for a name, and the like
+            is_path = False
+        return _Digest(path_hash(path)) if is_path else value
+    items: list[tuple[Any, Any]]
+    if isinstance(value, Mapping):
+        items = list(value.items())
+    elif isinstance(value, list | tuple):
+        items = list(enumerate(value))
+    else:
+        return value
+    changed = [(key, _content(one, bare)) for key, one in items]
+    if all(new is old for (_, new), (_, old) in zip(changed, items, strict=True)):
+        return value
+    return {str(key): one for key, one in changed}
+
+
+def _plain(content: Any) -> Any:  # noqa: ANN401 - as _content
+    if isinstance(content, dict):
+        return {key: _plain(one) for key, one in content.items()}
+    return {"sha256": content.digest} if isinstance(content, _Digest) else repr(content)
 
 
 def run_hash(
@@ -123,7 +186,9 @@ def run_hash(
 
 
 def run_id(config: RunConfig, label: str, full_hash: str) -> str:
-    """The name of the run's folder."""
+    """The name of the run's folder, of at most 240 bytes."""
     slug = "".join(c if c.isalnum() or c in ".=-" else "-" for c in label).strip("-")[:80]
-    name = f"{config.task}_{config.split}_{config.pool}_{slug}_s{config.seed}_{full_hash[:8]}"
-    return name.translate(str.maketrans("/:", "--"))
+    end = f"_s{config.seed}_{full_hash[:8]}"
+    name = f"{config.task}_{config.split}_{config.pool}_{slug}".translate(str.maketrans("/:", "--"))
+    name = _NO_NAME.sub("-", name).encode("utf-8", "replace")[: _MOST_NAME - len(end)].decode("utf-8", "ignore")
+    return name + end

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend, DescribesPrompts, SupportsCompletionCache, Task
 from harness.data import Instance, Message, Prompt
+from harness.engine.environment import printable
 from harness.errors import MixrouteError
+from harness.guard import call_plugin
 from harness.plugins import open_task
 from harness.pool import Pool, open_backend
 from harness.seeding import seed_for
 from harness.suite import Mode, TaskEntry
 from harness.traces.contamination import instance_key
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ def sample(instances: Sequence[Instance], limit: int | None) -> list[Instance]:
     for instance in sorted(instances, key=lambda one: seed_for("sample", one.id)):
         kinds.setdefault(instance.kind, []).append(instance)
     rounds = ((turn, kind, one) for kind, members in kinds.items() for turn, one in enumerate(members))
-    chosen = [one for _, _, one in sorted(rounds, key=lambda place: place[:2])[:limit]]
+    chosen = [one for _, _, one in sorted(rounds, key=lambda place: (place[0], str(place[1])))[:limit]]
     return sorted(chosen, key=lambda one: one.id)
 
 
@@ -54,7 +60,11 @@ def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
         MixrouteError: unknown task or argument, missing data, corrupt instance.
     """
     task = open_task(entry.task, split=entry.split, **entry.args)
-    every = [one for one in task.instances() if instance_key(task.name, one.id) not in without]
+    who = f"task '{entry.task}'"
+    for name in ("name", "blocking", "stop", "max_tokens", "step_cap"):
+        call_plugin(who, name, partial(getattr, task, name))
+    every = call_plugin(who, "instances", lambda: [_checked(one) for one in task.instances()])
+    every = [one for one in every if instance_key(task.name, one.id) not in without]
     instances = sample(every, entry.limit)
     if len(instances) == len(every):
         entry = entry.model_copy(update={"limit": None})
@@ -66,7 +76,8 @@ def open_instances(entry: TaskEntry, without: Collection[str] = ()) -> OpenTask:
             raise MixrouteError(f"task '{entry.task}' has two instances with the id {one}: make the data's ids unique")
     if not task.blocking:
         for instance in instances:
-            task.open(instance).close()
+            environment = call_plugin(who, "open", partial(task.open, instance))
+            call_plugin(who, "close", environment.close)
     return OpenTask(entry, task, instances)
 
 
@@ -93,6 +104,23 @@ def prompt_notes(opened: OpenTask, models: Mapping[str, Backend]) -> dict[str, d
     return {name: dict(notes) for name, model in telling.items() if (notes := model.prompt_notes(prompt))}
 
 
+def _checked(instance: Instance) -> Instance:
+    """The instance itself, if a trace can name it."""
+    if not isinstance(instance, Instance):
+        raise TypeError(f"{type(instance).__name__} {instance!r} is no Instance")
+    if not isinstance(instance.id, str) or not instance.id or printable(instance.id) != instance.id:
+        raise ValueError(f"the id {instance.id!r} is no text")
+    return instance
+
+
+def _close(name: str, backend: Backend) -> None:
+    """Close a model. What was played is on disk: an error is no more than a warning."""
+    try:
+        call_plugin(f"model '{name}'", "close", backend.close)
+    except MixrouteError as error:
+        log.warning("%s", error)
+
+
 @contextmanager
 def open_models(pool: Pool, mode: Mode, answers: CompletionCache | None) -> Iterator[dict[str, Backend]]:
     """Load the pool's models, and close them when the block ends.
@@ -111,7 +139,7 @@ def open_models(pool: Pool, mode: Mode, answers: CompletionCache | None) -> Iter
         models = {}
         for name, spec in pool.models.items():
             backend = models[name] = open_backend(name, spec, deterministic=mode == "deterministic")
-            stack.callback(backend.close)
+            stack.callback(_close, name, backend)
             if answers is not None and isinstance(backend, SupportsCompletionCache):
-                backend.use_cache(answers)
+                call_plugin(f"model '{name}'", "use_cache", partial(backend.use_cache, answers))
         yield models

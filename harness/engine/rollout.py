@@ -7,21 +7,18 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.contracts import Backend, Environment, Router, Task
-from harness.data import Instance, Observation, Request, Turn
-from harness.engine.environment import (
-    call_environment,
-    checked_observation,
-    checked_reward,
-    checked_text,
-    printable,
-)
+from harness.data import Completion, Instance, Observation, Request, Turn
+from harness.engine.environment import call_environment, checked_observation, checked_reward, checked_text, printable
 from harness.engine.episode import LiveEpisode, StepResult
-from harness.engine.step import LiveStep, StepCalls, check_answer
-from harness.engine.supervision import RouterBlocked, RouterStopped, Supervised, Watchdog, measuring_tasks
+from harness.engine.step import LiveStep, StepCalls, check_answer, shown_to_router
+from harness.engine.supervision import Supervised, act, measuring_tasks, unmeasured
+from harness.engine.threads import DAEMON_THREADS
+from harness.engine.watchdog import Watchdog
 from harness.errors import RunStopped
+from harness.guard import Blocked, contained, described
 from harness.records import Episode, EpisodeTiming
 from harness.seeding import seed_for
 
@@ -49,6 +46,7 @@ class Play:
     router: Router
     pool: Mapping[str, Backend]
     router_timeout: float
+    environment_timeout: float = 3600.0
 
     def session(self, instance: Instance) -> str:
         """Name of the episode's caches. It does not give the instance away, since routers may find it."""
@@ -59,63 +57,92 @@ async def play_all(play: Play, instances: Sequence[Instance], concurrency: int, 
     """Play the instances, ``concurrency`` at a time; each finished episode goes to ``observer`` at once.
 
     Raises:
-        RouterStopped: the router named an unknown model or never returned. Model and environment errors do not raise:
-            they end their episode, which records them.
+        RunStopped: the router named an unknown model or never returned, or a model never answered. Other errors of
+            plug-ins do not raise: they end their episode, which records them.
     """
     waiting = iter(instances)
-    asyncio.get_running_loop().set_task_factory(measuring_tasks)
-    watchdog = Watchdog(play.router_timeout)
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(measuring_tasks)
+    loop.set_default_executor(DAEMON_THREADS)  # a router's threads may hang
+    watchdog = Watchdog(play.router_timeout, play.environment_timeout, play.pool)
 
     async def worker() -> None:
         for instance in waiting:
             observer.episode_finished(*await _play_one(play, instance, watchdog, observer))
 
-    end: BaseException | None = None  # raised below: Python 3.11.2 wraps what an except* clause raises in a group
+    workers = [unmeasured(worker()) for _ in range(min(concurrency, len(instances)))]
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, len(instances))):
-                group.create_task(worker())
-    except* RunStopped as stopped:
-        end = _first(stopped)
-    except* RouterBlocked:
-        end = RouterStopped("the router kept the event loop busy: fix it, or raise router_timeout")
+        await _until_done(workers, watchdog.failure)
     finally:
         watchdog.close()
-    if end is not None:
-        raise end
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
 
-def _first(group: BaseExceptionGroup[RunStopped]) -> RunStopped:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+async def _until_done(workers: Sequence[asyncio.Task[None]], failure: asyncio.Future[RunStopped]) -> None:
+    """Wait for the workers; raises ``failure``, or else what one of them raised, as soon as there is any."""
+    left: set[asyncio.Future[Any]] = set(workers)
+    while left:
+        done, _ = await asyncio.wait({*left, failure}, return_when=asyncio.FIRST_COMPLETED)
+        if failure.done():
+            raise failure.result()
+        for one in done:
+            one.result()
+        left -= done
 
 
 async def _play_one(
     play: Play, instance: Instance, watchdog: Watchdog, observer: Observer
 ) -> tuple[Episode, EpisodeTiming]:
     live = LiveEpisode(instance)
-    error: str | None = None
+    task, session = play.task, play.session(instance)
+    success, failure = False, None
     environment: Environment | None = None
     try:
-        environment = await call_environment(play.task, lambda: play.task.open(instance))
+        environment = await call_environment(task, watchdog, "open", lambda: task.open(instance))
         began = time.perf_counter()
-        live.observation = checked_observation(await call_environment(play.task, environment.reset))
+        live.observation = checked_observation(await call_environment(task, watchdog, "reset", environment.reset))
         live.reset_seconds = time.perf_counter() - began
-        while not live.done and len(live.steps) < play.task.step_cap:
+        while not live.done and len(live.steps) < task.step_cap:
             await _play_step(play, environment, live, watchdog, observer)
-        success = play.task.is_success(live.score)
-        await call_environment(play.task, environment.close)
-    except RunStopped:
+        success = contained(lambda: task.is_success(live.score))
+        await call_environment(task, watchdog, "close", environment.close)
+    except (RunStopped, Blocked):
+        _release(play, session)
         raise
-    except Exception as failure:  # whatever a plug-in raises ends its episode, never the run
-        success, error = False, printable(f"{type(failure).__name__}: {failure}")
+    except (Exception, asyncio.CancelledError) as error:  # whatever a plug-in raises ends its episode, never the run
+        if isinstance(error, asyncio.CancelledError):
+            if watchdog.closed:
+                _release(play, session)
+                raise
+            _take_back_cancellation()
+        success, failure = False, error
         if environment is not None:
             with suppress(Exception):
-                await call_environment(play.task, environment.close)
-    finally:
-        for model in play.pool.values():
-            model.release(play.session(instance))
-    return live.finish(play.run, play.seed, success=success, error=error)
+                await call_environment(task, watchdog, "close", environment.close)
+    released = _release(play, session)
+    failure = failure or released
+    error_text = None if failure is None else printable(described(failure))
+    return live.finish(play.run, play.seed, success=success if failure is None else False, error=error_text)
+
+
+def _take_back_cancellation() -> None:
+    """Go on after a plug-in has cancelled the task of its episode."""
+    current = asyncio.current_task()
+    while current is not None and current.cancelling():
+        current.uncancel()
+
+
+def _release(play: Play, session: str) -> Exception | None:
+    """Free the models' caches of an episode; the first error in that."""
+    first: Exception | None = None
+    for model in play.pool.values():
+        try:
+            contained(lambda model=model: model.release(session))  # type: ignore[misc] # a default binds the loop's model
+        except Exception as error:
+            first = first or error
+    return first
 
 
 async def _play_step(
@@ -127,48 +154,60 @@ async def _play_step(
     index = len(live.steps)
     request = Request(
         session=play.session(instance),
-        prompt=task.prompt(live.turns, shown),
+        prompt=contained(lambda: task.prompt(live.turns, shown)),
         stop=task.stop,
         max_tokens=task.max_tokens,
         temperature=play.temperature,
         seed=seed_for(play.seed, instance.id, index, "sampling"),
     )
-    step_calls = StepCalls(play.pool, request)
+    step_calls = StepCalls(play.pool, request, watchdog)
+    prompt, turns, observation_copy = shown_to_router(request.prompt, live.turns, shown)
     step = LiveStep.of_episode(
         task=task,
         instance=instance.id,
         seed=play.seed,
-        turns=tuple(live.turns),
-        observation=shown,
-        prompt=request.prompt,
+        turns=turns,
+        observation=observation_copy,
+        prompt=prompt,
         models_used=live.models_used,
         models=tuple(play.pool),
         ask=lambda model, changes: step_calls.ask(model, changes),  # the bound method would lead to the calls
     )
-    supervised = step_calls.supervised = Supervised(play.router.act(step))
-    result = StepResult()
+
+    async def decide() -> Completion:
+        return await play.router.act(step)
+
+    supervised = step_calls.supervised = Supervised(decide, watchdog)
+    result = StepResult(valid=_is_valid(seen, ""))
     failure: Exception | None = None
     try:
-        answer = await watchdog.run(supervised)
+        answer = await act(supervised)
         if step_calls.violation:
             raise step_calls.violation
         accepted = check_answer(answer, await step_calls.finished())
-        action = checked_text(task.parse_action(accepted.text))
+        action = checked_text(contained(lambda: task.parse_action(accepted.text)))
         result.answer, result.action = accepted, action
+        result.valid = _is_valid(seen, action)  # before the step, which may change the environment's list
         began = time.perf_counter()
-        observation, reward, done = await call_environment(task, lambda: environment.step(action))
+        observation, reward, done = await call_environment(task, watchdog, "step", lambda: environment.step(action))
         result.environment_seconds = time.perf_counter() - began
         live.observation, result.reward, live.done = checked_observation(observation), checked_reward(reward), done
-    except (RunStopped, asyncio.CancelledError, RouterBlocked):
+    except (RunStopped, asyncio.CancelledError, Blocked):
         step_calls.close()
         raise
     except Exception as error:
+        if step_calls.violation:
+            raise step_calls.violation from error
         failure = error
     # A step that fails has cost what it asked for, and is recorded so.
     calls = await step_calls.finished()
     step_calls.close()
-    live.record_step(seen, calls, result, step.scores, supervised.own_seconds)
+    live.record_step(shown, calls, result, dict(step.scores), supervised.own_seconds)
     if failure is not None:
         raise failure
     live.turns.append(Turn(shown, live.steps[-1].text, live.steps[-1].action))
     observer.call_finished(sum(len(call.tokens) for call in calls))
+
+
+def _is_valid(seen: Observation, action: str) -> bool | None:
+    return bool(action in seen.admissible) if tuple(seen.admissible) else None

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from harness.backends.completion_cache import CompletionCache
-from harness.contracts import Backend, Calibrated, Router, Trained, role_of
+from harness.contracts import Backend, Calibrated, Router, role_of
+from harness.engine.answers import cards_of, fitted_by, protocol_of, trained_on
 from harness.engine.identity import content_of, run_config, run_hash, run_id
 from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask, open_instances, open_models, prompt_notes
@@ -86,6 +87,8 @@ class SuiteRunner:
         self._models: dict[str, Backend] = {}
         self._routers: dict[str, Router] = {}
         self._warned: set[str] = set()
+        self._protocols: dict[int, dict[str, Any]] = {}
+        self._content: dict[tuple[int, int], dict[str, str]] = {}
         self._seen_by_pool = seen_by(self._pool)
         self._seen = self._seen_by_pool
         self._reported = [open_instances(entry) for entry in suite.tasks] if training_tasks is None else training_tasks
@@ -93,15 +96,20 @@ class SuiteRunner:
             self._check_apart(f"pool '{suite.pool}'", self._seen_by_pool)
         routers = [self._router(entry) for entry in suite.routers]
         for entry, router in zip(suite.routers, routers, strict=True):
-            own = _trained_on(router)
+            own = trained_on(entry, router)
             self._check_apart(f"router '{entry.name}'", own)
             self._seen |= own
         self._development = [self._open_development(opened) for opened in self._reported]
-        for router in routers:
+        for entry, router in zip(suite.routers, routers, strict=True):
             if isinstance(router, Calibrated):
                 self._router(RouterEntry(router=router.probe))
                 if None in self._development:
-                    router.fit(())  # raises now what would be missing after other routers have played
+                    fitted_by(entry, router, ())  # raises now what would be missing after other routers have played
+        for opened in (*self._reported, *self._development):
+            if opened is not None:
+                self._protocol(opened)
+                for entry, router in zip(suite.routers, routers, strict=True):
+                    self._content_of(opened, entry, router)
 
     def run(self) -> list[FinishedRun]:
         """Play everything that is not on disk yet.
@@ -165,7 +173,29 @@ class SuiteRunner:
         if development is not None:
             probe = RouterEntry(router=router.probe)
             episodes = self._play(development, probe, {}, seed, self._out / CALIBRATION).episodes()
-        return dict(router.fit(episodes))
+        return fitted_by(entry, router, episodes)
+
+    def _protocol(self, opened: OpenTask) -> dict[str, Any]:
+        """The task's protocol, asked for once."""
+        if id(opened) not in self._protocols:
+            self._protocols[id(opened)] = protocol_of(opened.entry.task, opened.task)
+        return self._protocols[id(opened)]
+
+    def _content_of(self, opened: OpenTask, entry: RouterEntry, router: Router) -> dict[str, str]:
+        """Hashes of the files that a run depends on, which may not change after the router was built of them.
+
+        Raises:
+            MixrouteError: one has changed.
+        """
+        found = content_of(opened.entry, entry, router)
+        known = self._content.setdefault((id(opened), id(router)), found)
+        changed = [name for name in {*found, *known} if found.get(name) != known.get(name)]
+        if changed:
+            raise MixrouteError(
+                f"router '{entry.name}': the files of {min(changed)} have changed since they were loaded, and results "
+                "may be of both: give the same command again, which begins another run; delete this one if it had begun"
+            )
+        return known
 
     def _play(
         self, opened: OpenTask, entry: RouterEntry, fitted: Mapping[str, Any], seed: int, out: Path
@@ -175,7 +205,7 @@ class SuiteRunner:
         meta = self._meta(config, opened, entry, router, fitted)
         self._warn_once(f"router '{entry.name}': {note}" if (note := other_pool_note(meta)) else "")
         writer = TraceWriter(out / meta.id, meta)
-        write_seen(writer.folder, self._seen_by_pool | _trained_on(router))
+        write_seen(writer.folder, self._seen_by_pool | trained_on(entry, router))
         won = sum(episode.success for episode in writer.episodes.values())
         missing = [one for one in opened.instances if one.id not in writer.episodes]
         done = len(opened.instances) - len(missing)
@@ -187,6 +217,7 @@ class SuiteRunner:
             router=router,
             pool=self._models,
             router_timeout=self._suite.router_timeout,
+            environment_timeout=self._suite.environment_timeout,
         )
         title = f"{config.task}/{config.split} {entry.name} seed {seed}"
         try:
@@ -195,8 +226,19 @@ class SuiteRunner:
                 if missing:
                     _check_source(out / meta.id, meta)
                     run_to_end(play_all(play, missing, self._suite.concurrency, observer))
-        finally:
-            writer.close()
+        except BaseException:
+            with suppress(MixrouteError, OSError):  # what stopped the run is the error that counts
+                writer.close()
+            raise
+        writer.close()
+        lost = [one.id for one in opened.instances if one.id not in writer.episodes]
+        if lost:
+            raise MixrouteError(
+                f"{title}: {len(lost)} of {len(opened.instances)} episodes were not played, such as {lost[0]}: a "
+                "plug-in ended their play; the same command plays them"
+            )
+        if missing:
+            self._content_of(opened, entry, router)
         errors = [episode.error for episode in writer.episodes.values() if episode.error]
         if errors:
             log.warning("%s: %d episodes ended in an error; the first: %s", title, len(errors), errors[0])
@@ -205,12 +247,11 @@ class SuiteRunner:
     def _meta(
         self, config: RunConfig, opened: OpenTask, entry: RouterEntry, router: Router, fitted: Mapping[str, Any]
     ) -> RunMeta:
-        cards = {name: asdict(model.card()) for name, model in self._models.items()}
+        cards = cards_of(self._models)
         fingerprints = {name: card["fingerprint"] for name, card in cards.items()}
-        content = content_of(opened.entry, entry, router)
-        protocol = dict(opened.task.protocol())
+        protocol, content = self._protocol(opened), self._content_of(opened, entry, router)
         if notes := prompt_notes(opened, self._models):
-            protocol[CHAT_TEMPLATE] = notes
+            protocol = {**protocol, CHAT_TEMPLATE: notes}
         full, group = run_hash(config, protocol, fingerprints, fitted, content)
         origin = {"pool_file": self._suite.pool} if self._suite.pool.endswith((".yaml", ".yml")) else {}
         return RunMeta(
@@ -240,10 +281,6 @@ class SuiteRunner:
             curve=entry.curve,
             role=role_of(router),
         )
-
-
-def _trained_on(router: Router) -> frozenset[str]:
-    return frozenset(router.trained_on()) if isinstance(router, Trained) else frozenset()
 
 
 def _check_source(folder: Path, meta: RunMeta) -> None:

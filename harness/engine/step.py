@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from harness.contracts import Backend, Task
-from harness.data import Completion, Observation, Prompt, Request, Turn, join
-from harness.engine.supervision import RouterStopped, Supervised, unmeasured
-from harness.errors import EpisodeError
+from harness.data import Completion, Message, Observation, Prompt, Request, Timing, Token, Turn, join
+from harness.engine.environment import checked_text
+from harness.engine.supervision import Driven, Supervised, unmeasured
+from harness.engine.watchdog import Occupant, RouterStopped, Watchdog
+from harness.errors import EpisodeError, RunStopped
 from harness.numbers import round_significant
 from harness.seeding import seed_for
+from harness.traces.recording import record_call, record_step_timing, same_as_read
+
+D = TypeVar("D", Token, Timing, Message, Observation)
 
 
 @dataclass(slots=True)
@@ -24,14 +29,15 @@ class StepCalls:
     pool: Mapping[str, Backend]
     request: Request
     """The step's request with its defaults; ``ask`` varies it."""
+    watchdog: Watchdog
     supervised: Supervised | None = None
-    violation: RouterStopped | None = None
-    """What the router did that stops its run, kept here in case it swallows the exception."""
+    violation: RunStopped | None = None
+    """What stops the run, kept here in case the router swallows the exception."""
     closed: bool = False
     _begun: list[asyncio.Task[Completion]] = field(default_factory=list)
 
     async def ask(self, model: str, changes: Mapping[str, Any]) -> Completion:
-        """Call ``model``; see ``harness.contracts.Step.ask``."""
+        """Call ``model``; see ``harness.contracts.Step.ask``. The router gets a copy that it may do anything to."""
         if model not in self.pool:
             self.violation = RouterStopped(f"the router asks for model '{model}': the pool has {', '.join(self.pool)}")
         if self.closed:
@@ -44,24 +50,86 @@ class StepCalls:
         if fields["temperature"] < 0 or fields["max_tokens"] < 0:
             raise EpisodeError(f"the router asks with {dict(changes)}: temperature and max_tokens are 0 or more")
         # A task of its own: its time is the model's, not the router's, and it is charged even if nobody waits for it.
-        call = unmeasured(self.pool[model].generate(Request(**fields)))
+        call = unmeasured(self._generate(model, Request(**fields)))
         self._begun.append(call)
+        self.watchdog.asked(model)
+        call.add_done_callback(lambda _: self.watchdog.answered(model))
         supervised = self.supervised
         if supervised is not None:
-            supervised.waits_for_model += 1
-            call.add_done_callback(lambda _: supervised.model_answered())
-        return await asyncio.shield(call)
+            supervised.asks()
+            call.add_done_callback(lambda _: supervised.is_answered())
+        return copied(await asyncio.shield(call))
+
+    async def _generate(self, model: str, request: Request) -> Completion:
+        occupant = Occupant(
+            self.watchdog, f"model '{model}'", "environment_timeout", self.watchdog.environment_limit, RunStopped
+        )
+
+        async def generate() -> Completion:
+            return await self.pool[model].generate(request)
+
+        try:
+            return checked_completion(model, await Driven(occupant, generate()))
+        except RunStopped as error:
+            self.violation = error
+            raise
+        except asyncio.CancelledError:
+            if self.closed or self.watchdog.closed:
+                raise
+            raise EpisodeError(f"model '{model}' cancelled its answer (CancelledError)") from None
 
     async def finished(self) -> list[Completion]:
         """All calls that were answered, in the order in which they were begun, once the last has ended."""
-        outcomes = await asyncio.gather(*self._begun, return_exceptions=True)
-        return [outcome for outcome in outcomes if isinstance(outcome, Completion)]
+        if self._begun:
+            await asyncio.wait(self._begun)
+        failed = [call.cancelled() or call.exception() is not None for call in self._begun]
+        return [call.result() for call, without in zip(self._begun, failed, strict=True) if not without]
 
     def close(self) -> None:
         """Refuse further calls and cancel those that still run."""
         self.closed = True
         for call in self._begun:
             call.cancel()
+
+
+def checked_completion(model: str, completion: Completion) -> Completion:
+    """A model's completion itself.
+
+    Raises:
+        EpisodeError: it cannot be recorded: a log-probability that is infinite, text that is not Unicode, and the like.
+    """
+    if not isinstance(completion, Completion):
+        raise EpisodeError(f"model '{model}' gave {type(completion).__name__}, not a Completion")
+    try:
+        record = same_as_read(record_call(completion, switch=False))
+        same_as_read(record_step_timing(0.0, 0.0, [completion]))
+    except (EpisodeError, AttributeError, TypeError, ValueError) as error:
+        raise EpisodeError(f"model '{model}' gave a wrong answer: {error}") from error
+    if record.content_tokens > record.decoded_tokens:
+        raise EpisodeError(f"model '{model}' gave {record.decoded_tokens} tokens, and says that more make the text")
+    return completion
+
+
+def copied(completion: Completion) -> Completion:
+    """A copy that shares nothing that can be changed, by ``object.__setattr__``, with ``completion``."""
+    tokens = tuple(map(_copied, completion.tokens))
+    parts = tuple(map(copied, completion.parts))
+    return replace(completion, tokens=tokens, timing=_copied(completion.timing), parts=parts)
+
+
+def _copied(frozen: D) -> D:
+    copy: D = object.__new__(type(frozen))
+    for name in type(frozen).__slots__:
+        object.__setattr__(copy, name, getattr(frozen, name))
+    return copy
+
+
+def shown_to_router(
+    prompt: Prompt, turns: Sequence[Turn], seen: Observation
+) -> tuple[Prompt, tuple[Turn, ...], Observation]:
+    """Copies of what a router is shown: it cannot change what models read and what is recorded."""
+    own = tuple(Turn(_copied(turn.observation), turn.text, turn.action) for turn in turns)
+    return Prompt(tuple(map(_copied, prompt.messages)), prompt.format), own, _copied(seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +210,7 @@ class LiveStep:
     def log(self, **scores: float) -> None:
         """Note what the decision rests on; see ``harness.contracts.Step.log``. Six digits are kept."""
         for name, value in scores.items():
+            checked_text(name)
             if not math.isfinite(value):
                 raise EpisodeError(f"the router logs {name} = {value}: log finite numbers")
             self.scores[name] = round_significant(value, 6)

@@ -7,7 +7,6 @@ of the recipe's lessons, in the tokens of play.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -18,6 +17,7 @@ import torch
 
 from harness.backends.encoding import Encoder
 from harness.errors import MixrouteError
+from harness.files import scratch_folder
 from harness.pool import ModelSpec, Pool, load_pool, save_pool
 from harness.provenance import provenance
 from harness.traces.contamination import trained_on
@@ -59,8 +59,8 @@ def quantize(
     examples = _calibration(recipe, base) if any(scheme.calibrated for scheme in missing.values()) else []
     for name, scheme in missing.items():
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            made = Path(scratch) / name
+        with scratch_folder(folder) as scratch:
+            made = scratch / name
             _quantize(base, scheme, examples, made)
             facts = {
                 "schema": 1,

@@ -5,14 +5,21 @@ A record holds what a router can read of a completion; token ids, measured times
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any, TypeVar
+
+import msgspec
 
 from harness.data import UNTOLD, Completion, Token, join
-from harness.errors import MixrouteError
+from harness.errors import EpisodeError, MixrouteError
+from harness.files import Record
 from harness.records import CallRecord, CallTiming, StepRecord, StepTiming
 from harness.token_statistics import TokenStatistics
 from harness.traces.rounding import rounded_step
+
+R = TypeVar("R", bound=Record)
 
 UNKNOWN_ID = -1
 """Stands for the id of a token, which traces do not hold."""
@@ -40,6 +47,43 @@ def record_call(completion: Completion, switch: bool) -> CallRecord:
         margins=list(statistics.margins),
         usage_known=completion.usage_known,
     )
+
+
+def same_as_read(record: R) -> R:
+    """The record as it will be read: its line is decoded again. Scalars of NumPy become plain numbers.
+
+    Raises:
+        EpisodeError: it cannot be written, or not be read; the message names the field.
+    """
+    try:
+        return msgspec.json.decode(_encoder.encode(record), type=type(record))
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        null = " (null: None, infinite or not a number)" if "`null`" in str(error) else ""
+        raise EpisodeError(f"it cannot be recorded: {error}{null}") from error
+
+
+def as_json(value: object) -> Any:  # noqa: ANN401 - JSON
+    """``value`` as it is when its JSON is read again.
+
+    Raises:
+        TypeError: it, or something in it, is no JSON.
+        ValueError: likewise: an infinite number, a number that is none, text that is not Unicode.
+    """
+    json.dumps(value, allow_nan=False, default=_plain)
+    return msgspec.json.decode(_encoder.encode(value))
+
+
+def _plain(value: Any) -> object:  # noqa: ANN401 - whatever a plug-in gave
+    """What msgspec does not know and means a plain value: scalars of NumPy and torch, subclasses of ``str``."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    plain: object = value.item() if hasattr(value, "item") else value
+    if type(plain) not in (bool, int, float):
+        raise TypeError(f"{type(value).__name__} is not a plain value")
+    return plain
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
 
 
 def recorded_completion(call: CallRecord) -> Completion:

@@ -9,7 +9,6 @@ tables that sibling entries share (``harness.traces.siblings``). Reading accepts
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from harness.files import read_lines, read_xz, refuse_devices, repair, write_ato
 from harness.json_files import convert_plain, read_json
 from harness.records import Amount, Episode, EpisodeTiming, RunMeta
 from harness.text import quoted
+from harness.traces.appending import GrowingFile
 from harness.traces.index import Named, Place, placed_lines, put_in_order, read_index, write_index
 from harness.traces.siblings import COMPLETIONS, restorer
 
@@ -52,22 +52,27 @@ class TraceWriter:
         """Finished episodes by instance. Those that had ended in an error are taken out, and are played again."""
         if not existing.exists():
             write_atomically(existing, msgspec.json.format(msgspec.json.encode(meta), indent=1) + b"\n")
-        self._timings = (folder / TIMINGS).open("ab")
-        self._lines = (folder / EPISODES).open("ab")
+        self._timings = GrowingFile(folder / TIMINGS)
+        self._lines = GrowingFile(folder / EPISODES)
 
     def append(self, episode: Episode, timing: EpisodeTiming) -> None:
-        """Persist one finished episode, flushed to the disk before this returns; seconds are rounded."""
-        start = self._lines.tell()
-        for handle, record in ((self._timings, timing), (self._lines, episode)):
-            handle.write(msgspec.json.encode(record) + b"\n")
-            handle.flush()
-            os.fsync(handle.fileno())
-        self.episodes[episode.instance] = Place.of(episode, start, self._lines.tell() - start)
+        """Persist one finished episode, flushed to the disk before this returns; seconds are rounded.
+
+        Raises:
+            RunStopped: it cannot be written, or the run's folder was deleted.
+        """
+        self._timings.append(msgspec.json.encode(timing) + b"\n")
+        start, size = self._lines.append(msgspec.json.encode(episode) + b"\n")
+        self.episodes[episode.instance] = Place.of(episode, start, size)
 
     def close(self) -> None:
-        """Close the files and put their lines in order of instance, so that the bytes do not depend on timing."""
-        self._timings.close()
-        self._lines.close()
+        """Close the files and put their lines in order of instance, so that the bytes do not depend on timing.
+
+        Raises:
+            RunStopped: the run's folder was deleted.
+        """
+        for file in (self._timings, self._lines):
+            file.close()
         if read_index(self.folder, self._run, _LINES) is None:
             self.episodes = self._in_order(self.episodes)
             write_index(self.folder, self._run, self.episodes, _LINES)

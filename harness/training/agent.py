@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from harness.backends.memory import keep_freed_memory
 from harness.config import Strict
 from harness.engine.opening import OpenTask, open_instances
 from harness.errors import MixrouteError
-from harness.files import locked_folder, write_atomically
+from harness.files import locked_folder, scratch_folder, write_atomically
 from harness.json_files import read_json
 from harness.pool import ModelSpec, load_pool
 from harness.provenance import provenance
@@ -230,12 +229,12 @@ def export_for_inference(model: nn.Module, spec: ModelSpec, precision: str, fold
         precision: The recipe's precision.
         folder: Folder for the temporary weights.
     """
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        weights = Path(scratch) / "weights"
+    with scratch_folder(folder) as scratch:
+        weights = scratch / "weights"
         save_weights(model, weights)
         if (weights / FILES[0]).exists():
-            merge(_base_of(spec), weights, Path(scratch) / "merged")
-            weights = Path(scratch) / "merged"
+            merge(_base_of(spec), weights, scratch / "merged")
+            weights = scratch / "merged"
         options = spec_in_training(spec, precision).options
         yield ModelSpec(weights=str(weights), backend=spec.backend, options=options)
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import MixrouteError
+from harness.files import scratch_folder
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """A scratch folder that is renamed to ``folder`` when the block ends, and deleted if the block fails."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        made = Path(scratch) / "checkpoint"
+    with scratch_folder(folder.parent) as scratch:
+        made = scratch / "checkpoint"
         made.mkdir()
         yield made
         made.replace(folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.contracts import Backend, Router
 from harness.data import Instance
+from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask
 from harness.engine.rollout import Play, play_all
 from harness.engine.runner import FinishedRun, SuiteRunner
@@ -168,7 +169,7 @@ def play_rounds(
             *(play_all(one, instances, each, seen) for one, seen in zip(plays, observers, strict=True))
         )
 
-    asyncio.run(play())
+    run_to_end(play())
     return [sorted(observer.finished, key=lambda episode: episode.instance) for observer in observers]
 
 

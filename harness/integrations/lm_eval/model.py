@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from lm_eval.api.registry import register_model
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend, Environment
 from harness.data import Completion, Instance, ModelCard, Observation, Prompt, Request, Turn
+from harness.engine.loop import run_to_end
 from harness.engine.opening import open_models
 from harness.engine.rollout import Play, play_all
 from harness.errors import MixrouteError
@@ -200,7 +200,7 @@ class MixrouteLM(LM):  # type: ignore[misc]
             router_timeout=60.0,
         )
         answers = _Answers()
-        asyncio.run(play_all(play, task.instances(), self._concurrency, answers))
+        run_to_end(play_all(play, task.instances(), self._concurrency, answers))
         log.info("%s: tokens decoded by model: %s", settings.task, dict(answers.tokens))
         return [answers.texts[one.id] for one in task.instances()]
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from harness.engine.supervision import RouterStopped
+from harness.engine.watchdog import RouterStopped
 from mixroute import Completion, Observation, Request, Step, StepRouter, join
 from tests.harness.playing import Alternate, play, session
 from tests.scripted import Corridor, ScriptedModel, Walk

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.engine.supervision import RouterStopped
+from harness.engine.watchdog import RouterStopped
 from mixroute import Completion, Instance, Observation, Request, Step, StepRouter
 from tests.harness.playing import Alternate, play
 from tests.scripted import Corridor, ScriptedModel, Walk
