@@ -11,9 +11,8 @@ from typing import Any
 import msgspec
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from harness.backends.comparison import Differs
 from harness.backends.packed import PackedModel
-from harness.backends.self_test import Choice, choose
+from harness.backends.self_test import Choice, cause_of, choose
 from harness.backends.source_hash import source_hash
 from harness.errors import MixrouteError
 from harness.files import cache_folder, write_atomically
@@ -63,10 +62,9 @@ def choose_way(
             return msgspec.json.decode(path.read_bytes(), type=Choice)
     try:
         choice = choose(model, _ids(model, tokenizer))
-    except Differs as error:
-        raise MixrouteError(
-            f"model '{name}' ({model.name_or_path}) cannot be run: {architecture(model)}: {error}"
-        ) from None
+    except Exception as error:  # a finding, or whatever transformers raises for a model that takes other inputs
+        reason = f"{architecture(model)}: {cause_of(error)}"
+        raise MixrouteError(f"model '{name}' ({model.name_or_path}) cannot be run: {reason}") from error
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, msgspec.json.encode(choice))

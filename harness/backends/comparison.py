@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,8 @@ def _cycle(ids: Sequence[int], start: int, length: int) -> list[int]:
 
 
 def _log_probabilities(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
-    output: Any = model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)
+    options = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
+    output: Any = model(input_ids=torch.tensor([list(ids)], device=model.device), **options)
     return torch.log_softmax(output.logits[0].float().cpu(), -1)
 
 

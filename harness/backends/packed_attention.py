@@ -196,7 +196,7 @@ def _reach(module: nn.Module, layer: int, window: int | None) -> _Reach:
     if limited and window is None and getattr(config, "use_sliding_window", True):
         raise NotPackable(f"{type(module).__name__} has a window that it does not pass on")
     if kind not in ("", "full_attention", "sliding_attention"):
-        raise NotPackable(f"layer {layer} is of type '{kind}', which packed attention does not implement")
+        raise NotPackable(f"{type(module).__name__} is of type '{kind}', which packed attention does not implement")
     return _Reach(window)
 
 

@@ -79,7 +79,7 @@ class PlainModel(SequenceModel):
         self._ropes = LengthRopes(model)
         accepted = inspect.signature(model.forward).parameters
         self._cache_name = next((name for name in _CACHE_NAMES if name in accepted), None)
-        self._optional = {"attention_mask", "position_ids"}.intersection(accepted)
+        self._optional = {"position_ids", "use_cache"}.intersection(accepted)
 
     def new_cache(self) -> OwnCache:
         """The cache of a new sequence."""
@@ -104,9 +104,8 @@ class PlainModel(SequenceModel):
         cache.state = None  # a pass that fails may have changed it; the text is then read again
         inputs: dict[str, Any] = {"input_ids": torch.tensor([ids], device=self.device)}
         places = torch.arange(len(whole) - len(ids), len(whole), device=self.device)[None]
-        optional = {"attention_mask": torch.ones(1, len(whole), device=self.device).long(), "position_ids": places}
+        optional = {"position_ids": places, "use_cache": self.reuse != "none"}
         inputs |= {key: optional[key] for key in self._optional}
-        inputs["use_cache"] = self.reuse != "none"
         if state is not None:
             inputs[str(self._cache_name)] = state
         self._ropes.reset()

@@ -77,7 +77,7 @@ def choose(model: PreTrainedModel, ids: Sequence[int]) -> Choice:
     try:
         isolated, why = _try_packed(model, texts, tolerance)
     except Exception as error:  # whatever a model does with attention that it does not know
-        why = _cause(error)
+        why = cause_of(error)
     else:
         return Choice("packed", "", isolated, why, compared)
     use_attention(model, "eager")
@@ -87,7 +87,7 @@ def choose(model: PreTrainedModel, ids: Sequence[int]) -> Choice:
         try:
             _try_plain(model, reuse, texts, tolerance)
         except Exception as error:
-            last = _cause(error)
+            last = cause_of(error)
         else:
             return Choice("plain", reuse, isolated=True, why=why, compared=compared)
     raise Differs(last)
@@ -150,6 +150,7 @@ def _check_layers(packed: PackedModel) -> None:
             raise NotPackable(f"layer {place}, {type(layer).__name__}, mixes tokens otherwise than by attention")
 
 
-def _cause(error: Exception) -> str:
+def cause_of(error: Exception) -> str:
+    """Why a model cannot be run in some way, in one line."""
     found = " ".join(str(error).split())[:200]
     return found if isinstance(error, NotPackable | Differs) else f"{type(error).__name__}: {found}"

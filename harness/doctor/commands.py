@@ -24,7 +24,7 @@ def doctor(
     ] = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Load the models of the pools, and compare them with transformers' own pass."),
+        typer.Option("--check", help="Load the pools' models, and compare them with transformers' own pass."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

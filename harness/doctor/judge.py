@@ -82,7 +82,7 @@ def diagnose(pools: Sequence[str] = (), machine: Machine | None = None, *, load:
     models = [found for name in (pools if load else ()) for found in check_models(load_pool(name))]
     asked = [one for one in judged if pools or one.pool == "smollm2"]
     return Diagnosis(
-        ok=python.ok and all(one.ok for one in [*asked, *models]),
+        ok=python.ok and all(one.ok for one in asked) and all(one.ok for one in models),
         machine=[python, *_hardware(here)],
         backends=[_backend(name) for name in registry.backends.names()],
         pools=judged,

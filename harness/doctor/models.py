@@ -18,7 +18,7 @@ def _check(subject: str, name: str, spec: ModelSpec) -> Finding:
     if spec.backend != "transformers":
         return Finding(subject, ok=True, message=f"not checked: backend '{spec.backend}' runs models in its own way")
     from harness.backends.choosing import architecture, choose_way
-    from harness.backends.loading import TransformersOptions, load_model, model_card
+    from harness.backends.loading import TransformersOptions, load_model, model_card, unreadable
     from harness.config import check
 
     try:
@@ -29,6 +29,8 @@ def _check(subject: str, name: str, spec: ModelSpec) -> Finding:
         choice = choose_way(name, model, tokenizer, card.fingerprint, force=True)
     except MixrouteError as error:
         return Finding(subject, ok=False, message=str(error))
+    except Exception as error:  # of transformers, for an architecture that nobody has tried
+        return Finding(subject, ok=False, message=str(unreadable(name, str(spec.weights), error)))
     finally:
         gc.collect()
     return Finding(subject, ok=True, message=f"{named}: {choice.says}")

@@ -166,3 +166,20 @@ def test_the_command_judges_what_it_is_asked_about(tmp_path: Path) -> None:
     shown = mixroute("doctor", "pool.yaml", cwd=tmp_path, code=1).stdout
     assert "no  large" in shown
     assert "GiB are free" in shown or "raise 'memory_share'" in shown or "that are free" in shown
+
+
+def test_models_are_loaded_and_tested_on_request(tiny_pool: Path, tmp_path: Path) -> None:
+    shown = mixroute("doctor", str(tiny_pool), "--check", "--json", cwd=tmp_path, code=1).stdout  # it names no shape
+    high, low = json.loads(shown)["models"]
+    assert high["subject"] == "tiny high"
+    assert high["message"] == (
+        "LlamaForCausalLM: packed; compared: texts of 1, 5, 13, 96 tokens alone, in a batch and continued, "
+        "within 0.001 nats"
+    )
+    assert low["ok"]
+    (tmp_path / "pool.yaml").write_text(
+        "{schema: 1, name: absent, models: {high: {weights: ./nothing, shape: qwen2.5-0.5b}}}"
+    )
+    shown = mixroute("doctor", "pool.yaml", "--check", cwd=tmp_path, code=1).stdout
+    assert "no  absent high: " in shown
+    assert "--check needs a pool" in mixroute("doctor", "--check", cwd=tmp_path, code=1).stderr
