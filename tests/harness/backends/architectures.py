@@ -22,7 +22,7 @@ from harness.backends.self_test import cause_of, choose
 
 DOCS = Path(__file__).parents[3] / "docs" / "backends.md"
 VOCABULARY = 259
-_LARGEST = 16_000_000  # parameters
+_LARGEST = 5_000_000  # parameters
 
 _SIZES: dict[str, Any] = {"is_decoder": True, "use_mamba_kernels": False}
 _SIZES |= {

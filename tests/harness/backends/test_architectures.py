@@ -92,9 +92,9 @@ def test_answers_are_the_models_own(tmp_path: Path, name: str) -> None:
     own = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32, attn_implementation="eager")
     ids = tokenizer("go\n>look", return_tensors="pt")["input_ids"]
     with torch.inference_mode():
-        expected = torch.log_softmax(own(ids).logits[0, 3:-1].double(), -1)
+        rows = torch.log_softmax(own(ids).logits[0, 3:-1].double(), -1)
     assert scored is not None
-    for one, row, token in zip(scored, expected, ids[0, 4:], strict=True):
+    for one, row, token in zip(scored, rows, ids[0, 4:], strict=True):
         assert one.token.logprob == pytest.approx(float(row[token]), abs=2e-4, rel=1e-4)
     backend.close()
 

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.backends.decoding import pick_token
-from harness.backends.packed import Chunk, LastPosition, PackedModel
+from harness.backends.packed import PackedModel
+from harness.backends.sequences import Chunk, LastPosition
 from mixroute import Completion, EpisodeError, MixrouteError, Token
 from tests.harness.backends.asking import ask, open_model, plain
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from harness.backends import choosing
 from harness.backends.packed import PackedModel
@@ -131,16 +132,14 @@ def unwindowed(attention: Any) -> Any:
     forward = attention.forward
 
     def changed(*arguments: Any, **named: Any) -> Any:
-        from transformers.models.mistral import modeling_mistral
-
-        real = modeling_mistral.ALL_ATTENTION_FUNCTIONS.get_interface
+        real = ALL_ATTENTION_FUNCTIONS.get_interface
 
         def get(name: str, default: Any) -> Any:
             found = real(name, default)
             return lambda *given, sliding_window=None, **others: found(*given, **others)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(modeling_mistral.ALL_ATTENTION_FUNCTIONS, "get_interface", get)
+            patch.setattr(ALL_ATTENTION_FUNCTIONS, "get_interface", get)
             return forward(*arguments, **named)
 
     return changed
