@@ -185,7 +185,7 @@ def main() -> None:
         found.append(one)
         print(*one, sep=" | ", file=sys.stderr, flush=True)
     text = DOCS.read_text()
-    DOCS.write_text(text.replace(written(text), table(found)))
+    DOCS.write_text(text[: text.index(START) + len(START)] + table(found) + text[text.index(END) :])
 
 
 if __name__ == "__main__":
