@@ -1,11 +1,31 @@
 """A real model, small enough to load in a tenth of a second."""
 
 from pathlib import Path
+from typing import Any
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+
+def tiny_tokenizer() -> Any:
+    """A byte-level tokenizer with a chat template: 3 special tokens, then 256 bytes."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    vocabulary = {token: place for place, token in enumerate([*specials, *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        additional_special_tokens=specials,
+        chat_template=TEMPLATE,
+    )
 
 
 def save_tiny_model(folder: Path, seed: int = 0, letters: str | None = None) -> None:
@@ -17,21 +37,10 @@ def save_tiny_model(folder: Path, seed: int = 0, letters: str | None = None) -> 
         letters: If given, the model tells only these ASCII letters apart, and writes no others.
     """
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    vocabulary = {token: place for place, token in enumerate([*specials, *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        additional_special_tokens=specials,
-        chat_template=TEMPLATE,
-    )
+    fast = tiny_tokenizer()
+    vocabulary = [fast.convert_ids_to_tokens(place) for place in range(len(fast))]
     config = LlamaConfig(
         vocab_size=len(vocabulary),
         hidden_size=64,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from harness.backends.encoding import Encoded
-from harness.backends.packed import KVCache
+from harness.backends.sequences import NoCache, TokenCache
 from harness.data import Completion, Request, Token
 from harness.errors import EpisodeError
 
@@ -26,7 +26,7 @@ class Call:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Completion]
     submitted: float
-    cache: KVCache = field(default_factory=KVCache)
+    cache: TokenCache = field(default_factory=NoCache)
     tokens: list[Token] = field(default_factory=list)
     generator: torch.Generator | None = None
     started: float = 0.0

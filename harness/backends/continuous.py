@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from harness.backends.call import Call
 from harness.backends.decoding import content_length, cut_at_stop, decode, end_tokens, ended_by_special, pick_token
-from harness.backends.packed import Chunk, LastPosition, PackedModel
+from harness.backends.sequences import Chunk, LastPosition, SequenceModel
 from harness.backends.session_caches import SessionCaches
 from harness.data import Completion, FinishReason, Timing
 from harness.errors import EpisodeError
@@ -41,7 +41,7 @@ class ContinuousBatching:
     def __init__(
         self,
         name: str,
-        model: PackedModel,
+        model: SequenceModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
         max_batch: int,
@@ -56,7 +56,7 @@ class ContinuousBatching:
         self._max_rows = max_rows
         self._waiting: deque[Call] = deque()
         self._running: list[Call] = []
-        self._caches = SessionCaches(kv_cache_bytes)
+        self._caches = SessionCaches(model.new_cache, kv_cache_bytes)
         self._warned: set[str] = set()
         self._ends = end_tokens(model.model, tokenizer)
 

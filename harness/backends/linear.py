@@ -26,6 +26,14 @@ class PrepackedLinear(nn.Module):
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
         return y
 
+    def restored(self) -> nn.Linear:
+        """The plain layer that this one was made of."""
+        weight = self._weight.to_dense()
+        layer = nn.Linear(self.in_features, self.out_features, bias=self._bias is not None, device="meta")
+        layer.weight = nn.Parameter(weight, requires_grad=False)
+        layer.bias = None if self._bias is None else nn.Parameter(self._bias, requires_grad=False)
+        return layer.train(False)
+
 
 def prepacked_types() -> list[torch.dtype]:
     """Types whose products oneDNN computes on this processor; none where PyTorch is built without it."""
@@ -44,3 +52,12 @@ def prepack_linear_layers(model: nn.Module) -> None:
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype in types:
                 setattr(parent, name, PrepackedLinear(layer))
+
+
+@torch.inference_mode()
+def restore_linear_layers(model: nn.Module) -> None:
+    """Undo ``prepack_linear_layers``: the same weights, in plain linear layers."""
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, PrepackedLinear):
+                setattr(parent, name, layer.restored())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from contextlib import redirect_stderr
 from io import StringIO
@@ -24,7 +25,6 @@ from transformers.utils.logging import disable_progress_bar
 
 from harness.backends.encoding import Encoder
 from harness.backends.generation_settings import check_generation_settings
-from harness.backends.packed import ATTENTION
 from harness.config import Strict, check
 from harness.data import ModelCard
 from harness.errors import MixrouteError
@@ -59,7 +59,7 @@ class TransformersOptions(Strict):
 
 
 def load_model(
-    name: str, spec: ModelSpec, options: TransformersOptions, attention: str = ATTENTION
+    name: str, spec: ModelSpec, options: TransformersOptions, attention: str = "eager"
 ) -> tuple[PreTrainedModel, Any]:
     """A model, ready to run, and its tokenizer.
 
@@ -85,16 +85,46 @@ def load_model(
                 output_loading_info=True,
                 **extra,
             )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise MixrouteError(f"weights of model '{name}' ({folder}) cannot be read: {reason}") from error
+    except MixrouteError:
+        raise
+    except Exception as error:  # transformers raises whatever a damaged file or an unusual configuration leads to
+        raise unreadable(name, folder, error) from error
     absent = sorted({*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])})
     if absent:  # transformers would initialise them at random
-        raise MixrouteError(f"weights of model '{name}' ({folder}) cannot be read: no tensor for {absent[0]}")
+        raise unreadable(name, folder, f"no tensor for {absent[0]}")
     settings = model.generation_config.to_dict() if model.generation_config else {}
     check_generation_settings(name, settings, ignored=options.generation_config == "ignore")
     model.train(False).requires_grad_(False)
     return (model if "device_map" in extra else torch.nn.Module.to(model, device)), tokenizer
+
+
+def unreadable(name: str, folder: str | Path, cause: Exception | str) -> MixrouteError:
+    """The error that says why a model cannot be loaded, with folder and architecture, in one line."""
+    reason = " ".join(str(cause).split())[:300]
+    if isinstance(cause, Exception) and not isinstance(cause, OSError | ValueError | RuntimeError | SafetensorError):
+        reason = f"{type(cause).__name__}: {reason}"
+    return MixrouteError(f"weights of model '{name}' ({folder}{_architecture(folder)}) cannot be read: {reason}")
+
+
+def _architecture(folder: str | Path) -> str:
+    """What ``config.json`` says that a model is, after a comma; empty if it says nothing."""
+    try:
+        found = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        named = (found.get("architectures") or [found["model_type"]])[0]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, IndexError, RecursionError):
+        return ""
+    return f", {str(named)[:80]}"
+
+
+def context_length(model: PreTrainedModel) -> int:
+    """Most tokens of a text. Ropes that are stretched as a text grows reach further than the trained length."""
+    config: Any = model.config.get_text_config()
+    length = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
+    if not isinstance(length, int):
+        return 1 << 30
+    ropes = getattr(config, "rope_parameters", None) or {}
+    stretched = isinstance(ropes, dict) and ropes.get("rope_type") == "dynamic"
+    return int(length * float(ropes.get("factor") or 1)) if stretched else length
 
 
 def open_for_comparison(name: str, spec: ModelSpec) -> tuple[PreTrainedModel, Encoder]:

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from harness.backends.decoding import content_length, cut_at_stop, decode, end_tokens, score_token
 from harness.backends.encoding import Encoder
-from harness.backends.packed import KVCache, PackedModel
+from harness.backends.sequences import SequenceModel
 from harness.data import GivenAnswer, Request, ScoredToken
 
 _MOST_LOGITS = 1 << 27
@@ -123,7 +123,7 @@ class Scorer:
 
     def __init__(
         self,
-        model: PackedModel,
+        model: SequenceModel,
         tokenizer: PreTrainedTokenizerBase,
         encoder: Encoder,
         *,
@@ -134,7 +134,7 @@ class Scorer:
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._ends = end_tokens(model.model, tokenizer)
-        self._cache = KVCache()
+        self._cache = model.new_cache()
         """What the last pass read."""
         self._max_rows = max_rows
         self._context = context
@@ -160,7 +160,7 @@ class Scorer:
 
     def score(self, tree: Tree) -> dict[int, tuple[ScoredToken, ...]]:
         """Run one pass; returns the scored tokens of its answers by their place."""
-        self._cache = self._cache.path(tree.places)
+        self._cache = self._model.branch(self._cache, tree.places)
         logits = self._model.read_tree(self._cache, tree.ids, tree.parents, tree.rows())
         scored = {}
         for given, asked in tree.given:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from harness.backends.encoding import Encoded
-from harness.backends.packed import KVCache
+from harness.backends.sequences import TokenCache
 
 
 class SessionCaches:
@@ -14,12 +14,14 @@ class SessionCaches:
     together outgrow the bound.
 
     Args:
+        new: Makes the cache of a new session.
         max_bytes: The bound. The caches of running sessions are never dropped, so they may exceed it by what they grow.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, new: Callable[[], TokenCache], max_bytes: int) -> None:
+        self._new = new
         self._max_bytes = max_bytes
-        self._caches: OrderedDict[str, KVCache] = OrderedDict()
+        self._caches: OrderedDict[str, TokenCache] = OrderedDict()
         self.dropped = 0
         """Caches that were dropped to make room."""
 
@@ -40,9 +42,11 @@ class SessionCaches:
             self.dropped += 1
         return held < self._max_bytes or not running
 
-    def open(self, session: str, prompt: Encoded) -> KVCache:
+    def open(self, session: str, prompt: Encoded) -> TokenCache:
         """The session's cache, or a new one, cropped to the turns that it shares with ``prompt``."""
-        cache = self._caches.setdefault(session, KVCache())
+        if session not in self._caches:
+            self._caches[session] = self._new()
+        cache = self._caches[session]
         if cache.last_position is None or cache.ids != prompt.ids:
             cache.crop(prompt.cached_prefix_length(Encoded(cache.ids, cache.boundaries)))
         cache.boundaries = prompt.boundaries

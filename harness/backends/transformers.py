@@ -11,19 +11,22 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from harness.backends.call import Call
+from harness.backends.choosing import choose_way, config_hash
 from harness.backends.completion_cache import completion_key
 from harness.backends.continuous import ContinuousBatching
 from harness.backends.encoding import NOTHING, Encoded, Encoder
-from harness.backends.loading import TransformersOptions, load_model, model_card
+from harness.backends.loading import TransformersOptions, context_length, load_model, model_card, unreadable
 from harness.backends.memory import keep_freed_memory, return_freed_memory
-from harness.backends.packed import PackedModel
 from harness.backends.scoring import Scorer
+from harness.backends.self_test import make
 from harness.backends.worker import DeviceWorker, run_in_short_lived_thread
 from harness.config import check
 from harness.contracts import BackendTraits, CompletionStore
 from harness.data import Completion, GivenAnswer, MemoryEstimate, ModelCard, Prompt, Request, ScoredToken
+from harness.errors import MixrouteError
 from harness.pool import ModelSpec
 from harness.weights.size import GIB, packing_of, size_of
 
@@ -61,14 +64,32 @@ class TransformersBackend(BackendTraits):
 
     def _load(self, name: str, spec: ModelSpec, options: TransformersOptions, deterministic: bool) -> None:
         model, tokenizer = load_model(name, spec, options)
+        try:
+            self._prepare(name, spec, options, model, tokenizer, deterministic)
+        except MixrouteError:
+            raise
+        except Exception as error:  # of transformers, for an architecture that nobody has tried
+            raise unreadable(name, str(model.name_or_path), error) from error
+
+    def _prepare(
+        self,
+        name: str,
+        spec: ModelSpec,
+        options: TransformersOptions,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        deterministic: bool,
+    ) -> None:
         self._card = model_card(name, model, spec, options)
+        self._config_hash = config_hash(model)
         self._encoder = Encoder(tokenizer)
-        self._context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
-        packed = PackedModel(model, deterministic=deterministic)
-        self._scorer = Scorer(packed, tokenizer, self._encoder, max_rows=options.max_rows, context=self._context)
+        self._context = context_length(model)
+        choice = choose_way(name, model, tokenizer, self._card.fingerprint)
+        runs = make(model, choice, deterministic=deterministic)
+        self._scorer = Scorer(runs, tokenizer, self._encoder, max_rows=options.max_rows, context=self._context)
         self._engine = ContinuousBatching(
             name,
-            packed,
+            runs,
             tokenizer,
             max_batch=options.max_batch,
             max_rows=options.max_rows,
@@ -84,7 +105,8 @@ class TransformersBackend(BackendTraits):
         self._read[request.session] = (prompt, request.max_tokens == 0)
         if self._completions is None or request.temperature > 0:
             return await self._compute(request, prompt, cached)
-        question = [self._engine.by_turn, prompt.ids, prompt.boundaries, request.stop, request.max_tokens]
+        asked = [prompt.ids, prompt.boundaries, request.stop, request.max_tokens]
+        question = [self._config_hash, self._engine.by_turn, *asked]
         key = completion_key(type(self), self._card.fingerprint, question)
         completion = await self._completions.get_or_compute(key, lambda: self._compute(request, prompt, cached))
         return replace(completion, model=self._card.model, cached_tokens=cached)

@@ -11,7 +11,8 @@ from harness.shell_completion import complete_pool
 from harness.terminal import Terminal
 
 if TYPE_CHECKING:
-    from harness.doctor.judge import Diagnosis, Finding
+    from harness.doctor.findings import Finding
+    from harness.doctor.judge import Diagnosis
 
 
 def doctor(
@@ -22,6 +23,10 @@ def doctor(
             autocompletion=complete_pool,
         ),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Load the pools' models, and compare them with transformers' own pass."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check which pools fit this machine and why the others do not; exit code 1 if a pool that must fit does not."""
@@ -29,7 +34,7 @@ def doctor(
 
     from harness.doctor.judge import diagnose
 
-    diagnosis = diagnose(pools or [])
+    diagnosis = diagnose(pools or [], load=check)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(diagnosis), indent=1))
     else:
@@ -59,6 +64,9 @@ def _print(diagnosis: Diagnosis, console: Console) -> None:
         line(one.ok, f"{one.pool}: " + ", ".join(parts))
         for problem in one.problems:
             console.print(f"        {problem}", style="dim", highlight=False, markup=False, soft_wrap=True)
+    if diagnosis.models:
+        title("models")
+        lines(diagnosis.models)
     title("data of the shipped suites")
     lines(diagnosis.data)
     title("cache")

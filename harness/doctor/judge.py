@@ -11,6 +11,8 @@ from typing import Any
 from harness import registry
 from harness.config import shipped_names
 from harness.data import MemoryEstimate
+from harness.doctor.findings import Finding
+from harness.doctor.models import check_models
 from harness.errors import MixrouteError
 from harness.files import Record, cache_folder
 from harness.plugins import open_task
@@ -21,14 +23,6 @@ from harness.suite import load_suite
 from harness.weights.size import GIB
 
 _PYTHONS = ((3, 11), (3, 12))
-
-
-class Finding(Record, frozen=True):
-    """Result of one check."""
-
-    subject: str
-    ok: bool
-    message: str
 
 
 class PoolFinding(Record, frozen=True):
@@ -52,6 +46,8 @@ class Diagnosis(Record, frozen=True):
     pools: list[PoolFinding]
     data: list[Finding]
     cache: Finding
+    models: list[Finding]
+    """How the models of the pools are run, where that was asked for."""
 
 
 class Machine(Record, frozen=True):
@@ -63,16 +59,19 @@ class Machine(Record, frozen=True):
     """Free memory of each GPU."""
 
 
-def diagnose(pools: Sequence[str] = (), machine: Machine | None = None) -> Diagnosis:
+def diagnose(pools: Sequence[str] = (), machine: Machine | None = None, *, load: bool = False) -> Diagnosis:
     """Check the machine.
 
     Args:
         pools: Names or files of the pools that must fit; by default all shipped ones are checked, and ``smollm2`` must.
         machine: The machine to check the pools for; by default this one.
+        load: Whether to load the models of ``pools`` and to test how they are run.
 
     Raises:
-        MixrouteError: unknown pool, or a wrong file.
+        MixrouteError: unknown pool, a wrong file, or no pool to load.
     """
+    if load and not pools:
+        raise MixrouteError("--check needs a pool: mixroute doctor --check POOL")
     here = machine or this_machine()
     judged = [judge_pool(load_pool(name), here) for name in pools or shipped_names(SHIPPED)]
     python = Finding(
@@ -80,14 +79,16 @@ def diagnose(pools: Sequence[str] = (), machine: Machine | None = None) -> Diagn
         sys.version_info[:2] in _PYTHONS,
         f"{platform.python_version()}; mixroute runs on " + " and ".join(f"{a}.{b}" for a, b in _PYTHONS),
     )
+    models = [found for name in (pools if load else ()) for found in check_models(load_pool(name))]
     asked = [one for one in judged if pools or one.pool == "smollm2"]
     return Diagnosis(
-        ok=python.ok and all(one.ok for one in asked),
+        ok=python.ok and all(one.ok for one in asked) and all(one.ok for one in models),
         machine=[python, *_hardware(here)],
         backends=[_backend(name) for name in registry.backends.names()],
         pools=judged,
         data=_data(),
         cache=_cache(),
+        models=models,
     )
 
 

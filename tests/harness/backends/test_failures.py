@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.backends.decoding import pick_token
-from harness.backends.packed import Chunk, LastPosition, PackedModel
+from harness.backends.packed import PackedModel
+from harness.backends.sequences import Chunk, LastPosition
 from mixroute import Completion, EpisodeError, MixrouteError, Token
 from tests.harness.backends.asking import ask, open_model, plain
 
@@ -70,16 +71,14 @@ def test_weights_with_a_hole_are_refused(tiny_weights: Path, tmp_path: Path) -> 
         open_model(tmp_path)
 
 
-def test_weights_that_give_no_distribution_end_the_call(tiny_weights: Path, tmp_path: Path) -> None:
+def test_weights_that_give_no_distribution_are_refused_at_load(tiny_weights: Path, tmp_path: Path) -> None:
     for path in tiny_weights.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     tensors = load_file(tmp_path / "model.safetensors")
     tensors["model.norm.weight"][0] = float("nan")
     save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
-    backend = open_model(tmp_path)
-    with pytest.raises(EpisodeError, match="model 'high' failed: its next-token distribution is not finite"):
-        ask(backend, plain("hello"))
-    backend.close()
+    with pytest.raises(MixrouteError, match="LlamaForCausalLM: its next-token distribution is not finite"):
+        open_model(tmp_path)
 
 
 def test_a_prompt_longer_than_the_context_is_refused(tiny_weights: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from harness.backends.encoding import Encoded
+from harness.backends.packed import KVCache
 from harness.backends.session_caches import SessionCaches
 
 PROMPT = Encoded([1, 2, 3, 4], (2, 4))
@@ -13,12 +14,13 @@ PROMPT = Encoded([1, 2, 3, 4], (2, 4))
 def fill(caches: SessionCaches, session: str) -> None:
     """Let the session read the prompt, into a cache of 400 bytes."""
     cache = caches.open(session, PROMPT)
-    cache.store = torch.zeros(100)
+    assert isinstance(cache, KVCache)
+    cache.store = {0: (torch.zeros(50), torch.zeros(50))}
     cache.ids.extend(PROMPT.ids[len(cache.ids) :])
 
 
 def test_the_least_recently_used_idle_caches_are_dropped() -> None:
-    caches = SessionCaches(max_bytes=1000)
+    caches = SessionCaches(KVCache, max_bytes=1000)
     for session in ("a", "b", "c", "d", "e"):
         assert caches.make_room(session, running={"a"})
         fill(caches, session)
@@ -30,7 +32,7 @@ def test_the_least_recently_used_idle_caches_are_dropped() -> None:
 
 
 def test_a_session_waits_where_running_sessions_fill_the_bound() -> None:
-    caches = SessionCaches(max_bytes=400)
+    caches = SessionCaches(KVCache, max_bytes=400)
     fill(caches, "a")
     assert not caches.make_room("b", running={"a"})
     assert caches.make_room("a", running={"a"})
@@ -40,7 +42,7 @@ def test_a_session_waits_where_running_sessions_fill_the_bound() -> None:
 
 
 def test_one_session_may_always_run() -> None:
-    caches = SessionCaches(max_bytes=0)
+    caches = SessionCaches(KVCache, max_bytes=0)
     assert caches.make_room("a", running=set())
     fill(caches, "a")
     caches.release("a")

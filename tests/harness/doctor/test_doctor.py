@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from harness.config import shipped_names
-from harness.doctor.judge import Machine, judge_pool
+from harness.doctor.judge import Machine, diagnose, judge_pool
+from harness.doctor.models import check_models
 from harness.pool import SHAPES, SHIPPED, ModelSpec, Pool, estimate_memory, load_pool, open_backend
 from harness.weights.rounding import rounded_folder
 from harness.weights.size import packing_of, size_of
 from mixroute import MixrouteError
 from tests.command import mixroute
+from tests.tiny_model import save_tiny_model
 
 PUBLISHED = {
     "qwen3-1.7b": 1_720_574_976,
@@ -157,6 +159,7 @@ def test_a_wrong_option_is_a_problem_of_the_pool() -> None:
 def test_the_command_judges_what_it_is_asked_about(tmp_path: Path) -> None:
     diagnosis = json.loads(mixroute("doctor", "smollm2", "--json", cwd=tmp_path).stdout)
     assert diagnosis["ok"]
+    assert diagnosis["models"] == []
     assert [one["pool"] for one in diagnosis["pools"]] == ["smollm2"]
     assert {"transformers", "vllm", "openai"} <= {one["subject"] for one in diagnosis["backends"]}
     assert any(one["subject"] == "alfworld-gen test" and one["ok"] for one in diagnosis["data"])
@@ -166,3 +169,26 @@ def test_the_command_judges_what_it_is_asked_about(tmp_path: Path) -> None:
     shown = mixroute("doctor", "pool.yaml", cwd=tmp_path, code=1).stdout
     assert "no  large" in shown
     assert "GiB are free" in shown or "raise 'memory_share'" in shown or "that are free" in shown
+
+
+def test_models_are_loaded_and_tested_on_request(tiny_pool: Path, tmp_path: Path) -> None:
+    high, low = check_models(load_pool(str(tiny_pool)))
+    assert (high.subject, high.ok, low.ok) == ("tiny high", True, True)
+    assert high.message == (
+        "LlamaForCausalLM: packed; compared: texts of 1, 5, 13, 96 tokens alone, in a batch and continued, "
+        "within 0.001 nats"
+    )
+    save_tiny_model(tmp_path / "broken")
+    (tmp_path / "broken" / "model.safetensors").write_bytes(b"not weights")
+    spec = ModelSpec(weights=str(tmp_path / "broken"))
+    broken, served = check_models(
+        Pool(schema=1, name="p", models={"high": spec, "low": ModelSpec(backend="openai", weights="served")})
+    )
+    assert not broken.ok
+    assert "LlamaForCausalLM" in broken.message
+    assert (served.ok, served.message[:11]) == (True, "not checked")
+
+
+def test_the_check_of_models_needs_a_pool() -> None:
+    with pytest.raises(MixrouteError, match="--check needs a pool"):
+        diagnose(load=True)

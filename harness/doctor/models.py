@@ -1,0 +1,36 @@
+"""Check of a pool's models: each is loaded, and compared with its own forward pass in the way that it is run."""
+
+from __future__ import annotations
+
+import gc
+
+from harness.doctor.findings import Finding
+from harness.errors import MixrouteError
+from harness.pool import ModelSpec, Pool
+
+
+def check_models(pool: Pool) -> list[Finding]:
+    """Load the models of a pool one after another, and test those of backend ``transformers`` anew."""
+    return [_check(f"{pool.name} {name}", name, spec) for name, spec in pool.models.items()]
+
+
+def _check(subject: str, name: str, spec: ModelSpec) -> Finding:
+    if spec.backend != "transformers":
+        return Finding(subject, ok=True, message=f"not checked: backend '{spec.backend}' runs models in its own way")
+    from harness.backends.choosing import architecture, choose_way
+    from harness.backends.loading import TransformersOptions, load_model, model_card, unreadable
+    from harness.config import check
+
+    try:
+        options = check(spec.options, TransformersOptions, f"options of model '{name}'")
+        model, tokenizer = load_model(name, spec, options)
+        card = model_card(name, model, spec, options)
+        named = architecture(model)
+        choice = choose_way(name, model, tokenizer, card.fingerprint, force=True)
+    except MixrouteError as error:
+        return Finding(subject, ok=False, message=str(error))
+    except Exception as error:  # of transformers, for an architecture that nobody has tried
+        return Finding(subject, ok=False, message=str(unreadable(name, str(spec.weights), error)))
+    finally:
+        gc.collect()
+    return Finding(subject, ok=True, message=f"{named}: {choice.says}")
