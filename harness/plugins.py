@@ -14,6 +14,7 @@ from harness import registry
 from harness.contracts import Router, Task, role_of
 from harness.errors import MixrouteError, did_you_mean
 from harness.guard import call_plugin, interrupts_noted, raise_users
+from harness.json_files import check_values
 from harness.text import quoted
 
 
@@ -71,9 +72,10 @@ def _as_json(what: str, value: object) -> object:
     try:
         text = json.dumps(value, sort_keys=True, default=str, allow_nan=False, ensure_ascii=False)
         text.encode()
+        check_values(plain := json.loads(text))
     except (TypeError, ValueError) as error:  # an infinite number, text that is not Unicode, keys of several types
         raise MixrouteError(f"{what} cannot be recorded: {error}") from error
-    return json.loads(text)
+    return plain
 
 
 def _checked(kind: registry.Registry, name: str, cls: type[Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import msgspec
 from harness.data import UNTOLD, Completion, Token, join
 from harness.errors import EpisodeError, MixrouteError
 from harness.files import Record
+from harness.json_files import check_values
 from harness.records import CallRecord, CallTiming, StepRecord, StepTiming
 from harness.token_statistics import TokenStatistics
 from harness.traces.rounding import rounded_step
@@ -67,10 +68,13 @@ def as_json(value: object) -> Any:  # noqa: ANN401 - JSON
 
     Raises:
         TypeError: it, or something in it, is no JSON.
-        ValueError: likewise: an infinite number, a number that is none, text that is not Unicode.
+        ValueError: likewise: an infinite number, a number that is none, text that is not Unicode; or what no reader of
+            ours takes (``check_values``).
     """
     json.dumps(value, allow_nan=False, default=_plain)
-    return msgspec.json.decode(_encoder.encode(value))
+    plain = msgspec.json.decode(_encoder.encode(value))
+    check_values(plain)
+    return plain
 
 
 def _plain(value: Any) -> object:  # noqa: ANN401 - whatever a plug-in gave

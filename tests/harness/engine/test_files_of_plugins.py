@@ -196,7 +196,7 @@ def test_a_checkpoint_that_changes_while_it_is_played_is_refused(tmp_path: Path)
 
 def test_text_that_is_no_path_is_left_alone(tmp_path: Path) -> None:
     class Takes(Low):
-        def __init__(self, a: str = "/", b: str = "x" * 5000 + "/", c: str = "\0/", d: str = "/dev/null") -> None:
+        def __init__(self, a: str = "/", b: str = "x" * 5000 + "/", c: str = "/dev/null") -> None:
             pass
 
     mixroute.run(suite_of(tmp_path, Takes), tmp_path / "runs")

@@ -138,7 +138,17 @@ def test_scores_that_cannot_be_recorded_are_their_episodes_error(tmp_path: Path,
     check_all_failed(tmp_path, "", router_of(act))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", {1, 2}, object()], ids=["nan", "inf", "surrogate", "set", "object"])
+UNRECORDABLE = {
+    "nan": float("nan"),
+    "inf": float("inf"),
+    "half": "\ud800",
+    "NUL": "\0",
+    "set": {1, 2},
+    "object": object(),
+}
+
+
+@pytest.mark.parametrize("value", UNRECORDABLE.values(), ids=UNRECORDABLE)
 def test_a_protocol_that_cannot_be_recorded_is_named_before_anything_is_played(tmp_path: Path, value: Any) -> None:
     task = type("Odd", (Corridor,), {"protocol": lambda self: {"length": value}})
     with pytest.raises(MixrouteError, match="task '.*' fails in 'protocol'"):

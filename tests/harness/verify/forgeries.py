@@ -17,7 +17,7 @@ from harness.engine.identity import router_content
 from harness.traces.contamination import write_seen
 from harness.verify.labels import LABELS
 from mixroute import Trained, open_router
-from tests.harness.verify.cheats import ENDS, NAMES, ROUTING, TOKENS, WHOLE
+from tests.harness.verify.cheats import ENDS, ROUTING, TOKENS, WHOLE
 from tests.harness.verify.editing import Entry
 
 FILES = "the files are whole and can be read"
@@ -327,7 +327,7 @@ FORGERIES: dict[str, Forgery] = {
     "path among fitted arguments": Forgery("perplexity", record(fitted={"checkpoint": "/home/me/weights"}), NAMED),
     "compressed bomb": Forgery("random", unchanged, FILES, compressed_bomb),
     "deep JSON": Forgery("random", unchanged, FILES, deep_json),
-    "number of 400 digits": Forgery("random", unchanged, NAMES, huge_number),
+    "number of 400 digits": Forgery("random", unchanged, FILES, huge_number),
     "extra file": Forgery("random", unchanged, FOLDER, extra_file),
     "link": Forgery("random", unchanged, FOLDER, link),
     "pipe": Forgery("random", unchanged, FILES, pipe),
