@@ -1,18 +1,17 @@
-"""Files: the cache folder, writing whole files, content hashes, and files of JSON lines."""
+"""Files: the cache folder, writing whole files, and content hashes."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import json
-import lzma
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -26,17 +25,10 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line of a file of JSON lines."""
 
 
-R = TypeVar("R", bound=Record)
-
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 """What ``flock`` raises on file systems without locks."""
-MOST_BYTES = 1 << 30
-"""Most bytes that a compressed file may unpack to: a file of a few kilobytes can hold any number of them."""
-MOST_LINE = 1 << 27
-"""Most bytes of a line."""
 MOST_SMALL = 1 << 24
 """Most bytes of a file that is read whole and not compressed, such as ``run.json``; published ones have 5 to 20 kB."""
-_BLOCK = 1 << 16
 
 
 def cache_folder(*parts: str) -> Path:
@@ -220,87 +212,3 @@ def read_small(path: Path) -> bytes:
     if path.stat().st_size > MOST_SMALL:
         raise MixrouteError(f"{path} has more than {MOST_SMALL} bytes: no entry has such a file; leave it out")
     return path.read_bytes()
-
-
-def read_xz(path: Path) -> bytes:
-    """The content of an ``.xz`` file.
-
-    Raises:
-        MixrouteError: it is missing, damaged, no regular file, or unpacks to more than ``MOST_BYTES``.
-    """
-    return b"".join(xz_lines(path))
-
-
-def xz_lines(path: Path) -> Iterator[bytes]:
-    """The lines of an ``.xz`` file, as ``read_xz`` would read them.
-
-    Raises:
-        MixrouteError: as ``read_xz``.
-    """
-    refuse_devices(path)
-    total = 0
-    try:
-        with lzma.open(path, "rb") as handle:
-            while line := handle.readline(MOST_LINE):
-                total += len(line)
-                if total > MOST_BYTES:
-                    raise MixrouteError(
-                        f"{path} unpacks to more than {MOST_BYTES} bytes: no entry is so large; leave it out"
-                    )
-                yield line
-    except (OSError, lzma.LZMAError, EOFError) as error:
-        raise MixrouteError(f"{path} cannot be read ({error}): restore the file") from error
-
-
-def read_lines(path: Path, kind: type[R], change: Callable[[bytes], bytes] = bytes) -> Iterator[R]:
-    """The records of a file of JSON lines; none where there is no file. A torn last line is passed over.
-
-    Args:
-        path: The file, plain or compressed (``.xz``).
-        kind: The type of its records.
-        change: Applied to each line before it is decoded.
-
-    Raises:
-        MixrouteError: a line is corrupt.
-    """
-    if not path.exists():
-        return
-    refuse_devices(path)
-    try:
-        yield from _decode_lines(path, msgspec.json.Decoder(kind), change)
-    except (EOFError, lzma.LZMAError) as error:
-        raise MixrouteError(f"{path} is cut off or no xz file ({error}): fetch or pack it again") from error
-
-
-def _decode_lines(path: Path, decoder: msgspec.json.Decoder[R], change: Callable[[bytes], bytes]) -> Iterator[R]:
-    with lzma.open(path, "rb") if path.suffix == ".xz" else path.open("rb") as handle:
-        number = total = 0
-        while line := handle.readline(MOST_LINE):
-            number, total = number + 1, total + len(line)
-            if not line.endswith(b"\n"):
-                if len(line) < MOST_LINE:
-                    return  # torn
-                raise MixrouteError(f"{path}:{number} is longer than {MOST_LINE} bytes: delete the line to replay it")
-            if path.suffix == ".xz" and total > MOST_BYTES:
-                raise MixrouteError(f"{path} unpacks to more than {MOST_BYTES} bytes: leave it out")
-            try:
-                yield decoder.decode(change(line))
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                raise MixrouteError(f"{path}:{number} is corrupt ({error}): delete the line to replay it") from error
-
-
-def repair(path: Path) -> None:
-    """Cut a last line that a kill left half-written."""
-    if not path.exists():
-        return
-    with path.open("rb+") as handle:
-        end = size = handle.seek(0, os.SEEK_END)
-        while end > 0:
-            start = max(0, end - _BLOCK)
-            handle.seek(start)
-            if (last := handle.read(end - start).rfind(b"\n")) >= 0:
-                end = start + last + 1
-                break
-            end = start
-        if end < size:
-            handle.truncate(end)

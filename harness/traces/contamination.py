@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.errors import MixrouteError
-from harness.files import read_xz, write_atomically
+from harness.files import write_atomically
+from harness.lines import read_xz
 from harness.pool import ModelSpec, Pool
 from harness.traces.siblings import read_pack, read_shared, sibling_file
 

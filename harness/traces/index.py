@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness.files import R, Record, read_lines, replacing, write_atomically
+from harness.files import Record, replacing, write_atomically
+from harness.lines import R, read_lines
 from harness.records import Episode
 
 INDEX = "index.json"

@@ -17,7 +17,8 @@ from typing import IO
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.files import read_xz, replacing, write_atomically
+from harness.files import replacing, write_atomically
+from harness.lines import read_xz
 from harness.records import RunMeta
 from harness.traces.completions import CompletionIndex
 from harness.traces.contamination import SEEN, read_seen, seen_file

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import MixrouteError
-from harness.files import MOST_LINE, Record, read_xz, xz_lines
+from harness.files import Record
 from harness.json_files import read_json
+from harness.lines import MOST_LINE, read_xz, xz_lines
 from harness.traces.completions import IN_MEMORY, CompletionTable
 
 PACK = "pack.json"

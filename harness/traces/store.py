@@ -17,8 +17,9 @@ from typing import Annotated, Any
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.files import read_lines, read_xz, refuse_devices, repair, write_atomically
+from harness.files import refuse_devices, write_atomically
 from harness.json_files import convert_plain, read_json
+from harness.lines import read_lines, read_xz, repair
 from harness.records import Amount, Episode, EpisodeTiming, RunMeta
 from harness.text import quoted
 from harness.traces.appending import GrowingFile

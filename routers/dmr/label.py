@@ -17,7 +17,8 @@ from harness.backends.loading import open_for_comparison
 from harness.contracts import Task, Teachable
 from harness.data import Observation, Turn
 from harness.engine.runner import FinishedRun
-from harness.files import Record, read_lines, repair
+from harness.files import Record
+from harness.lines import read_lines, repair
 from harness.pool import save_pool
 from harness.quantization.divergence import Divergence, answer_divergences, choice_divergence
 from harness.records import Episode, StepRecord

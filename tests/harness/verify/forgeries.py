@@ -354,7 +354,7 @@ FORGERIES: dict[str, Forgery] = {
     "stop tokens unpaid": Forgery("kl-sft", stop_tokens_unpaid, ROUTING),
     "another tokenizer": Forgery("dmr", another_tokenizer, SAME),
     # 5 and 6: tasks that nobody looks at
-    "no-break space": Forgery("random", configure(task="alfworld-gen\u00a0"), FILES),
+    "no-break space": Forgery("random", configure(task="alfworld-gen\u00a0"), NAMED),
     "data elsewhere": Forgery("random", task_arguments(data="nowhere"), NAMED),
     "official task": Forgery("random", configure(task="alfworld", split="valid_unseen"), SUITE),
     # 8: the ledger

@@ -1,0 +1,106 @@
+"""Files of JSON lines, plain or compressed, read line by line."""
+
+from __future__ import annotations
+
+import lzma
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from harness.errors import MixrouteError
+from harness.files import Record, refuse_devices
+
+R = TypeVar("R", bound=Record)
+
+MOST_BYTES = 1 << 30
+"""Most bytes that a compressed file may unpack to: a file of a few kilobytes can hold any number of them."""
+MOST_LINE = 1 << 27
+"""Most bytes of a line."""
+_BLOCK = 1 << 16
+
+
+def read_xz(path: Path) -> bytes:
+    """The content of an ``.xz`` file.
+
+    Raises:
+        MixrouteError: it is missing, damaged, no regular file, or unpacks to more than ``MOST_BYTES``.
+    """
+    return b"".join(xz_lines(path))
+
+
+def xz_lines(path: Path) -> Iterator[bytes]:
+    """The lines of an ``.xz`` file, as ``read_xz`` would read them.
+
+    Raises:
+        MixrouteError: as ``read_xz``.
+    """
+    refuse_devices(path)
+    total = 0
+    try:
+        with lzma.open(path, "rb") as handle:
+            while line := handle.readline(MOST_LINE):
+                total += len(line)
+                if total > MOST_BYTES:
+                    raise MixrouteError(
+                        f"{path} unpacks to more than {MOST_BYTES} bytes: no entry is so large; leave it out"
+                    )
+                yield line
+    except (OSError, lzma.LZMAError, EOFError) as error:
+        raise MixrouteError(f"{path} cannot be read ({error}): restore the file") from error
+
+
+def read_lines(path: Path, kind: type[R], change: Callable[[bytes], bytes] = bytes) -> Iterator[R]:
+    """The records of a file of JSON lines; none where there is no file. A torn last line is passed over.
+
+    Args:
+        path: The file, plain or compressed (``.xz``).
+        kind: The type of its records.
+        change: Applied to each line before it is decoded.
+
+    Raises:
+        MixrouteError: a line is corrupt.
+    """
+    if not path.exists():
+        return
+    refuse_devices(path)
+    try:
+        yield from _decode_lines(path, msgspec.json.Decoder(kind), change)
+    except (EOFError, lzma.LZMAError) as error:
+        raise MixrouteError(f"{path} is cut off or no xz file ({error}): fetch or pack it again") from error
+
+
+def _decode_lines(path: Path, decoder: msgspec.json.Decoder[R], change: Callable[[bytes], bytes]) -> Iterator[R]:
+    with lzma.open(path, "rb") if path.suffix == ".xz" else path.open("rb") as handle:
+        number = total = 0
+        while line := handle.readline(MOST_LINE):
+            number, total = number + 1, total + len(line)
+            if not line.endswith(b"\n"):
+                if len(line) < MOST_LINE:
+                    return  # torn
+                raise MixrouteError(f"{path}:{number} is longer than {MOST_LINE} bytes: delete the line to replay it")
+            if path.suffix == ".xz" and total > MOST_BYTES:
+                raise MixrouteError(f"{path} unpacks to more than {MOST_BYTES} bytes: leave it out")
+            try:
+                yield decoder.decode(change(line))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                raise MixrouteError(f"{path}:{number} is corrupt ({error}): delete the line to replay it") from error
+
+
+def repair(path: Path) -> None:
+    """Cut a last line that a kill left half-written."""
+    if not path.exists():
+        return
+    with path.open("rb+") as handle:
+        end = size = handle.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - _BLOCK)
+            handle.seek(start)
+            if (last := handle.read(end - start).rfind(b"\n")) >= 0:
+                end = start + last + 1
+                break
+            end = start
+        if end < size:
+            handle.truncate(end)
