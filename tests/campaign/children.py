@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,11 +56,13 @@ class Child:
         self._pid = os.fork()
         if self._pid == 0:
             self._work_and_exit()
+        with suppress(OSError):  # both do it, as either may come first
+            os.setpgid(self._pid, self._pid)
 
     def _work_and_exit(self) -> None:
         code = 1
         try:
-            os.setsid()
+            os.setpgid(0, 0)
             log = os.open(self.folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)

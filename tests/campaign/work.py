@@ -91,7 +91,7 @@ def kinds(pool: Path, weights: Path, played: Path, products: Path) -> list[Kind]
     return [
         Kind(
             "run",
-            0.4,
+            0.25,
             lambda folder: command("run", "suite.yaml", "--out", "runs"),
             traces,
             lambda folder: write_suite(folder, pool),
@@ -99,19 +99,19 @@ def kinds(pool: Path, weights: Path, played: Path, products: Path) -> list[Kind]
         ),
         Kind(
             "board",
-            0.1,
+            0.15,
             lambda folder: command("board", played, "--out", "board", "--traces"),
             lambda folder: files(folder / "board"),
         ),
         Kind(
             "pack",
-            0.15,
+            0.2,
             lambda folder: command("pack", played, "--out", "entries"),
             lambda folder: files(folder / "entries"),
         ),
         Kind(
             "label",
-            0.1,
+            0.08,
             lambda folder: command("label", "recipe.yaml"),
             traces,
             lambda folder: write_recipe(folder, pool),
@@ -119,13 +119,13 @@ def kinds(pool: Path, weights: Path, played: Path, products: Path) -> list[Kind]
         ),
         Kind(
             "train dmr",
-            0.1,
+            0.07,
             lambda folder: command("train", "dmr", "recipe.yaml"),
             networks,
             lambda folder: write_recipe(folder, pool),
             episodes,
         ),
-        Kind("conversion of weights", 0.1, lambda folder: convert, lambda folder: converted(folder / "cache")),
+        Kind("conversion of weights", 0.15, lambda folder: convert, lambda folder: converted(folder / "cache")),
         Kind("WebShop's store", 0.05, lambda folder: build_store, lambda folder: stores(folder / "cache")),
     ]
 
