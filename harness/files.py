@@ -10,6 +10,8 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+from glob import escape
 from pathlib import Path
 from typing import IO
 
@@ -176,9 +178,12 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         OSError: it cannot be written; the error names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    _remove_parts(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with part.open("wb") as handle:
+            with suppress(OSError):  # a file system without locks
+                flock(handle, LOCK_SH)
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
@@ -189,6 +194,26 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and error.filename in (None, str(part)):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _remove_parts(path: Path) -> None:
+    """Remove what killed processes have left of a file: nobody holds its lock, and its process is gone."""
+    for part in path.parent.glob(f".{escape(path.name)}.*.part"):
+        with suppress(OSError, ValueError):
+            if not _is_alive(int(part.name.split(".")[-2].partition("-")[0])):
+                with part.open("rb") as handle:
+                    flock(handle, LOCK_EX | LOCK_NB)
+                    part.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        pass
+    return True
 
 
 def refuse_devices(path: Path) -> None:

@@ -30,7 +30,9 @@ _FAULTS = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, R
 """What PyYAML raises: its constructors convert texts that match a pattern, and some that match are no values."""
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+")
 """Numbers with an exponent as YAML 1.2 has them; YAML 1.1 wants a point and a sign."""
-_AMBIGUOUS = re.compile(r"[-+]?(?:0[0-9_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")
+_AMBIGUOUS = re.compile(
+    r"[-+]?(?:0[0-9_]+|0[bo][0-7_]+|[0-9][0-9.]*_[0-9_.]*|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)"
+)
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
@@ -54,7 +56,7 @@ class _Loader(_SafeLoader):
         if _AMBIGUOUS.fullmatch(text):
             raise yaml.constructor.ConstructorError(
                 None, None, f"{quoted(text)} is read as different numbers by YAML 1.1 and 1.2: write it without a "
-                "leading zero or colon, or in quotes if it is a text", node.start_mark,
+                "leading zero, letter, underscore or colon, or in quotes if it is a text", node.start_mark,
             )  # fmt: skip
         read = self.construct_yaml_float if node.tag.endswith("float") else self.construct_yaml_int
         number = read(node)

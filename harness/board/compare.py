@@ -44,11 +44,21 @@ class Comparison(msgspec.Struct, frozen=True):
     """How many instances it takes to see a difference of five points with 80% power; None where nothing varies."""
 
 
+def _known(played: EpisodeNumbers, model: str) -> float:
+    amount = played.cost[model]
+    if amount is None:
+        raise MixrouteError(
+            f"{played.instance}: its {model} are not known, as a call was not measured or an endpoint did not tell its "
+            "tokens: leave that run out"
+        )
+    return amount
+
+
 _FIGURES: dict[str, Callable[[EpisodeNumbers], float]] = {
     "success": lambda played: float(played.success),
     "score": lambda played: played.score,
     "high_share": lambda played: played.high / max(1, played.steps),
-    GPU_SECONDS: lambda played: played.cost[SECONDS] or 0.0,
+    GPU_SECONDS: lambda played: _known(played, SECONDS),
 }
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from harness.board.runs import RunsAcrossSeeds
 from harness.challenge.claim import Claim
 from harness.challenge.play import FreshRows
+from harness.errors import MixrouteError
 from harness.metrics import Estimate, excess_cost, excess_test, lower_test, paired_difference
 from harness.metrics.comparison import Key, pairs
 from harness.text import clean
@@ -69,8 +70,15 @@ def _differences(row: RunsAcrossSeeds, reference: RunsAcrossSeeds) -> list[float
 
 def _costs(row: RunsAcrossSeeds, reference: RunsAcrossSeeds) -> list[tuple[float, float]]:
     """Mean cost of the row and of the reference on each instance that both have played."""
-    own, other = (_by_instance(one, lambda played: played.cost[MAIN_COST] or 0.0) for one in (row, reference))
+    own, other = (_by_instance(one, _main_cost) for one in (row, reference))
     return [(fmean(own[instance]), fmean(other[instance])) for instance in sorted(own.keys() & other.keys())]
+
+
+def _main_cost(played: EpisodeNumbers) -> float:
+    amount = played.cost[MAIN_COST]
+    if amount is None:
+        raise MixrouteError(f"{played.instance}: an endpoint did not tell its tokens, so that its cost is not known")
+    return amount
 
 
 def _by_instance(row: RunsAcrossSeeds, figure: Callable[[EpisodeNumbers], float]) -> dict[str, list[float]]:

@@ -88,7 +88,7 @@ def _log(meta: RunMeta, totals: _Totals) -> dict[str, Any]:
             "model": f"mixroute/{meta.pool}",
             "config": {"epochs": 1},
             "revision": revision,
-            "packages": {"mixroute": str(meta.provenance.get("packages", {}).get("mixroute", ""))},
+            "packages": {"mixroute": str((meta.provenance.get("packages") or {}).get("mixroute", ""))},
             "metadata": {"group": meta.group, "seed": meta.seed, "protocol": meta.protocol, "models": meta.models},
             "scorers": [{"name": "success"}, {"name": "score"}],
         },

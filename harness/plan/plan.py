@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -20,6 +20,7 @@ from harness.plan.past import Past
 from harness.plan.usage import Prices, Total, Usage
 from harness.plugins import open_router
 from harness.pool import load_pool
+from harness.records import Count
 from harness.speed.rates import Rates
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.text import quoted
@@ -41,8 +42,8 @@ class PlannedRun(msgspec.Struct, frozen=True):
 
     what: str
     config: dict[str, Any]
-    instances: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
-    finished: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+    instances: Count
+    finished: Count
     """Episodes that were on disk already; they are not played again and not in ``expected``."""
     basis: str
     """The past episodes or assumptions that ``expected`` rests on."""

@@ -11,12 +11,11 @@ import msgspec
 from harness.errors import MixrouteError
 from harness.files import write_atomically
 from harness.json_files import convert_plain, read_json
+from harness.records import Amount, Count
 
 SCHEMA = 1
 
-Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
-Amount = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
-"""Seconds or joules a token."""
+Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
 
 
 class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,9 +24,9 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Seconds are wall time over tokens of all calls together, so that the calls' shares add up to it.
     """
 
-    prompt_tokens: Count
+    prompt_tokens: Positive
     """Mean of a call."""
-    decoded_tokens: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+    decoded_tokens: Count
     """Sum over all calls, without the first token of each."""
     prefill: Amount
     """Seconds a prompt token."""
@@ -42,8 +41,8 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model at one concurrency and one length of prompt (in tokens, as asked for)."""
 
     model: str
-    concurrency: Count
-    length: Count
+    concurrency: Positive
+    length: Positive
     samples: Annotated[list[Sample], msgspec.Meta(min_length=1)]
 
     def seconds(self, phase: str) -> tuple[float, float]:

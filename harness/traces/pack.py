@@ -18,7 +18,7 @@ import msgspec
 
 from harness.errors import MixrouteError
 from harness.files import replacing, write_atomically
-from harness.lines import read_xz
+from harness.lines import MOST_BYTES, read_xz
 from harness.records import RunMeta
 from harness.traces.completions import CompletionIndex
 from harness.traces.contamination import SEEN, read_seen, seen_file
@@ -63,6 +63,7 @@ def pack_run(folder: Path, entries: Path) -> Path:
     with TemporaryFile(dir=entries) as episodes, TemporaryFile(dir=entries) as own:
         pack = Pack(PACK_SCHEMA, _write_episodes(folder, entry, siblings, episodes, own), trained_on)
         _refuse_change(entry, pack, siblings)
+        (entry / RUN).unlink(missing_ok=True)  # until all is replaced, the folder is no entry
         _write_xz(entry / COMPLETIONS, own)
         _write_xz(entry / f"{EPISODES}.xz", episodes)
     with TemporaryFile(dir=entries) as timings:
@@ -155,9 +156,18 @@ def _refuse_change(entry: Path, pack: Pack, siblings: dict[str, Pack]) -> None:
 
 
 def _write_xz(path: Path, content: IO[bytes]) -> None:
-    """Compress a file from its beginning."""
+    """Compress a file from its beginning.
+
+    Raises:
+        MixrouteError: it is larger than what is read again.
+    """
     # A window of the content's size compresses as well as the preset's. Compression takes about 12 times its memory.
-    window = min(_MOST_WINDOW, max(1 << 12, content.seek(0, os.SEEK_END)))
+    size = content.seek(0, os.SEEK_END)
+    if size > MOST_BYTES:
+        raise MixrouteError(
+            f"{path} would unpack to {size} bytes, and entries have {MOST_BYTES} at most: split the run"
+        )
+    window = min(_MOST_WINDOW, max(1 << 12, size))
     lzma2 = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": window}
     content.seek(0)
     with replacing(path) as file, lzma.open(file, "wb", filters=[lzma2]) as compressed:
