@@ -52,7 +52,7 @@ def ask(*replies: Reply, **changes: Any) -> tuple[Completion, list[dict[str, Any
         ((404, {"detail": "Not Found"}), RunStopped, "is base_url right?"),
         ((403, {"error": {"message": "Flagged by moderation"}}), EpisodeError, "Flagged"),
         ((500, b"x" * 2_000_000), EpisodeError, "failed: 500 xxx"),
-        ((200, {"status": "ok"}), RunStopped, "without 'choices' with the keys status: is base_url right?"),
+        ((200, {"status": "ok"}), RunStopped, "without 'choices': 'status': is base_url right?"),
         ((200, [1, 2]), RunStopped, "is base_url right?"),
         ((200, b"pong"), RunStopped, "is base_url right?"),
         ((200, json.dumps(chat()).encode()[:100]), EpisodeError, "cut off after 100 bytes"),
@@ -63,7 +63,7 @@ def ask(*replies: Reply, **changes: Any) -> tuple[Completion, list[dict[str, Any
         ((200, {"choices": "none"}), EpisodeError, r"not in the form of a completion.*choices"),
         ((200, chat(5)), EpisodeError, r"not in the form of a completion.*content"),
         ((200, chat(None, [], message={"tool_calls": [{"id": "1"}]})), EpisodeError, "a call of a tool"),
-        ((200, chat(None, [], message={"refusal": "I cannot"})), EpisodeError, "a refusal: I cannot"),
+        ((200, chat(None, [], message={"refusal": "I cannot"})), EpisodeError, "a refusal: 'I cannot"),
         ((200, chat("", [], finish_reason="content_filter")), EpisodeError, "a filter"),
         ((200, chat(logprobs=None)), RunStopped, "gives no log-probabilities"),
         ((200, chat(tokens=[token("go", top_logprobs=None)])), RunStopped, "gives no top_logprobs"),
@@ -224,6 +224,21 @@ def test_secrets_are_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MixrouteError) as refused:
         opened("ftp://me:pass%20word@host/v1")
     assert "pass" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (chat(tokens=[token("go"), token(" north", None)]), "token 2 of its text has no log-probability"),
+        ({"text token": 1}, "it is JSON without 'choices': '*** ***'"),
+        (b"some text", "it is no JSON object: 'some ***'"),
+    ],
+)
+def test_our_own_words_are_no_secrets(reply: Any, said: str) -> None:
+    options = {"extra_body": {"response_format": {"type": "text"}, "mode": "choices", "tool": "token"}}
+    with serving(lambda _: (200, reply)) as (_, url), pytest.raises((EpisodeError, RunStopped)) as failure:
+        asyncio.run(opened(url, **options).generate(plain()))
+    assert said in str(failure.value)
 
 
 def test_a_key_in_the_address_is_no_part_of_the_identity() -> None:
