@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from harness.data import Message
 from harness.errors import EpisodeError, RunStopped
+from harness.text import one_line
 
 CLOCK = datetime(2025, 1, 1)
 """What templates that print the date are told, in every run: prompts do not depend on the day."""
@@ -59,7 +60,7 @@ class ChatTemplate:
             whole = self._render(turns, answer=True)
         except Exception as error:  # a template is a program, and may fail in any way
             stopped = EpisodeError if self._renders else RunStopped
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error, 200)
             raise stopped(
                 f"the chat template of {self._tokenizer.name_or_path} cannot render the prompt: "
                 f"{type(error).__name__}: {reason}; a prompt of format 'plain' needs no template"

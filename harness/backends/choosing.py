@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import msgspec
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from harness.backends.memory import out_of_memory
 from harness.backends.packed import PackedModel
 from harness.backends.self_test import Choice, cause_of, choose
 from harness.backends.source_hash import source_hash
 from harness.errors import MixrouteError
 from harness.files import cache_folder, write_atomically
 from harness.provenance import computed_by
+
+log = logging.getLogger(__name__)
 
 _TEXT = (
     "You are in the middle of a room. Looking quickly around you, you see a desk 1, a shelf 2 and a bed 1.\n"
@@ -51,7 +55,7 @@ def choose_way(
         force: Whether to test again what is remembered.
 
     Raises:
-        MixrouteError: it can be run in no way.
+        MixrouteError: it can be run in no way, or memory ran out; neither is remembered.
     """
     code: Any = source_hash(PackedModel)
     depends_on = [fingerprint, config_hash(model), str(model.device), code, computed_by()]
@@ -59,15 +63,24 @@ def choose_way(
     path = cache_folder("self-tests", f"{key}.json")
     if not force:
         with suppress(OSError, msgspec.MsgspecError):
-            return msgspec.json.decode(path.read_bytes(), type=Choice)
+            return _told(name, model, msgspec.json.decode(path.read_bytes(), type=Choice))
     try:
         choice = choose(model, _ids(model, tokenizer))
     except Exception as error:  # a finding, or whatever transformers raises for a model that takes other inputs
         reason = f"{architecture(model)}: {cause_of(error)}"
+        if out_of_memory(error):
+            reason = f"memory ran out in its self-test ({reason}): free memory, or run it on another device"
         raise MixrouteError(f"model '{name}' ({model.name_or_path}) cannot be run: {reason}") from error
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, msgspec.json.encode(choice))
+    return _told(name, model, choice)
+
+
+def _told(name: str, model: PreTrainedModel, choice: Choice) -> Choice:
+    """The choice, logged where it is the slow way."""
+    if choice.way != "packed":
+        log.warning("model '%s' (%s) runs %s", name, architecture(model), choice.says)
     return choice
 
 

@@ -120,7 +120,11 @@ def _run(model: SequenceModel, texts: Sequence[Text]) -> list[Tensor]:
 
 
 def _continued(model: SequenceModel, text: Text, other: Text) -> Tensor:
-    """A text in two turns, with an answer after the first that is forgotten, and another text in between."""
+    """Logits of a text that is read from its cache as a session is.
+
+    The first half of the prompt is read, then an answer that is taken from the cache again, then the second half and
+    the steps one by one. Between these passes a second sequence is read, which must change nothing.
+    """
     half = len(text.prompt) // 2
     cache, second = model.new_cache(), model.new_cache()
     cache.boundaries = (half,)
@@ -154,4 +158,6 @@ def _judge(how: str, found: Sequence[Tensor], texts: Sequence[Text], tolerance: 
             worst = max(worst, difference)
     # Where rounding is coarse, a route to experts may turn.
     if far > (0 if model.model.dtype == torch.float32 else places // 4):
-        raise Differs(f"{how} its log-probabilities differ from those of its own pass, by up to {worst:.2g}")
+        raise Differs(
+            f"read {how}, its log-probabilities differ from those of the model's own pass, by up to {worst:.2g}"
+        )

@@ -18,10 +18,12 @@ from transformers import PreTrainedTokenizerBase
 
 from harness.backends.call import Call
 from harness.backends.decoding import content_length, cut_at_stop, decode, end_tokens, ended_by_special, pick_token
+from harness.backends.memory import out_of_memory
 from harness.backends.sequences import Chunk, LastPosition, SequenceModel
 from harness.backends.session_caches import SessionCaches
 from harness.data import Completion, FinishReason, Timing
 from harness.errors import EpisodeError
+from harness.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +172,7 @@ class ContinuousBatching:
 
     def _recover(self, batch: list[Call], error: Exception) -> None:
         """Retry half the batch where memory ran out. Any other error, or that of a batch of one, fails the calls."""
-        if _out_of_memory(error) and len(batch) > 1:
+        if out_of_memory(error) and len(batch) > 1:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             self._max_batch = len(batch) // 2
@@ -185,7 +187,7 @@ class ContinuousBatching:
 
     def _fail(self, call: Call, error: Exception) -> None:
         self.cancel(call)
-        call.finish(EpisodeError(f"model '{self._name}' failed: {' '.join(str(error).split())[:300]}"))
+        call.finish(EpisodeError(f"model '{self._name}' failed: {one_line(error)}"))
 
     def _warn(self, message: str) -> None:
         """Log a message, once a kind."""
@@ -193,10 +195,3 @@ class ContinuousBatching:
         if kind not in self._warned:
             self._warned.add(kind)
             log.warning("model '%s': %s", self._name, message)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    message = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in message for words in ("out of memory", "can't allocate memory", "not enough memory")
-    )

@@ -6,12 +6,12 @@ and the task's own, and the tokens that end an answer are read from it; all othe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import MixrouteError
+from harness.json_files import read_json
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "repetition_penalty": (1,),
@@ -75,9 +75,13 @@ def changing_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def generation_settings(folder: Path) -> dict[str, Any]:
-    """The ``generation_config`` of a folder with a checkpoint; empty without one, or if it cannot be read."""
-    try:
-        found = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """The ``generation_config`` of a folder with a checkpoint; empty without one.
+
+    Raises:
+        MixrouteError: it is damaged.
+    """
+    path = folder / "generation_config.json"
+    if not path.exists():
         return {}
-    return found if isinstance(found, dict) else {}
+    found: dict[str, Any] = read_json(path, dict[str, Any], "restore it as the checkpoint has it")
+    return found

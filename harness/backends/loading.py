@@ -24,11 +24,12 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from harness.backends.encoding import Encoder
-from harness.backends.generation_settings import check_generation_settings
+from harness.backends.generation_settings import check_generation_settings, generation_settings
 from harness.config import Strict, check
 from harness.data import ModelCard
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
+from harness.text import one_line
 from harness.weights.adapters import weights_folder
 from harness.weights.rounding import rounded_folder
 from harness.weights.schemes import SCHEMES
@@ -72,6 +73,8 @@ def load_model(
     folder = weights_folder(spec)
     if options.quantization in SCHEMES:
         folder = rounded_folder(folder, options.quantization)
+    if Path(folder).is_dir():
+        generation_settings(Path(folder))  # transformers does without a damaged file, in silence
     device = options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     load: Any = AutoModelForCausalLM.from_pretrained
     try:
@@ -100,7 +103,7 @@ def load_model(
 
 def unreadable(name: str, folder: str | Path, cause: Exception | str) -> MixrouteError:
     """The error that says why a model cannot be loaded, with folder and architecture, in one line."""
-    reason = " ".join(str(cause).split())[:300]
+    reason = one_line(cause)
     if isinstance(cause, Exception) and not isinstance(cause, OSError | ValueError | RuntimeError | SafetensorError):
         reason = f"{type(cause).__name__}: {reason}"
     return MixrouteError(f"weights of model '{name}' ({folder}{_architecture(folder)}) cannot be read: {reason}")

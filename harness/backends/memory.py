@@ -1,8 +1,10 @@
-"""The allocator's settings for long computations on the CPU."""
+"""The allocator's settings for long computations on the CPU, and errors that say that memory ran out."""
 
 from __future__ import annotations
 
 import ctypes
+
+import torch
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 
@@ -28,3 +30,11 @@ def return_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error, of Python, PyTorch or a driver, says that memory ran out."""
+    message = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        words in message for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )

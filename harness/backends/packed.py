@@ -83,8 +83,6 @@ class KVCache:
 class PackedModel(SequenceModel):
     """A causal language model that runs chunks of many sequences in one pass."""
 
-    way = "packed"
-
     def __init__(self, model: PreTrainedModel, *, deterministic: bool) -> None:
         super().__init__(model, deterministic=deterministic)
         self._ropes = LengthRopes(model)

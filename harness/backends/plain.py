@@ -70,8 +70,6 @@ class PlainModel(SequenceModel):
         reuse: How much of the model's cache is used.
     """
 
-    way = "plain"
-
     def __init__(self, model: PreTrainedModel, *, deterministic: bool, reuse: Reuse = "session") -> None:
         super().__init__(model, deterministic=deterministic)
         self.isolated = True

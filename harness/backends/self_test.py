@@ -16,12 +16,14 @@ from transformers import PreTrainedModel
 
 from harness.backends.comparison import Differs, Text, compare, texts_to_compare
 from harness.backends.linear import prepack_linear_layers, restore_linear_layers
+from harness.backends.memory import out_of_memory
 from harness.backends.packed import PackedModel
 from harness.backends.packed_attention import ATTENTION, NotPackable
 from harness.backends.plain import PlainModel, Reuse
 from harness.backends.row_check import row_invariant
 from harness.backends.sequences import Chunk, SequenceModel
 from harness.files import Record
+from harness.text import one_line
 
 
 class Choice(Record, frozen=True):
@@ -70,6 +72,7 @@ def choose(model: PreTrainedModel, ids: Sequence[int]) -> Choice:
 
     Raises:
         Differs: it can be run in no way.
+        Exception: memory ran out, see ``out_of_memory``; that says nothing of the model.
     """
     texts, tolerance = texts_to_compare(model, list(ids))
     lengths = ", ".join(str(len(text.prompt)) for text in texts)
@@ -77,7 +80,11 @@ def choose(model: PreTrainedModel, ids: Sequence[int]) -> Choice:
     try:
         isolated, why = _try_packed(model, texts, tolerance)
     except Exception as error:  # whatever a model does with attention that it does not know
+        if out_of_memory(error):
+            raise
         why = cause_of(error)
+        if not isinstance(error, NotPackable | Differs):
+            why = f"its layers do not take a packed pass ({why})"
     else:
         return Choice("packed", "", isolated, why, compared)
     use_attention(model, "eager")
@@ -87,6 +94,8 @@ def choose(model: PreTrainedModel, ids: Sequence[int]) -> Choice:
         try:
             _try_plain(model, reuse, texts, tolerance)
         except Exception as error:
+            if out_of_memory(error):
+                raise
             last = cause_of(error)
         else:
             return Choice("plain", reuse, isolated=True, why=why, compared=compared)
@@ -152,5 +161,5 @@ def _check_layers(packed: PackedModel) -> None:
 
 def cause_of(error: Exception) -> str:
     """Why a model cannot be run in some way, in one line."""
-    found = " ".join(str(error).split())[:200]
+    found = one_line(error, 200)
     return found if isinstance(error, NotPackable | Differs) else f"{type(error).__name__}: {found}"

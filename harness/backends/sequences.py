@@ -78,9 +78,6 @@ class SequenceModel(ABC):
         deterministic: Whether a sequence must come out the same to the last bit, whatever runs beside it.
     """
 
-    way: str
-    """Name of the way in which the model is run."""
-
     def __init__(self, model: PreTrainedModel, *, deterministic: bool) -> None:
         self.model = model
         self.deterministic = deterministic

@@ -146,7 +146,10 @@ class TransformersBackend(BackendTraits):
         return await future
 
     def prompt_notes(self, prompt: Prompt) -> Mapping[str, str]:
-        """What the chat template cannot do; see ``harness.contracts.DescribesPrompts``."""
+        """What is done to such prompts beside rendering them, the clock that templates are told included.
+
+        See ``harness.contracts.DescribesPrompts``.
+        """
         return self._encoder.notes(prompt)
 
     def use_cache(self, store: CompletionStore) -> None:

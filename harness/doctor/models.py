@@ -11,7 +11,11 @@ from harness.pool import ModelSpec, Pool
 
 def check_models(pool: Pool) -> list[Finding]:
     """Load the models of a pool one after another, and test those of backend ``transformers`` anew."""
-    return [_check(f"{pool.name} {name}", name, spec) for name, spec in pool.models.items()]
+    findings = []
+    for name, spec in pool.models.items():
+        findings.append(_check(f"{pool.name} {name}", name, spec))
+        gc.collect()  # only now is nothing left that holds the model
+    return findings
 
 
 def _check(subject: str, name: str, spec: ModelSpec) -> Finding:
@@ -31,6 +35,4 @@ def _check(subject: str, name: str, spec: ModelSpec) -> Finding:
         return Finding(subject, ok=False, message=str(error))
     except Exception as error:  # of transformers, for an architecture that nobody has tried
         return Finding(subject, ok=False, message=str(unreadable(name, str(spec.weights), error)))
-    finally:
-        gc.collect()
     return Finding(subject, ok=True, message=f"{named}: {choice.says}")

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from harness.data import ModelCard
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
+from harness.text import one_line
 from harness.weights.adapters import weights_folder
 from harness.weights.random import random_config
 from harness.weights.rounding import rounded_folder
@@ -34,9 +35,8 @@ def checkpoint_folder(spec: ModelSpec, quantization: str) -> Path:
         try:
             found = snapshot_download(str(found), allow_patterns=_FILES)
         except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
             raise MixrouteError(
-                f"weights '{found}' are no folder and cannot be fetched from the hub: {reason}"
+                f"weights '{found}' are no folder and cannot be fetched from the hub: {one_line(error)}"
             ) from error
     return Path(found) if quantization == "none" else rounded_folder(found, quantization)
 

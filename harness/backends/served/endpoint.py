@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, TypeVar
 
 import httpx
@@ -22,6 +22,7 @@ from harness.backends.served.schema import CutOff, NoApi, NotAnswered, Reply, ch
 from harness.backends.served.shares import BusyClock
 from harness.data import Request, Timing
 from harness.errors import EpisodeError, RunStopped
+from harness.text import one_line, quoted
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log addresses, which may hold a key
 
@@ -40,6 +41,14 @@ class _Passing(Exception):
     def __init__(self, message: str, wait: float | None = None) -> None:
         super().__init__(message)
         self.wait = wait
+
+
+async def _closed_with_loop(client: httpx.AsyncClient) -> AsyncGenerator[None]:
+    """Close ``client`` when this ends. ``asyncio.run`` ends all asynchronous generators before it closes its loop."""
+    try:
+        yield
+    finally:
+        await client.aclose()
 
 
 class Endpoint:
@@ -74,7 +83,7 @@ class Endpoint:
             EpisodeError: the call failed, for a reason that may be its own.
             RunStopped: every other call would fail too.
         """
-        client = self._client_of_loop()
+        client = await self._client_of_loop()
         submitted = time.perf_counter()
         async with self._slots:
             if self._limiter is not None:
@@ -93,8 +102,8 @@ class Endpoint:
         self._has_answered = True
         return found
 
-    def _client_of_loop(self) -> httpx.AsyncClient:
-        """The client of this event loop: a connection ends with the loop that opened it."""
+    async def _client_of_loop(self) -> httpx.AsyncClient:
+        """The client of this event loop, which is closed with it: a connection cannot outlive its loop."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             options = self._options
@@ -105,10 +114,12 @@ class Endpoint:
                 limits=httpx.Limits(max_connections=None),
                 follow_redirects=True,
             )
+            self._closer = _closed_with_loop(self._client)
             self._slots = asyncio.Semaphore(options.max_in_flight)
             rate = options.requests_per_minute
             # One at a time: an endpoint would refuse a burst at the start.
             self._limiter = None if rate is None else AsyncLimiter(1, 60 / rate)
+            await anext(self._closer)  # does not wait, so no other call comes in between
         return self._client
 
     async def _call(self, client: httpx.AsyncClient, request: Request) -> Reply:
@@ -168,7 +179,7 @@ class Endpoint:
 
     def _failure(self, error: Refusal) -> Exception:
         """The error to raise: it ends the run where the next call would fail too, else only the episode."""
-        where, message = self._where, redacted(f"{error.status} {error.message}", self._secrets)
+        where, message = self._where, f"{error.status} {self._theirs(error.message)}"
         if error.exhausted:
             return RunStopped(f"{where} has no credit left: {message}")
         if error.status in (401, 403) and not error.is_moderated:
@@ -183,7 +194,7 @@ class Endpoint:
 
     def _no_completion(self, error: NotAnswered) -> Exception:
         """What an answer that is none means. One that has answered before has the right address."""
-        message = redacted(str(error), self._secrets)
+        message = f"{error}: {quoted(self._theirs(error.told), 200)}" if error.told else str(error)
         if isinstance(error, NoApi) and not self._has_answered:
             return RunStopped(f"{self._where} does not answer with a completion: {message}: is base_url right?")
         if isinstance(error, NoStatistics) and not self._has_answered:
@@ -191,10 +202,14 @@ class Endpoint:
         return self._episode(f"the answer is no completion: {message}")
 
     def _unreachable(self, error: Exception) -> Exception:
-        message = redacted(" ".join(str(error).split())[:300] or type(error).__name__, self._secrets)
+        message = self._theirs(str(error)) or type(error).__name__
         if isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol | httpx.InvalidURL):
             return RunStopped(f"{self._where} cannot be reached after {self._options.retries + 1} tries: {message}")
         return self._episode(message)
 
     def _episode(self, message: str) -> EpisodeError:
-        return EpisodeError(f"{self._where} failed: {redacted(message, self._secrets)}")
+        return EpisodeError(f"{self._where} failed: {message}")
+
+    def _theirs(self, text: str) -> str:
+        """What the endpoint or the network says, on one line and without secrets. Our own words need neither."""
+        return one_line(redacted(text, self._secrets))

@@ -65,11 +65,11 @@ class OpenAIBackend(BackendTraits):
         )
 
     def release(self, session: str) -> None:
-        """Nothing is held here."""
+        """Nothing: the endpoint is not told of sessions."""
 
     def card(self) -> ModelCard:
         """Facts about the model, from the pool file."""
         return self._card
 
     def close(self) -> None:
-        """Nothing is held here."""
+        """Nothing: connections are closed at the end of the event loop that opened them."""

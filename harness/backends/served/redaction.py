@@ -48,7 +48,7 @@ def secrets_in(url: str, *values: object) -> list[str]:
 
 
 def redacted(text: str, secrets: list[str]) -> str:
-    """``text`` with ``***`` for each of the secrets."""
+    """``text`` that an endpoint wrote, with ``***`` for each of the secrets. In our own words they would be chance."""
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
     return text

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from harness.text import one_line
+
 _EXHAUSTED = re.compile(
     r"insufficient[_ -]?(quota|credit|balance|fund)|exceeded your current quota|out of credit|billing|payment required|"
     r"not enough (credit|balance|quota)|quota[_ ]exhausted|negative balance",
@@ -148,7 +150,7 @@ def refusal(
     """An error with what its headers say of trying again."""
     told = headers or {}
     word = {"true": True, "false": False}.get(told.get("x-should-retry", "").lower())
-    return Refusal(status, " ".join(message.split())[:300], code, parameter, _retry_after(told), word)
+    return Refusal(status, one_line(message), code, parameter, _retry_after(told), word)
 
 
 def _status(fields: Mapping[str, Any], names: str) -> int:

@@ -58,7 +58,7 @@ def completion_of(model: str, reply: Reply, request: Request, limit: int, timing
         missing = "top_logprobs" if any(one.logprob is not None for one in listed) else "log-probabilities"
         raise NoStatistics(f"the endpoint gives no {missing}: start it with them on")
     usage = reply.usage or Usage()
-    decoded = _decoded(usage, len(listed), limit, told_nothing=bool(whole))
+    decoded = _decoded(usage, len(listed), limit, has_text=bool(whole))
     cut = cut_at_stop(whole, request.stop)
     text = whole if cut is None else cut
     tokens, content = _tokens(listed, whole, text)
@@ -100,7 +100,7 @@ def _text(choice: Choice) -> str:
     if message is None:
         return choice.text or ""
     if not message.text and message.refusal:
-        raise NotAnswered(f"it is a refusal: {message.refusal[:200]}")
+        raise NotAnswered("it is a refusal", message.refusal)
     if not message.text and message.tool_calls:
         raise NotAnswered("it is a call of a tool, and none was offered")
     return message.text
@@ -184,14 +184,14 @@ def _lenient(one: _Listed) -> Token:
         return UNTOLD
 
 
-def _decoded(usage: Usage, listed: int, limit: int, *, told_nothing: bool) -> int | None:
+def _decoded(usage: Usage, listed: int, limit: int, *, has_text: bool) -> int | None:
     """Number of decoded tokens, None if the endpoint does not tell.
 
     Args:
         usage: What it tells.
         listed: Tokens with a log-probability.
         limit: Most tokens that were asked for.
-        told_nothing: Whether 0 tokens cannot be meant, since there is text.
+        has_text: Whether there is text, so that 0 tokens cannot be meant.
 
     Raises:
         NotAnswered: there are more of them than were asked for.
@@ -203,7 +203,7 @@ def _decoded(usage: Usage, listed: int, limit: int, *, told_nothing: bool) -> in
     for count in (told, listed):
         if count is not None and count > most:
             raise NotAnswered(f"it has {count:,} tokens, and {limit:,} were asked for")
-    return None if told is None or (told == 0 and told_nothing) else max(told, listed)
+    return None if told is None or (told == 0 and has_text) else max(told, listed)
 
 
 def _count(value: Number, name: str) -> int | None:

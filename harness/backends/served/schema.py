@@ -45,8 +45,6 @@ class Message(msgspec.Struct):
     """The message of a chat's answer."""
 
     content: str | list[Part] | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[Any] | None = None
 
@@ -96,7 +94,16 @@ class Reply(msgspec.Struct):
 
 
 class NotAnswered(Exception):
-    """What came is no completion; the message says what it is."""
+    """What came is no completion; the message says what it is.
+
+    Args:
+        message: In our words.
+        told: What of it is quoted after the message, in the endpoint's words, from which secrets are yet to be taken.
+    """
+
+    def __init__(self, message: str, told: str = "") -> None:
+        super().__init__(message)
+        self.told = told
 
 
 class NoApi(NotAnswered):
@@ -126,7 +133,7 @@ def decoded_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
             if isinstance(error, json.JSONDecodeError):
                 raise CutOff(f"its JSON is broken or cut off after {len(body):,} bytes") from error
             raise NotAnswered("its JSON is nested too deep, or has a number that is too long") from error
-        raise NoApi(f"it is no JSON object: {text[:60]!r}") from error
+        raise NoApi("it is no JSON object", text) from error
 
 
 def checked_reply(content: object) -> Reply:
@@ -137,8 +144,7 @@ def checked_reply(content: object) -> Reply:
         NotAnswered: it is not in the schema.
     """
     if not isinstance(content, dict) or "choices" not in content:
-        keys = f"with the keys {', '.join(map(str, content))}"[:80] if isinstance(content, dict) else ""
-        raise NoApi(f"it is JSON without 'choices' {keys}".strip())
+        raise NoApi("it is JSON without 'choices'", ", ".join(content) if isinstance(content, dict) else "")
     try:
         reply = msgspec.convert(content, Reply)
     except (msgspec.ValidationError, ValueError, OverflowError, RecursionError) as error:

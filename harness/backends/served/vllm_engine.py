@@ -21,6 +21,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from harness.backends.served.options import VllmOptions
 from harness.data import Request
 from harness.errors import EpisodeError, MixrouteError, RunStopped
+from harness.text import one_line
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ class VllmEngine:
             self._engine = self._wait_for(self._start(str(folder), load_format), _START_SECONDS)
         except Exception as error:
             self._stop_loop()
-            raise MixrouteError(f"vLLM cannot run model '{name}' ({folder}): {_brief(error)}") from error
+            raise MixrouteError(f"vLLM cannot run model '{name}' ({folder}): {one_line(error)}") from error
 
     async def _start(self, folder: str, load_format: str) -> AsyncLLM:
         options = self._options
@@ -84,9 +85,9 @@ class VllmEngine:
         try:
             return await asyncio.wrap_future(work)
         except EngineDeadError as error:
-            raise RunStopped(f"the engine of model '{self._name}' has died: {_brief(error)}") from error
+            raise RunStopped(f"the engine of model '{self._name}' has died: {one_line(error)}") from error
         except (VLLMValidationError, ValueError) as error:  # such as a prompt that is too long
-            raise EpisodeError(f"model '{self._name}' failed: {_brief(error)}") from error
+            raise EpisodeError(f"model '{self._name}' failed: {one_line(error)}") from error
 
     async def _complete(self, request: Request, ids: list[int]) -> RequestOutput:
         parameters = SamplingParams(
@@ -117,7 +118,3 @@ class VllmEngine:
     def _stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

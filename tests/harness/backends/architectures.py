@@ -154,6 +154,8 @@ def table(found: list[tuple[str, str, str]]) -> str:
     lines = ["| architecture | runs | why |", "| --- | --- | --- |"]
     packed = sorted({name for name, how, _ in found if how == "packed"})
     lines.append(f"| {', '.join(packed)} | packed | |")
+    tried = {name for name, how, _ in found if how != "not tried"}  # an architecture may have several types of model
+    found = [one for one in found if one[1] != "not tried" or one[0] not in tried]
     ways = ("packed, alone", "plain", "plain, decode", "plain, none", "refused", "not tried")
     reasons = sorted({(ways.index(how), tidy(why)) for _, how, why in found if how != "packed"})
     for place, why in reasons:

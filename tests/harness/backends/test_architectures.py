@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from harness.backends.packed import PackedModel
 from harness.backends.self_test import choose
 from mixroute import Completion, GivenAnswer, Message, MixrouteError, Prompt, Request
 from tests.harness.backends.architectures import DOCS, outcomes, table, tiny, written
@@ -55,7 +56,8 @@ def test_answers_are_the_models_own(tmp_path: Path, name: str) -> None:
     kind, changes, way = KINDS[name]
     backend = open_model(saved(tmp_path, kind, **changes))
     runs = backend._engine._model
-    assert (runs.way + (", alone" if runs.isolated and runs.way == "packed" else "")) == way
+    packed = "packed, alone" if runs.isolated else "packed"
+    assert (packed if isinstance(runs, PackedModel) else "plain") == way
     tokenizer = tiny_tokenizer()
     requests = []
     for place, text in enumerate(("abc", "You are in a room. You see a desk.\n>", "zq " * 30)):

@@ -17,6 +17,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from harness.backends.decoding import content_length, decode
 from harness.backends.encoding import Encoder
+from harness.backends.generation_settings import generation_settings
 from harness.engine.runner import SuiteRunner
 from harness.errors import RunStopped
 from harness.suite import Suite
@@ -236,3 +237,15 @@ def test_settings_of_sampling_are_the_suites(tiny_weights: Path, tmp_path: Path)
     sampling = {"do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.9, "repetition_penalty": 1.0}
     file.write_text(json.dumps({**json.loads(file.read_text()), **sampling}))
     open_model(folder).close()
+
+
+@pytest.mark.parametrize("content", ['{"repetition_penalty": 1.', "[]"])
+def test_a_damaged_generation_config_is_named(content: str, tiny_weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_weights, folder)
+    (folder / "generation_config.json").write_text(content)
+    for reading in (lambda: open_model(folder), lambda: generation_settings(folder)):
+        with pytest.raises(MixrouteError, match=r"generation_config\.json is "):
+            reading()
+    (folder / "generation_config.json").unlink()
+    assert generation_settings(folder) == {}

@@ -21,6 +21,7 @@ from harness.backends.sequences import Chunk
 from mixroute import MixrouteError
 from tests.harness.backends.architectures import tiny
 from tests.harness.backends.asking import ask, open_model, plain
+from tests.tiny_model import tiny_tokenizer
 
 IDS = range(3, 67)
 
@@ -49,7 +50,7 @@ def test_what_differs_is_run_plainly_and_stays_right(
     swapped(lambda query, key, value: (query, key * 1.01, value), monkeypatch)
     choice = choose(tiny("llama"), IDS)
     assert (choice.way, choice.reuse) == ("plain", "session")
-    assert "alone its log-probabilities differ" in choice.why
+    assert "read alone, its log-probabilities differ from those of the model's own pass" in choice.why
     for path in (cache / "self-tests").iterdir():
         path.unlink()
     backend = open_model(tiny_weights)
@@ -70,6 +71,39 @@ def test_what_can_be_run_in_no_way_is_refused(tiny_weights: Path, cache: Path, m
         open_model(tiny_weights)
     assert "\n" not in str(raised.value)
     assert not (cache / "self-tests").exists()
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_that_memory_ran_out_says_nothing_of_the_model(
+    tiny_weights: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def short(*_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.backends.packed.PackedModel._pass", short)
+        with pytest.raises(MixrouteError, match="memory ran out in its self-test"):
+            open_model(tiny_weights)
+    assert not (cache / "self-tests").exists()
+    backend = open_model(tiny_weights)
+    assert isinstance(backend._engine._model, PackedModel)
+    backend.close()
+
+
+def test_the_slow_way_is_told_with_its_reason(
+    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture, tiny_weights: Path
+) -> None:
+    tiny("mpt").save_pretrained(tmp_path / "mpt")
+    tiny_tokenizer().save_pretrained(tmp_path / "mpt")
+    for _ in range(2):  # the second time it is remembered
+        caplog.clear()
+        open_model(tmp_path / "mpt").close()
+        (said,) = caplog.messages
+        assert "MptForCausalLM) runs plain" in said
+        assert "its layers do not take a packed pass (AttributeError: " in said
+    caplog.clear()
+    open_model(tiny_weights).close()
+    assert not caplog.messages
 
 
 def test_a_choice_is_remembered_for_these_weights_and_this_configuration(

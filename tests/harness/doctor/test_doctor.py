@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from harness.backends.loading import load_model
 from harness.config import shipped_names
 from harness.doctor.judge import Machine, diagnose, judge_pool
 from harness.doctor.models import check_models
@@ -187,6 +190,21 @@ def test_models_are_loaded_and_tested_on_request(tiny_pool: Path, tmp_path: Path
     assert not broken.ok
     assert "LlamaForCausalLM" in broken.message
     assert (served.ok, served.message[:11]) == (True, "not checked")
+
+
+def test_a_model_is_freed_before_the_next_is_loaded(tiny_pool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[weakref.ref[PreTrainedModel]] = []
+
+    def loading(*arguments: Any) -> Any:
+        assert not [one for one in held if one() is not None]
+        model, tokenizer = load_model(*arguments)
+        vars(model)["itself"] = [model]  # as models hold themselves in hooks: only a collection frees it
+        held.append(weakref.ref(model))
+        return model, tokenizer
+
+    monkeypatch.setattr("harness.backends.loading.load_model", loading)
+    assert [one.message[:10] for one in check_models(load_pool(str(tiny_pool)))] == ["LlamaForCa"] * 2
+    assert len(held) == 2
 
 
 def test_the_check_of_models_needs_a_pool() -> None:

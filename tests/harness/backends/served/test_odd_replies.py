@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.backends.served.alignment import ListedToken, find_text
 from harness.errors import RunStopped
-from mixroute import Completion, EpisodeError, Message, MixrouteError, Prompt, Request
+from mixroute import Completion, EpisodeError, Message, Prompt, Request
 from tests.harness.backends.served.serving import PLAIN, Reply, opened, plain, serving
 
 USAGE = {"prompt_tokens": 20, "completion_tokens": 3, "total_tokens": 23}
@@ -52,7 +52,7 @@ def ask(*replies: Reply, **changes: Any) -> tuple[Completion, list[dict[str, Any
         ((404, {"detail": "Not Found"}), RunStopped, "is base_url right?"),
         ((403, {"error": {"message": "Flagged by moderation"}}), EpisodeError, "Flagged"),
         ((500, b"x" * 2_000_000), EpisodeError, "failed: 500 xxx"),
-        ((200, {"status": "ok"}), RunStopped, "without 'choices' with the keys status: is base_url right?"),
+        ((200, {"status": "ok"}), RunStopped, "without 'choices': 'status': is base_url right?"),
         ((200, [1, 2]), RunStopped, "is base_url right?"),
         ((200, b"pong"), RunStopped, "is base_url right?"),
         ((200, json.dumps(chat()).encode()[:100]), EpisodeError, "cut off after 100 bytes"),
@@ -63,7 +63,7 @@ def ask(*replies: Reply, **changes: Any) -> tuple[Completion, list[dict[str, Any
         ((200, {"choices": "none"}), EpisodeError, r"not in the form of a completion.*choices"),
         ((200, chat(5)), EpisodeError, r"not in the form of a completion.*content"),
         ((200, chat(None, [], message={"tool_calls": [{"id": "1"}]})), EpisodeError, "a call of a tool"),
-        ((200, chat(None, [], message={"refusal": "I cannot"})), EpisodeError, "a refusal: I cannot"),
+        ((200, chat(None, [], message={"refusal": "I cannot"})), EpisodeError, "a refusal: 'I cannot"),
         ((200, chat("", [], finish_reason="content_filter")), EpisodeError, "a filter"),
         ((200, chat(logprobs=None)), RunStopped, "gives no log-probabilities"),
         ((200, chat(tokens=[token("go", top_logprobs=None)])), RunStopped, "gives no top_logprobs"),
@@ -204,37 +204,6 @@ def test_an_ignored_stop_string_cuts(text: str) -> None:
     tokens = [token("go"), token(" north"), *([token(text[8:])] if text[8:] else [])]
     answer, _ = ask((200, chat(text, tokens)))
     assert (answer.text, answer.content_tokens, answer.finish) == ("go north", 2, "stop")
-
-
-def test_secrets_are_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("A_KEY", "sk-environment")
-    secrets = ("sk-environment", "pass%20word", "pass word", "query-key", "body-key", "nested-key")
-    refusal = {"error": {"message": f"Wrong: {' '.join(secrets)}"}}
-    options = {"api_key_env": "A_KEY", "extra_body": {"key": "body-key", "user": {"id": ["nested-key"], "n": 3}}}
-    with serving(lambda _: (400, refusal)) as (endpoint, url):
-        address = url.replace("http://", "http://me:pass%20word@") + "?key=query-key"
-        backend = opened(address, **options)
-        with pytest.raises(EpisodeError) as failure:
-            asyncio.run(backend.generate(plain()))
-    shown = f"{failure.value} {backend.card()}"
-    assert not [secret for secret in secrets if secret in shown]
-    assert backend.card().details["extra_body"] == {"key": "***", "user": {"id": ["***"], "n": 3}}
-    assert endpoint.paths == ["/v1/completions?key=query-key"]
-    assert endpoint.asked[0]["key"] == "body-key"
-    with pytest.raises(MixrouteError) as refused:
-        opened("ftp://me:pass%20word@host/v1")
-    assert "pass" not in str(refused.value)
-
-
-def test_a_key_in_the_address_is_no_part_of_the_identity() -> None:
-    plainly, keyed = (opened(f"http://{user}host/v1").card() for user in ("", "me:word@"))
-    assert plainly.fingerprint == keyed.fingerprint
-    assert plainly.details["base_url"] == "http://host/v1"
-
-
-def test_the_fingerprint_of_published_runs_stays() -> None:
-    card = opened("http://host/v1", extra_body={"top_k": 1, "mode": "x"}).card()
-    assert card.fingerprint == "3e129e2a11e8b8bbaf6d37f7ed836ecfb1445fa887408f8dd1a1b4375edcb3c5"
 
 
 words = st.text(st.sampled_from("ab é\n</think>🙂"), min_size=1, max_size=3)

@@ -123,3 +123,15 @@ def test_what_an_endpoint_cannot_do_is_said() -> None:
     silent = {**PLAIN, "choices": [{**PLAIN["choices"][0], "logprobs": None}]}
     with serving(lambda _: (200, silent)) as (_, url), pytest.raises(RunStopped, match="gives no log-probabilities"):
         asyncio.run(opened(url).generate(plain()))
+
+
+def test_connections_end_with_their_event_loop() -> None:
+    with serving(lambda _: (200, PLAIN)) as (_, url):
+        backend = opened(url)
+        clients = []
+        for _ in range(2):
+            asyncio.run(backend.generate(plain()))
+            clients.append(backend._endpoint._client)
+        backend.close()
+    assert clients[0] is not clients[1]
+    assert all(client.is_closed for client in clients)
