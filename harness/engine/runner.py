@@ -27,7 +27,7 @@ from harness.provenance import provenance, source_of
 from harness.records import CHAT_TEMPLATE, Episode, EpisodeTiming, RunMeta
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.contamination import instance_key, seen_by, write_seen
-from harness.traces.store import SCHEMA, TraceWriter, read_episodes, read_meta
+from harness.traces.store import RUN, SCHEMA, TraceWriter, read_episodes, read_meta
 from harness.traces.training_pool import other_pool_note, training_pool_of
 
 log = logging.getLogger(__name__)
@@ -285,8 +285,13 @@ class SuiteRunner:
 
 def _check_source(folder: Path, meta: RunMeta) -> None:
     """Refuse to finish a run with a router whose source was edited since the run was begun."""
-    begun = read_meta(folder).provenance["router"]["sha256"]
-    if begun != meta.provenance["router"]["sha256"]:
+    begun = read_meta(folder).provenance.get("router") or {}
+    if "sha256" not in begun:
+        raise MixrouteError(
+            f"{folder / RUN} does not say which source its router had (provenance.router.sha256): restore the file, or "
+            "delete that folder"
+        )
+    if begun["sha256"] != meta.provenance["router"]["sha256"]:
         raise MixrouteError(
             f"the source of router '{meta.router}' has changed since {folder} was begun: delete that folder, or use "
             "another --out"
