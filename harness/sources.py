@@ -83,9 +83,9 @@ def _imported(source: Path, package: str) -> Iterator[tuple[str, bool]]:
     """
     try:
         tree = ast.parse(source.read_bytes())
-    except (SyntaxError, ValueError, RecursionError):  # its import says so
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # its import says so
         return
-    for node, late in _imports(tree, late=False):
+    for node, late in _imports(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, late) for alias in node.names)
             continue
@@ -96,8 +96,11 @@ def _imported(source: Path, package: str) -> Iterator[tuple[str, bool]]:
             yield from ((f"{base}.{alias.name}", late) for alias in node.names if alias.name != "*")
 
 
-def _imports(tree: ast.AST, *, late: bool) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    for node in ast.iter_child_nodes(tree):
+def _imports(tree: ast.AST) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    pending = [(tree, False)]  # no recursion: expressions may be nested deeper than Python's stack
+    while pending:
+        node, late = pending.pop()
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node, late
-        yield from _imports(node, late=late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+        within = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        pending += reversed([(child, within) for child in ast.iter_child_nodes(node)])

@@ -75,7 +75,11 @@ class Step(Protocol):
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> Completion:
-        """Call ``model`` with the step's prompt (continuing ``continue_from`` if given); defaults are the task's."""
+        """Call ``model`` with the step's prompt (continuing ``continue_from`` if given); defaults are the task's.
+
+        Each call is charged, also one that nobody waits for. Tasks that the router left running when it answered may
+        begin no more: their question is cancelled.
+        """
         ...
 
     async def read(self, model: str) -> Completion:
@@ -132,8 +136,8 @@ class Trained(Protocol):
 
 @runtime_checkable
 class TrainedWithPool(Protocol):
-    """A router that was trained to route between the models of one pool. With another it is warned of, and its row on
-    the board has a note.
+    """A router that was trained to route between the models of one pool. With another pool, ``run`` logs a warning and
+    the router's row on the board has a note.
     """
 
     def trained_with(self) -> tuple[str, Mapping[str, str]]:

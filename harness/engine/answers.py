@@ -7,12 +7,13 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from harness.contracts import Backend, Calibrated, Router, Task, Trained
+from harness.contracts import Backend, Calibrated, Router, Task, Trained, TrainedWithPool
 from harness.engine.environment import checked_text
 from harness.guard import call_plugin
 from harness.records import Episode
 from harness.suite import RouterEntry
 from harness.traces.recording import as_json
+from harness.traces.training_pool import KEY
 
 
 def trained_on(entry: RouterEntry, router: Router) -> frozenset[str]:
@@ -26,6 +27,23 @@ def trained_on(entry: RouterEntry, router: Router) -> frozenset[str]:
     return call_plugin(
         f"router '{entry.name}'", "trained_on", lambda: frozenset(map(checked_text, router.trained_on()))
     )
+
+
+def trained_with(entry: RouterEntry, router: Router) -> dict[str, Any]:
+    """The part of a run's provenance that says what pool its router was trained with; empty where it does not say.
+
+    Raises:
+        MixrouteError: it fails to say so, or what it says cannot be recorded.
+    """
+    if not isinstance(router, TrainedWithPool):
+        return {}
+
+    def told() -> Any:  # noqa: ANN401 - JSON
+        pool, fingerprints = router.trained_with()
+        return as_json({"pool": checked_text(pool), "models": dict(fingerprints)})
+
+    found: dict[str, Any] = call_plugin(f"router '{entry.name}'", "trained_with", told)
+    return {KEY: found} if found["pool"] or found["models"] else {}
 
 
 def fitted_by(entry: RouterEntry, router: Calibrated, episodes: Iterable[Episode]) -> dict[str, Any]:

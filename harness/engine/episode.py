@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 from msgspec.structs import replace
 
+from harness import lines
 from harness.data import Completion, Instance, Observation, Turn
 from harness.engine.environment import printable
 from harness.errors import EpisodeError
+from harness.files import Record
 from harness.numbers import round_significant
 from harness.records import MOST, Episode, EpisodeTiming, StepRecord, StepTiming
+from harness.text import cut
 from harness.traces.recording import joined_call_indices, record_call, record_step_timing, same_as_read
 from harness.traces.store import SCHEMA
 
 NO_MODEL = "none"
 """Stands for the model of a step that ended in an error before its action was known."""
+_LONG_ERROR = 1000
+"""Characters that are kept of an error that does not fit into a line."""
+_SCORE = 100
+"""Bytes, at most, of a score and of the end of a line."""
 
 
 @dataclass(slots=True)
@@ -126,23 +134,35 @@ class LiveEpisode:
 
 def _readable_part(episode: Episode, timing: EpisodeTiming, cause: str) -> tuple[Episode, EpisodeTiming]:
     """The episode up to the first step that cannot be recorded, ended by the error ``cause``."""
+    part = replace(
+        episode,
+        kind=printable(episode.kind) if isinstance(episode.kind, str) else "",
+        score=0.0,
+        success=False,
+        end="error",
+        error=printable("; ".join(filter(None, (episode.error, cause)))),
+        steps=[],
+        final_observation=printable(episode.final_observation) if isinstance(episode.final_observation, str) else "",
+    )
+    if _size(part) > lines.MOST_LINE // 2:
+        part = replace(part, kind="", error=cut(part.error or "", _LONG_ERROR), final_observation="")
     steps: list[StepRecord] = []
     timings: list[StepTiming] = []
+    left = lines.MOST_LINE - _size(part) - _SCORE
     for step, measured in zip(episode.steps, timing.steps, strict=True):
         try:
             read = same_as_read(step), same_as_read(measured)
         except EpisodeError:
             break
+        left -= max(map(_size, read)) + 1
+        if left < 0:
+            break
         steps.append(read[0])
         timings.append(read[1])
-    part = replace(
-        episode,
-        kind=printable(episode.kind) if isinstance(episode.kind, str) else "",
-        score=max(-MOST, min(MOST, sum(step.reward for step in steps))),
-        success=False,
-        end="error",
-        error=printable("; ".join(filter(None, (episode.error, cause)))),
-        steps=steps,
-        final_observation=printable(episode.final_observation) if isinstance(episode.final_observation, str) else "",
-    )
+    part = replace(part, score=max(-MOST, min(MOST, sum(step.reward for step in steps))), steps=steps)
     return same_as_read(part), EpisodeTiming(timing.instance, timing.seed, 0.0, timings)
+
+
+def _size(record: Record) -> int:
+    """Bytes of a record in its file."""
+    return len(msgspec.json.encode(record))

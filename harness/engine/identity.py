@@ -11,13 +11,14 @@ from typing import Any
 
 from harness import registry
 from harness.contracts import BuiltFromFiles, Router
+from harness.errors import MixrouteError
 from harness.files import content_hash, is_file_name, name_without_folder, path_hash
 from harness.guard import call_plugin
 from harness.plugins import complete_arguments
-from harness.records import by_content
+from harness.records import RunMeta, by_content
 from harness.sources import sources_hash
 from harness.suite import RouterEntry, RunConfig, Suite, TaskEntry
-from harness.traces.store import SCHEMA
+from harness.traces.store import RUN, SCHEMA, read_meta
 
 _MOST_NAME = 240
 """Bytes of a run's name: file systems allow 255, and files that are named by runs have suffixes."""
@@ -192,3 +193,22 @@ def run_id(config: RunConfig, label: str, full_hash: str) -> str:
     name = f"{config.task}_{config.split}_{config.pool}_{slug}".translate(str.maketrans("/:", "--"))
     name = _NO_NAME.sub("-", name).encode("utf-8", "replace")[: _MOST_NAME - len(end)].decode("utf-8", "ignore")
     return name + end
+
+
+def check_source(folder: Path, meta: RunMeta) -> None:
+    """Refuse to finish a run with a router whose source was edited since the run was begun.
+
+    Raises:
+        MixrouteError: it was, or ``run.json`` does not say.
+    """
+    begun = read_meta(folder).provenance.get("router") or {}
+    if "sha256" not in begun:
+        raise MixrouteError(
+            f"{folder / RUN} does not say which source its router had (provenance.router.sha256): restore the file, or "
+            "delete that folder"
+        )
+    if begun["sha256"] != meta.provenance["router"]["sha256"]:
+        raise MixrouteError(
+            f"the source of router '{meta.router}' has changed since {folder} was begun: delete that folder, or use "
+            "another --out"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,11 +15,13 @@ from harness.data import Instance, Message, Prompt
 from harness.engine.environment import printable
 from harness.errors import MixrouteError
 from harness.guard import call_plugin
+from harness.json_files import check_values
 from harness.plugins import open_task
 from harness.pool import Pool, open_backend
 from harness.seeding import seed_for
 from harness.suite import Mode, TaskEntry
 from harness.traces.contamination import instance_key
+from harness.traces.recording import as_json
 
 log = logging.getLogger(__name__)
 
@@ -87,21 +89,39 @@ def prompt_notes(opened: OpenTask, models: Mapping[str, Backend]) -> dict[str, d
     Args:
         opened: The task; its first instance is begun, if a model may have something to tell.
         models: The models, by name.
+
+    Raises:
+        MixrouteError: a model or the task fails, or a note cannot be recorded.
     """
     conversation = Prompt((Message("system", "x"), Message("user", "x")))
-    telling = {
-        name: model
-        for name, model in sorted(models.items())
-        if isinstance(model, DescribesPrompts) and model.prompt_notes(conversation)
-    }
+    describing = {name: model for name, model in sorted(models.items()) if isinstance(model, DescribesPrompts)}
+    telling = {name: model for name, model in describing.items() if _notes(name, model, conversation)}
     if not telling:
         return {}
-    environment = opened.task.open(opened.instances[0])
+    prompt = _first_prompt(opened)
+    return {name: notes for name, model in telling.items() if (notes := _notes(name, model, prompt))}
+
+
+def _notes(name: str, model: DescribesPrompts, prompt: Prompt) -> dict[str, str]:
+    notes: dict[str, str] = call_plugin(
+        f"model '{name}'", "prompt_notes", lambda: as_json(dict(model.prompt_notes(prompt)))
+    )
+    return notes
+
+
+def _first_prompt(opened: OpenTask) -> Prompt:
+    """What models read first in the task's first instance."""
+    who, task = f"task '{opened.entry.task}'", opened.task
+    environment = call_plugin(who, "open", lambda: task.open(opened.instances[0]))
     try:
-        prompt = opened.task.prompt((), environment.reset())
-    finally:
-        environment.close()
-    return {name: dict(notes) for name, model in telling.items() if (notes := model.prompt_notes(prompt))}
+        seen = call_plugin(who, "reset", lambda: environment.reset())
+        prompt = call_plugin(who, "prompt", lambda: task.prompt((), seen))
+    except BaseException:
+        with suppress(MixrouteError):  # the first error counts
+            call_plugin(who, "close", lambda: environment.close())
+        raise
+    call_plugin(who, "close", lambda: environment.close())
+    return prompt
 
 
 def _checked(instance: Instance) -> Instance:
@@ -110,6 +130,7 @@ def _checked(instance: Instance) -> Instance:
         raise TypeError(f"{type(instance).__name__} {instance!r} is no Instance")
     if not isinstance(instance.id, str) or not instance.id or printable(instance.id) != instance.id:
         raise ValueError(f"the id {instance.id!r} is no text")
+    check_values(instance.id)
     return instance
 
 

@@ -171,7 +171,7 @@ async def _play_step(
         prompt=prompt,
         models_used=live.models_used,
         models=tuple(play.pool),
-        ask=lambda model, changes: step_calls.ask(model, changes),  # the bound method would lead to the calls
+        ask=step_calls.ask,
     )
 
     async def decide() -> Completion:

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend, Calibrated, Router, role_of
-from harness.engine.answers import cards_of, fitted_by, protocol_of, trained_on
-from harness.engine.identity import content_of, run_config, run_hash, run_id
+from harness.engine.answers import cards_of, fitted_by, protocol_of, trained_on, trained_with
+from harness.engine.identity import check_source, content_of, run_config, run_hash, run_id
 from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask, open_instances, open_models, prompt_notes
 from harness.engine.progress import RunProgress
@@ -27,8 +27,8 @@ from harness.provenance import provenance, source_of
 from harness.records import CHAT_TEMPLATE, Episode, EpisodeTiming, RunMeta
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.contamination import instance_key, seen_by, write_seen
-from harness.traces.store import SCHEMA, TraceWriter, read_episodes, read_meta
-from harness.traces.training_pool import other_pool_note, training_pool_of
+from harness.traces.store import SCHEMA, TraceWriter, read_episodes
+from harness.traces.training_pool import other_pool_note
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class SuiteRunner:
         self._routers: dict[str, Router] = {}
         self._warned: set[str] = set()
         self._protocols: dict[int, dict[str, Any]] = {}
+        self._notes: dict[int, dict[str, dict[str, str]]] = {}
         self._content: dict[tuple[int, int], dict[str, str]] = {}
         self._seen_by_pool = seen_by(self._pool)
         self._seen = self._seen_by_pool
@@ -105,11 +106,10 @@ class SuiteRunner:
                 self._router(RouterEntry(router=router.probe))
                 if None in self._development:
                     fitted_by(entry, router, ())  # raises now what would be missing after other routers have played
-        for opened in (*self._reported, *self._development):
-            if opened is not None:
-                self._protocol(opened)
-                for entry, router in zip(suite.routers, routers, strict=True):
-                    self._content_of(opened, entry, router)
+        for opened in filter(None, (*self._reported, *self._development)):
+            self._protocol(opened)
+            for entry, router in zip(suite.routers, routers, strict=True):
+                self._content_of(opened, entry, router)
 
     def run(self) -> list[FinishedRun]:
         """Play everything that is not on disk yet.
@@ -224,7 +224,7 @@ class SuiteRunner:
             with RunProgress(self._console, title, done, won, len(opened.instances)) as progress:
                 observer = _Recorder(writer, progress)
                 if missing:
-                    _check_source(out / meta.id, meta)
+                    check_source(out / meta.id, meta)
                     run_to_end(play_all(play, missing, self._suite.concurrency, observer))
         except BaseException:
             with suppress(MixrouteError, OSError):  # what stopped the run is the error that counts
@@ -250,7 +250,9 @@ class SuiteRunner:
         cards = cards_of(self._models)
         fingerprints = {name: card["fingerprint"] for name, card in cards.items()}
         protocol, content = self._protocol(opened), self._content_of(opened, entry, router)
-        if notes := prompt_notes(opened, self._models):
+        if id(opened) not in self._notes:
+            self._notes[id(opened)] = prompt_notes(opened, self._models)
+        if notes := self._notes[id(opened)]:
             protocol = {**protocol, CHAT_TEMPLATE: notes}
         full, group = run_hash(config, protocol, fingerprints, fitted, content)
         origin = {"pool_file": self._suite.pool} if self._suite.pool.endswith((".yaml", ".yml")) else {}
@@ -276,20 +278,10 @@ class SuiteRunner:
                 **origin,
                 "concurrency": self._suite.concurrency,
                 "router": source_of(type(router)),
-                **training_pool_of(router),
+                **trained_with(entry, router),
             },
             curve=entry.curve,
             role=role_of(router),
-        )
-
-
-def _check_source(folder: Path, meta: RunMeta) -> None:
-    """Refuse to finish a run with a router whose source was edited since the run was begun."""
-    begun = read_meta(folder).provenance["router"]["sha256"]
-    if begun != meta.provenance["router"]["sha256"]:
-        raise MixrouteError(
-            f"the source of router '{meta.router}' has changed since {folder} was begun: delete that folder, or use "
-            "another --out"
         )
 
 

@@ -33,6 +33,8 @@ class StepCalls:
     supervised: Supervised | None = None
     violation: RunStopped | None = None
     """What stops the run, kept here in case the router swallows the exception."""
+    answered: bool = False
+    """Whether the router has returned: what it left running may ask for no more."""
     closed: bool = False
     _begun: list[asyncio.Task[Completion]] = field(default_factory=list)
 
@@ -44,6 +46,8 @@ class StepCalls:
             self.violation = RouterStopped("the router asks for a model in a step that is over")
         if self.violation:
             raise self.violation
+        if self.answered:  # by a task that the router left running, which nobody awaits: it ends in silence
+            raise asyncio.CancelledError("the router asks for a model after its answer")
         fields = {name: getattr(self.request, name) for name in Request.__slots__}
         fields |= {name: value for name, value in changes.items() if value is not None}
         fields["seed"] = seed_for(self.request.seed, len(self._begun))
@@ -79,11 +83,13 @@ class StepCalls:
             raise EpisodeError(f"model '{model}' cancelled its answer (CancelledError)") from None
 
     async def finished(self) -> list[Completion]:
-        """All calls that were answered, in the order in which they were begun, once the last has ended."""
+        """All calls that were answered, in the order in which they were begun, once the last has ended. The router may
+        begin no more: whether one came in time would depend on the clock.
+        """
+        self.answered = True
         if self._begun:
             await asyncio.wait(self._begun)
-        failed = [call.cancelled() or call.exception() is not None for call in self._begun]
-        return [call.result() for call, without in zip(self._begun, failed, strict=True) if not without]
+        return [call.result() for call in self._begun if not call.cancelled() and call.exception() is None]
 
     def close(self) -> None:
         """Refuse further calls and cancel those that still run."""

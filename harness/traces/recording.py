@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from harness import lines
 from harness.data import UNTOLD, Completion, Token, join
 from harness.errors import EpisodeError, MixrouteError
 from harness.files import Record
@@ -57,7 +58,10 @@ def same_as_read(record: R) -> R:
         EpisodeError: it cannot be written, or not be read; the message names the field.
     """
     try:
-        return msgspec.json.decode(_encoder.encode(record), type=type(record))
+        line = _encoder.encode(record)
+        if len(line) >= lines.MOST_LINE:
+            raise EpisodeError(f"it cannot be recorded: {len(line)} bytes, and a line has {lines.MOST_LINE} at most")
+        return msgspec.json.decode(line, type=type(record))
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
         null = " (null: None, infinite or not a number)" if "`null`" in str(error) else ""
         raise EpisodeError(f"it cannot be recorded: {error}{null}") from error

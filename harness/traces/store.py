@@ -17,11 +17,11 @@ from typing import Annotated, Any
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.files import refuse_devices, write_atomically
-from harness.json_files import convert_plain, read_json
+from harness.files import MOST_SMALL, refuse_devices, write_atomically
+from harness.json_files import convert_plain, decode_json, read_file
 from harness.lines import read_lines, read_xz, repair
 from harness.records import Amount, Episode, EpisodeTiming, RunMeta
-from harness.text import quoted
+from harness.text import one_line, quoted
 from harness.traces.appending import GrowingFile
 from harness.traces.index import Named, Place, placed_lines, put_in_order, read_index, write_index
 from harness.traces.siblings import COMPLETIONS, restorer
@@ -41,18 +41,19 @@ class TraceWriter:
     """Appends finished episodes of one run to its folder; opening repairs a torn last line and finds what is done."""
 
     def __init__(self, folder: Path, meta: RunMeta) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._run = meta.hash
         existing = folder / RUN
-        if existing.exists() and read_meta(folder).hash != meta.hash:
+        content = None if existing.exists() else _encode_meta(meta, existing)
+        folder.mkdir(parents=True, exist_ok=True)
+        if content is None and read_meta(folder).hash != meta.hash:
             raise MixrouteError(f"{existing} belongs to another run (hash differs): choose another --out folder")
         for name in _LINES:
             repair(folder / name)
         self.episodes: dict[str, Place] = self._find_episodes()
         """Finished episodes by instance. Those that had ended in an error are taken out, and are played again."""
-        if not existing.exists():
-            write_atomically(existing, msgspec.json.format(msgspec.json.encode(meta), indent=1) + b"\n")
+        if content is not None:
+            write_atomically(existing, content)
         self._timings = GrowingFile(folder / TIMINGS)
         self._lines = GrowingFile(folder / EPISODES)
 
@@ -154,7 +155,33 @@ def read_meta(folder: Path) -> RunMeta:
         MixrouteError: it is missing, not of this schema, or not valid.
     """
     path, fix = folder / RUN, f"it is not a run of schema {SCHEMA}, or damaged: restore the file"
-    plain: object = read_json(path, Any, fix)
+    return _decode_meta(read_file(path, fix), path, fix)
+
+
+def _encode_meta(meta: RunMeta, path: Path) -> bytes:
+    """The content of ``run.json``.
+
+    Raises:
+        MixrouteError: it could not be read again.
+    """
+    fix = "it could not be read again: change what the suite, the task, the router or the models say of the run"
+    try:
+        content = msgspec.json.format(msgspec.json.encode(meta), indent=1) + b"\n"
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise MixrouteError(f"{path} cannot be written ({one_line(error)}): {fix}") from error
+    if len(content) > MOST_SMALL:
+        sizes = {name: len(msgspec.json.encode(getattr(meta, name))) for name in meta.__struct_fields__}
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise MixrouteError(
+            f"{path} would have {len(content)} bytes, {sizes[largest]} of them in '{largest}', and may have "
+            f"{MOST_SMALL}: {fix}"
+        )
+    _decode_meta(content, path, fix)
+    return content
+
+
+def _decode_meta(content: bytes, path: Path, fix: str) -> RunMeta:
+    plain: object = decode_json(content, Any, str(path), fix)
     if convert_plain(plain, _Schema, str(path), fix).schema < SCHEMA:
         raise MixrouteError(
             f"{path} is a run of an older schema, which was named by the spelling of paths and arguments: delete "
@@ -165,7 +192,7 @@ def read_meta(folder: Path) -> RunMeta:
     convert_plain(plain, _Objects, str(path), fix)
     for key, value in (("id", meta.id), ("hash", meta.hash)):
         if not _FILE_NAME.fullmatch(value) or len(value.encode()) > _LONGEST_NAME:  # files are named by them
-            raise MixrouteError(f"{path}: {key} {quoted(value)} is no name for a file: restore the file")
+            raise MixrouteError(f"{path}: {key} {quoted(value)} is no name for a file: {fix}")
     return meta
 
 

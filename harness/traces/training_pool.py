@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from harness.contracts import Router, TrainedWithPool
 from harness.records import RunMeta
 from harness.text import cut
 
 KEY = "trained_with"
 """Of a run's provenance: the pool that its router was trained with, where it says so."""
-
-
-def training_pool_of(router: Router) -> dict[str, Any]:
-    """The part of a run's provenance that says what pool its router was trained with; empty where it does not say."""
-    if not isinstance(router, TrainedWithPool):
-        return {}
-    pool, fingerprints = router.trained_with()
-    return {KEY: {"pool": pool, "models": dict(fingerprints)}} if pool or fingerprints else {}
 
 
 def other_pool_note(meta: RunMeta) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,10 +90,11 @@ def _history(path: Path, iterations: int) -> list[dict[str, float]]:
     lines = read_file(path, "delete its folder to begin again").splitlines()
     if not 0 <= iterations <= len(lines):
         raise ValueError(f"it is of iteration {iterations}, and {path.name} has {len(lines)}")
-    return [
-        decode_json(line, dict[str, float], f"{path}:{number}", "delete its folder to begin again")
+    found: list[dict[str, float | None]] = [
+        decode_json(line, dict[str, float | None], f"{path}:{number}", "delete its folder to begin again")
         for number, line in enumerate(lines[:iterations], 1)
     ]
+    return [{key: math.nan if value is None else value for key, value in line.items()} for line in found]
 
 
 def save_state(
@@ -101,8 +103,11 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     history: Sequence[Mapping[str, float]],
 ) -> None:
-    """Save the log, then the state, so that a state on disk always has its log."""
-    write_atomically(folder / LOG, "".join(json.dumps(line) + "\n" for line in history).encode())
+    """Save the log, then the state, so that a state on disk always has its log. Metrics that are infinite or not a
+    number are null in the log, and read as NaN.
+    """
+    finite = [{key: value if math.isfinite(value) else None for key, value in line.items()} for line in history]
+    write_atomically(folder / LOG, "".join(json.dumps(line) + "\n" for line in finite).encode())
     tensors = {f"trained.{key}": tensor for key, tensor in trained.items()}
     for number, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in values.items()}

@@ -158,6 +158,15 @@ def test_a_damaged_state_of_a_training_is_named_and_restores_nothing(
         assert name == LOG or found == history
 
 
+def test_a_training_with_metrics_that_are_no_numbers_resumes(tmp_path: Path) -> None:
+    tensors, optimizer = training()
+    history = [{"loss": 0.5, "norm": float("inf")}, {"loss": float("nan"), "norm": 1.0}]
+    for _ in range(2):
+        save_state(tmp_path, tensors, optimizer, history)
+        history = resume(tmp_path, tensors, optimizer)
+    assert repr(history) == "[{'loss': 0.5, 'norm': nan}, {'loss': nan, 'norm': 1.0}]"
+
+
 def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
     tensors, optimizer = training()
     save_state(tmp_path, tensors, optimizer, [{"loss": 0.5}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import mixroute
+from harness.sources import helpers_of
 from harness.traces.store import find_runs, read_episodes, read_meta
 from mixroute import Completion, Instance, MixrouteError, RouterEntry, Step, StepRouter, Suite
 from tests.harness.engine.plugged import Low, suite_of
@@ -231,3 +233,21 @@ def test_labels_that_look_alike_are_refused(tmp_path: Path, one: str, other: str
     with pytest.raises(MixrouteError, match="label"):
         mixroute.run(suite_of(tmp_path), tmp_path / "runs", routers=entries)
     assert not (tmp_path / "runs").exists()
+
+
+def test_imports_are_found_in_a_file_with_deep_expressions(tmp_path: Path) -> None:
+    file = write(tmp_path, f"from choices import CHOICE\nDEEP = {'+'.join(['1'] * 2000)}")
+    assert list(helpers_of(file)) == ["choices"]
+
+
+@pytest.mark.parametrize("router", [None, {}])
+def test_a_run_that_does_not_say_its_routers_source_is_named(tmp_path: Path, router: object) -> None:
+    suite = suite_of(tmp_path)
+    mixroute.run(suite, tmp_path / "runs")
+    (folder,) = find_runs(tmp_path / "runs")
+    meta = json.loads((folder / "run.json").read_text())
+    meta["provenance"]["router"] = router
+    (folder / "run.json").write_text(json.dumps(meta))
+    (folder / "episodes.jsonl").unlink()
+    with pytest.raises(MixrouteError, match=r"run.json does not say which source its router had"):
+        mixroute.run(suite, tmp_path / "runs")

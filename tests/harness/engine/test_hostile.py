@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 import mixroute
+from harness.traces.store import find_runs, read_meta
 from mixroute import (
     Completion,
+    Instance,
     MixrouteError,
     Observation,
+    Prompt,
     Step,
 )
 from tests.harness.engine.plugged import (
@@ -170,7 +173,9 @@ def test_an_import_that_raises_it(tmp_path: Path, end: BaseException) -> None:
         ("backend", "card"),
         ("router", "fit"),
         ("router", "trained_on"),
+        ("router", "trained_with"),
         ("router", "content_files"),
+        ("backend", "prompt_notes"),
     ],
 )
 def test_a_method_that_fails_before_play_is_named(tmp_path: Path, end: BaseException, place: str, method: str) -> None:
@@ -180,6 +185,48 @@ def test_a_method_that_fails_before_play_is_named(tmp_path: Path, end: BaseExcep
         MixrouteError, match=f"(task|router|model) '.*' fails in '{method}': {type(end).__name__}: {end}"
     ):
         mixroute.run(suite_of(tmp_path, *classes.values()), tmp_path / "runs")
+
+
+class Telling(Scripted):
+    """A model with something to tell about prompts."""
+
+    def prompt_notes(self, prompt: Prompt) -> dict[str, str]:
+        return {"system": "folded"}
+
+
+@pytest.mark.parametrize("method", ["reset", "prompt", "close"])
+def test_a_task_that_fails_when_its_prompt_is_described_is_named(tmp_path: Path, method: str) -> None:
+    closed: list[bool] = []
+    replaced: dict[str, Any] = {"close": lambda self: closed.append(True)}
+    failing = raiser(SystemExit(0))
+    environment = type("Failing", (Walk,), replaced | ({} if method == "prompt" else {method: failing}))
+    changes = {"open": lambda self, instance: environment(3), "blocking": True}
+    task = type("Fails", (Corridor,), changes | ({"prompt": failing} if method == "prompt" else {}))
+    with pytest.raises(MixrouteError, match=f"^task '.*' fails in '{method}': SystemExit: 0$"):
+        mixroute.run(suite_of(tmp_path, Low, task, Telling), tmp_path / "runs")
+    assert closed == ([] if method == "close" else [True])
+
+
+def test_prompts_of_a_task_are_described_once(tmp_path: Path) -> None:
+    begun: list[str] = []
+
+    class Counts(Corridor):
+        def open(self, instance: Instance) -> Walk:
+            begun.append(instance.id)
+            return super().open(instance)
+
+    mixroute.run(suite_of(tmp_path, Low, Counts, Telling, seeds=[0, 1]), tmp_path / "runs")
+    runs = find_runs(tmp_path / "runs")
+    assert [read_meta(run).protocol["chat_template"]["low"] for run in runs] == [{"system": "folded"}] * 2
+    assert begun.count("test/000") == 1 + 1 + 2  # checked, described, played
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_an_id_that_cannot_be_read_again_is_refused_before_play(tmp_path: Path, name: str) -> None:
+    task = type("Named", (Corridor,), {"instances": lambda self: [Instance(name)]})
+    with pytest.raises(MixrouteError, match="task '.*' fails in 'instances': "):
+        mixroute.run(suite_of(tmp_path, Low, task), tmp_path / "runs")
+    assert not list((tmp_path / "runs").glob("*/run.json"))
 
 
 def test_a_model_that_cannot_be_closed_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -135,6 +135,25 @@ def test_a_call_in_a_step_that_is_over_stops_the_run() -> None:
         play(Hoards(), concurrency=1)
 
 
+def test_what_a_router_left_running_may_ask_no_more_after_its_answer() -> None:
+    class LeavesAsking(StepRouter):
+        def choose(self, step: Step) -> str:
+            return "low"
+
+        async def act(self, step: Step) -> Completion:
+            async def asks_on() -> None:
+                while True:
+                    await step.ask("high")
+
+            self.left = asyncio.ensure_future(asks_on())
+            return await super().act(step)
+
+    models = {"high": ScriptedModel("high", seconds=0.02), "low": ScriptedModel("low")}
+    episode = play(LeavesAsking(), models, concurrency=1).episodes["test/000"]
+    assert (episode.success, episode.error) == (True, None)
+    assert all({call.model for call in step.calls} == {"high", "low"} for step in episode.steps)
+
+
 def test_an_unknown_model_stops_the_run_though_the_router_swallows_it() -> None:
     class Swallows(StepRouter):
         def choose(self, step: Step) -> str:

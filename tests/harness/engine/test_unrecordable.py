@@ -64,6 +64,27 @@ def test_a_router_may_ask_another_model_after_a_wrong_answer(tmp_path: Path) -> 
     assert all(episode.success for episode in episodes.values())
 
 
+@pytest.mark.parametrize("sizes", [(0, 5000), (700,) * 8, (0, 0, 3500)], ids=str)
+def test_an_episode_longer_than_a_line_is_its_episodes_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr("harness.lines.MOST_LINE", 4000)
+
+    class Wide(Walk):
+        def step(self, action: str) -> tuple[Observation, float, bool]:
+            seen, reward, done = super().step(action)
+            return Observation(seen.text + "x" * sizes[self._place]), reward, done
+
+    class Long(Corridor):
+        def open(self, instance: Instance) -> Walk:
+            return Wide(len(sizes) - 1) if instance.id.endswith("1") else Walk(1)
+
+    episodes = played(tmp_path, Low, Long)
+    assert [episode.success for episode in episodes.values()] == [True, False, True, True]
+    assert "bytes, and a line has 4000 at most" in str(episodes["test/001"].error)
+    assert 1 <= len(episodes["test/001"].steps) < 7
+
+
 class Instances(Corridor):
     kind: Any = None
 

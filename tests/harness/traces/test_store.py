@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from harness.files import MOST_SMALL
 from harness.records import Episode, EpisodeTiming, RunMeta, StepRecord
 from harness.traces.contamination import write_seen
 from harness.traces.store import RUN, SCHEMA, TraceWriter, read_episodes, read_meta, read_timings
@@ -99,6 +100,28 @@ def test_a_run_of_an_older_schema_says_what_to_do(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace(f'"schema": {SCHEMA}', '"schema": 1').replace('"content": {},', ""))
     with pytest.raises(MixrouteError, match=r"run\.json is a run of an older schema, .*: delete the folder and run"):
         read_meta(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"provenance": {"note": "x" * MOST_SMALL}}, "of them in 'provenance'"),
+        ({"instances": ["a\0b"]}, "holds a NUL"),
+        ({"label": "\ud800"}, "cannot be written"),
+        ({"fitted": {"p": 1 << 64}}, "too large for an integer"),
+        ({"provenance": {"router": "mine"}}, r"provenance\.router"),
+        ({"models": {"high": {"details": 3}}}, r"models\[\.\.\.\]\.details"),
+        ({"seed": None}, r"\$\.seed"),
+        ({"id": "a/b"}, "no name for a file"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_run_that_could_not_be_read_again_is_refused_before_play(
+    tmp_path: Path, changes: dict[str, object], cause: str
+) -> None:
+    with pytest.raises(MixrouteError, match=rf"run\.json.*{cause}.*it could not be read again"):
+        TraceWriter(tmp_path / "run", meta(**changes))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
