@@ -101,7 +101,7 @@ def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
 
 
 _special_stops: WeakKeyDictionary[PreTrainedTokenizerBase, dict[tuple[str, ...], list[str]]] = WeakKeyDictionary()
-"""By tokenizer and stop strings, those of them that special tokens are part of."""
+"""Stop strings that special tokens are part of, by tokenizer and all stop strings."""
 _leads: WeakKeyDictionary[PreTrainedTokenizerBase, list[int]] = WeakKeyDictionary()
 
 

@@ -66,7 +66,7 @@ def check_generation_settings(name: str, settings: Mapping[str, Any], *, ignored
 
 
 def changing_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of ``settings`` that change answers at temperature 0 and are not applied here."""
+    """Settings that change answers at temperature 0 and are not applied here."""
     return {
         key: settings[key]
         for key, neutral in _NEUTRAL.items()

@@ -33,7 +33,7 @@ class KVCache:
     """Keys and values of one sequence, and the token ids they belong to."""
 
     store: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    """By layer: keys and values, each of shape (key-value heads, capacity, size of a head)."""
+    """Keys and values by layer, each of shape (key-value heads, capacity, size of a head)."""
     ids: list[int] = field(default_factory=list)
     boundaries: tuple[int, ...] = ()
     last_position: LastPosition | None = None

@@ -38,7 +38,7 @@ class _Reach:
     window: int | None = None
     """The last so many, itself included."""
     block: int | None = None
-    """Those of its own block, in a text that is cut into blocks of so many tokens."""
+    """Tokens of its own block, in a text that is cut into blocks of so many tokens."""
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class PackedPass:
     layers: list[tuple[int, nn.Module]] = field(default_factory=list)
     """Index and module of the attention layers, in the order that they ran in."""
     masks: dict[tuple[int, _Reach], Tensor | None] = field(default_factory=dict)
-    """By place of the chunk; the layers share them."""
+    """Masks by place of the chunk and reach; layers share them."""
 
 
 _pass: ContextVar[PackedPass | None] = ContextVar("pass", default=None)

@@ -58,7 +58,7 @@ class Tree:
         self.given: list[tuple[_Given, list[int]]] = []
         """The answers, each with the numbers of the tokens after which the model speaks of one of its own."""
         self.keep: dict[int, int] = {}
-        """Those numbers, each with its row among the logits of the pass."""
+        """Numbers of the tokens to score, each with its row among the logits of the pass."""
         self.last: list[int] = []
         """Numbers of the tokens of the answer that was added last."""
         self._held = len(places)

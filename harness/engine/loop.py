@@ -24,7 +24,7 @@ _Started = tuple[asyncio.AbstractEventLoop, "asyncio.Task[Any]"]
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
-    """As ``asyncio.run``, but inside a running loop, as that of a notebook, in a thread of its own.
+    """Run a coroutine to its end as ``asyncio.run`` does; inside a running loop, as that of a notebook, in a thread.
 
     Ctrl-C cancels the work, and ``KeyboardInterrupt`` is raised when it has ended; a second one is raised at once.
 

@@ -112,7 +112,7 @@ class Supervised(Occupant):
         return drive(self, self._begin())
 
     def occupy(self, call: Any) -> Any:  # noqa: ANN401 - what the coroutine yields
-        """As ``Occupant.occupy``, on the router's clock."""
+        """Occupy the event loop as ``Occupant.occupy`` does, on the router's clock."""
         entered = time.perf_counter()
         try:
             return super().occupy(call)

@@ -14,7 +14,7 @@ _Work = tuple["Future[Any]", Callable[[], Any]]
 
 
 class DaemonThreads(ThreadPoolExecutor):
-    """As many threads as there are calls at once; an event loop takes it as its default executor."""
+    """Pool of as many threads as there are calls at once; an event loop takes it as its default executor."""
 
     def __init__(self) -> None:
         super().__init__(max_workers=1)

@@ -32,7 +32,7 @@ class CompletionTable:
             self._starts.append(self._starts[-1] + len(line))
             digest.update(line)
         self.sha256 = digest.hexdigest()
-        """Of the file, decompressed."""
+        """SHA-256 (hex) of the file, decompressed."""
 
     @property
     def size(self) -> int:

@@ -67,11 +67,11 @@ class ChallengeRecord(Record, frozen=True):
     difference: Estimate
     """Its success less always-high's on the fresh games."""
     claimed: Estimate
-    """The same difference on the published games."""
+    """Its success less always-high's on the published games."""
     cost: float | None
     """Its weight bytes on the fresh games, over always-high's."""
     claimed_cost: float | None
-    """The same on the published games."""
+    """Its weight bytes on the published games, over always-high's."""
     p: float | None
     """P-value of the test that the fresh difference is no smaller than the claimed one."""
     status: Literal["holds", "refuted"]

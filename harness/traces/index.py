@@ -41,7 +41,7 @@ class Index(Record, frozen=True):
     states: dict[str, tuple[int, int]]
     """Size in bytes and time of change in nanoseconds of each file, by name."""
     episodes: dict[str, Place]
-    """By instance."""
+    """Place of each finished episode, by instance."""
 
 
 class Named(Record, frozen=True, forbid_unknown_fields=False):

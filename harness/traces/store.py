@@ -27,7 +27,7 @@ from harness.traces.index import Named, Place, placed_lines, put_in_order, read_
 from harness.traces.siblings import COMPLETIONS, restorer
 
 SCHEMA = 2
-"""Of ``run.json`` and of episodes. Runs of schema 1 were named by the spelling of paths and arguments."""
+"""Schema of ``run.json`` and of episodes. Runs of schema 1 were named by the spelling of paths and arguments."""
 EPISODES = "episodes.jsonl"
 TIMINGS = "timings.jsonl"
 RUN = "run.json"

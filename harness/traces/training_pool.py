@@ -8,7 +8,7 @@ from harness.records import RunMeta
 from harness.text import cut
 
 KEY = "trained_with"
-"""Of a run's provenance: the pool that its router was trained with, where it says so."""
+"""Key of a run's provenance: the pool that its router was trained with, where it says so."""
 
 
 def other_pool_note(meta: RunMeta) -> str:

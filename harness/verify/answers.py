@@ -14,7 +14,7 @@ TOLERANCE = 1e-3
 """Largest difference in nats of statistics of the same token that were computed in float32 on two machines, or in
 passes of two shapes. Measured: at most 2.5e-5; docs/verification.md."""
 COARSE_TOLERANCE = 0.3
-"""The same where one of them was computed in a type of 16 bits."""
+"""Tolerance where one of them was computed in a type of 16 bits."""
 
 
 _CUT = 2
