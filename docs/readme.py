@@ -6,20 +6,19 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from docs.marked import fill, table
 from harness.board.columns import number, percent
 from harness.metrics import Estimate
 
 REPOSITORY = Path(__file__).parent.parent
 Row = dict[str, Any]
 
-_MARKED = re.compile(r"(<!-- figures: (?P<name>[^>]*?) -->)(?P<space>\n*)(?P<text>.*?)(\n*<!-- end -->)", re.DOTALL)
 _LABELS = {"dmr lambda=0.1": "dmr, lambda 0.1", "dmr lambda=0.1 t=0.35": "the same, threshold 0.35"}
 _LABELS |= {"random(p=0.3)": "random, p = 0.3, ten seeds"}
 
@@ -62,7 +61,7 @@ class Figures:
     def _default(self, task: str, labels: Sequence[str], *, score: bool = False) -> str:
         rows = [row for row in self._rows if (row["task"], row["split"]) == (task, "test") and row["limit"]]
         head = ["router", "success % [95%]", *(["score"] if score else []), "high share %", "bytes", "seconds"]
-        return _table(head, [
+        return table(head, [
             [
                 row["label"], _won(row), *([number(row["score"]["mean"], 3)] if score else []), _high(row),
                 number(row["cost"]["weight_bytes"], 3), number(row["cost"]["seconds"], 3),
@@ -76,7 +75,7 @@ class Figures:
             rows = [self._row(task, split, label) for label in ("always-high", "always-low")]
             scored = [f", score {100 * row['score']['mean']:.1f}" if task == "webshop" else "" for row in rows]
             lines.append([games, *(f"{_won(row)}{score}" for row, score in zip(rows, scored, strict=True))])
-        return _table(["games", "always-high won % [95%]", "always-low won % [95%]"], lines)
+        return table(["games", "always-high won % [95%]", "always-low won % [95%]"], lines)
 
     def _routing(self) -> str:
         lines = []
@@ -85,7 +84,7 @@ class Figures:
             costs = ", ".join(number(row["cost"]["weight_bytes"], 3) for row in rows)
             lines.append([shown, *(cell for row in rows for cell in (_won(row), _high(row))), costs])
         won, high = "won % [95%]", "high share %"
-        return _table(
+        return table(
             ["router", f"`alfworld-gen` test {won}", high, f"ALFWorld valid_unseen {won}", high, "bytes"], lines
         )
 
@@ -122,15 +121,9 @@ def _high(row: Row) -> str:
     return number(row["high_share"], 1, 0.01)
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    whole = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in whole)
-
-
 def filled_in(readme: str, board: bytes) -> str:
     """``readme`` with the figures of ``board``, the content of a ``board.json``."""
-    figures = Figures(json.loads(board)["rows"])
-    return _MARKED.sub(lambda found: f"{found[1]}{found['space']}{figures.of(found['name'])}{found[5]}", readme)
+    return fill(readme, Figures(json.loads(board)["rows"]).of)
 
 
 if __name__ == "__main__":

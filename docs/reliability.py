@@ -9,8 +9,11 @@ import json
 import sys
 from pathlib import Path
 
+from docs.marked import fill, table
+
 PAGE = Path(__file__).parent / "reliability.md"
-_BEGIN, _END = "<!-- figures of make campaign -->", "<!-- end -->"
+PLACE = "make campaign"
+"""Name of the place in the page."""
 _COLUMNS = {
     "kills": "kills",
     "trials": "trials",
@@ -19,27 +22,18 @@ _COLUMNS = {
 }
 
 
-def table(figures: Path) -> str:
+def figures_of(folder: Path) -> str:
     """The figures as a table in Markdown, a line each test.
 
     Raises:
         OSError: the folder cannot be read.
     """
-    rows = [json.loads(path.read_text()) for path in sorted(figures.glob("*.json"))]
-    lines = [" | ".join(["what was disturbed", *_COLUMNS.values()]), " | ".join(["---", *["--:"] * len(_COLUMNS)])]
-    lines += [" | ".join([row["name"], *(f"{row.get(key, '-')}" for key in _COLUMNS)]) for row in rows]
-    kills = sum(row.get("kills", 0) for row in rows)
-    lines.append(" | ".join(["all", str(kills), str(sum(row["trials"] for row in rows)), "", ""]))
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def main(figures: Path) -> None:
-    """Put the table into the page."""
-    page = PAGE.read_text()
-    before, _, rest = page.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    PAGE.write_text(f"{before}{_BEGIN}\n\n{table(figures)}\n\n{_END}{after}")
+    rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    lines = [[row["name"], *(f"{row.get(key, '-')}" for key in _COLUMNS)] for row in rows]
+    kills, trials = (str(sum(row.get(key, 0) for row in rows)) for key in ("kills", "trials"))
+    return table(["what was disturbed", *_COLUMNS.values()], [*lines, ["all", kills, trials, "", ""]])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    figures = figures_of(Path(sys.argv[1]))
+    PAGE.write_text(fill(PAGE.read_text(), lambda name: figures if name == PLACE else None))

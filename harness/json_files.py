@@ -9,7 +9,7 @@ import msgspec
 
 from harness.errors import MixrouteError
 from harness.files import read_small
-from harness.text import one_line, quoted
+from harness.text import is_unicode, one_line, quoted
 
 T = TypeVar("T")
 
@@ -17,6 +17,12 @@ MOST_DEPTH = 100
 """Lists and objects within one another; deeper ones exhaust the stack of whatever walks over them."""
 MOST_INTEGER = (1 << 63) - 1
 """Largest magnitude of an integer; arithmetic with larger ones overflows."""
+
+
+class Schema(msgspec.Struct):
+    """A file of which only the number of its form is read."""
+
+    schema: int
 
 
 class BadValueError(ValueError):
@@ -90,7 +96,7 @@ def check_values(plain: object) -> None:
         if depth > MOST_DEPTH:
             raise BadValueError(f"lists and objects within one another are more than {MOST_DEPTH} deep")
         if isinstance(value, str):
-            if "\0" in value or (not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value)):
+            if "\0" in value or not is_unicode(value):
                 raise BadValueError(f"{quoted(value)} holds a NUL or half a character")
         elif isinstance(value, int):
             if abs(value) > MOST_INTEGER:

@@ -38,16 +38,8 @@ def xz_lines(path: Path) -> Iterator[bytes]:
         MixrouteError: as ``read_xz``.
     """
     refuse_devices(path)
-    total = 0
     try:
-        with lzma.open(path, "rb") as handle:
-            while line := handle.readline(MOST_LINE):
-                total += len(line)
-                if total > MOST_BYTES:
-                    raise MixrouteError(
-                        f"{path} unpacks to more than {MOST_BYTES} bytes: no entry is so large; leave it out"
-                    )
-                yield line
+        yield from _lines(path)
     except (OSError, lzma.LZMAError, EOFError) as error:
         raise MixrouteError(f"{path} cannot be read ({error}): restore the file") from error
 
@@ -73,20 +65,28 @@ def read_lines(path: Path, kind: type[R], change: Callable[[bytes], bytes] = byt
 
 
 def _decode_lines(path: Path, decoder: msgspec.json.Decoder[R], change: Callable[[bytes], bytes]) -> Iterator[R]:
-    with lzma.open(path, "rb") if path.suffix == ".xz" else path.open("rb") as handle:
-        number = total = 0
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.endswith(b"\n"):
+            if len(line) < MOST_LINE:
+                return  # torn
+            raise MixrouteError(f"{path}:{number} is longer than {MOST_LINE} bytes: delete the line to replay it")
+        try:
+            yield decoder.decode(change(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise MixrouteError(f"{path}:{number} is corrupt ({error}): delete the line to replay it") from error
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, cut at ``MOST_LINE`` bytes; of a compressed one, ``MOST_BYTES`` at most."""
+    is_packed, total = path.suffix == ".xz", 0
+    with lzma.open(path, "rb") if is_packed else path.open("rb") as handle:
         while line := handle.readline(MOST_LINE):
-            number, total = number + 1, total + len(line)
-            if not line.endswith(b"\n"):
-                if len(line) < MOST_LINE:
-                    return  # torn
-                raise MixrouteError(f"{path}:{number} is longer than {MOST_LINE} bytes: delete the line to replay it")
-            if path.suffix == ".xz" and total > MOST_BYTES:
-                raise MixrouteError(f"{path} unpacks to more than {MOST_BYTES} bytes: leave it out")
-            try:
-                yield decoder.decode(change(line))
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                raise MixrouteError(f"{path}:{number} is corrupt ({error}): delete the line to replay it") from error
+            total += len(line)
+            if is_packed and total > MOST_BYTES:
+                raise MixrouteError(
+                    f"{path} unpacks to more than {MOST_BYTES} bytes: no entry is so large; leave it out"
+                )
+            yield line
 
 
 def repair(path: Path) -> None:

@@ -42,6 +42,11 @@ def clean(text: str, keep: str = "") -> str:
     return "".join(map(safe, text))
 
 
+def is_unicode(text: str) -> bool:
+    """Whether ``text`` can be written: it holds no half of a surrogate pair."""
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def cut(text: str, most: int) -> str:
     """``text``, or its beginning and an ellipsis where it has more than ``most`` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,7 @@ from harness.plugins import complete_arguments
 from harness.records import RunMeta, by_content
 from harness.sources import sources_hash
 from harness.suite import RouterEntry, RunConfig, Suite, TaskEntry
-from harness.traces.store import RUN, SCHEMA, read_meta
-
-_MOST_NAME = 240
-"""Bytes of a run's name: file systems allow 255, and files that are named by runs have suffixes."""
-_NO_NAME = re.compile(r"[^\w=+,(). -]|^[. ]")
-"""What ``harness.traces.store.read_meta`` takes for no name of a file."""
+from harness.traces.store import LONGEST_NAME, NO_NAME, RUN, SCHEMA, read_meta
 
 _OWN = ("limit", "router", "router_args", "seed")
 """Settings in which runs of one group may differ."""
@@ -191,7 +185,7 @@ def run_id(config: RunConfig, label: str, full_hash: str) -> str:
     slug = "".join(c if c.isalnum() or c in ".=-" else "-" for c in label).strip("-")[:80]
     end = f"_s{config.seed}_{full_hash[:8]}"
     name = f"{config.task}_{config.split}_{config.pool}_{slug}".translate(str.maketrans("/:", "--"))
-    name = _NO_NAME.sub("-", name).encode("utf-8", "replace")[: _MOST_NAME - len(end)].decode("utf-8", "ignore")
+    name = NO_NAME.sub("-", name).encode("utf-8", "replace")[: LONGEST_NAME - len(end)].decode("utf-8", "ignore")
     return name + end
 
 

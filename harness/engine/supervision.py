@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, TypeVar
@@ -106,6 +107,15 @@ class Supervised(Occupant):
         """Note that a call has ended: the router's time limit starts anew."""
         self.waits_for_model -= 1
         self.idle = self.spent = 0.0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Stop a router that neither returns nor asks a model until the block ends."""
+        self.watchdog.routers.add(self)
+        try:
+            yield
+        finally:
+            self.watchdog.routers.discard(self)
 
     def __await__(self) -> Generator[Any, Any, Any]:
         _current.set(self)

@@ -10,8 +10,7 @@ import asyncio
 import ctypes
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.errors import PluginExited, RunStopped
@@ -78,15 +77,6 @@ class Occupant:
             Blocked: it takes longer than the limit.
         """
         return self.watchdog.occupied(self, call)
-
-    @contextmanager
-    def watched(self: Supervised) -> Iterator[None]:  # type: ignore[misc] # only routers wait for others
-        """Stop a router that neither returns nor asks a model until the block ends."""
-        self.watchdog.routers.add(self)
-        try:
-            yield
-        finally:
-            self.watchdog.routers.discard(self)
 
 
 class Watchdog:

@@ -15,7 +15,7 @@ from harness.engine.identity import run_config
 from harness.engine.opening import OpenTask, open_instances
 from harness.engine.runner import CALIBRATION
 from harness.files import write_atomically
-from harness.json_files import convert_plain, read_json
+from harness.json_files import Schema, convert_plain, read_json
 from harness.plan.past import Past
 from harness.plan.usage import Prices, Total, Usage
 from harness.plugins import open_router
@@ -31,10 +31,6 @@ SCHEMA = 2
 
 _CHARACTERS = 4  # characters of English a token, where no tokenizer is at hand
 _OBSERVED = 64  # tokens that a step's observation adds, for want of a past episode
-
-
-class _Schema(msgspec.Struct):
-    schema: int
 
 
 class PlannedRun(msgspec.Struct, frozen=True):
@@ -121,7 +117,7 @@ def settle(out: Path) -> Plan | None:
         return None
     fix = f"it is no plan of schema {SCHEMA}, or damaged: delete it"
     plain: object = read_json(path, Any, fix)
-    if convert_plain(plain, _Schema, str(path), fix).schema != SCHEMA:
+    if convert_plain(plain, Schema, str(path), fix).schema != SCHEMA:
         return None
     plan: Plan = convert_plain(plain, Plan, str(path), fix)
     past = Past([out], None)

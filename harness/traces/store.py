@@ -18,7 +18,7 @@ import msgspec
 
 from harness.errors import MixrouteError
 from harness.files import MOST_SMALL, refuse_devices, write_atomically
-from harness.json_files import convert_plain, decode_json, read_file
+from harness.json_files import Schema, convert_plain, decode_json, read_file
 from harness.lines import read_lines, read_xz, repair
 from harness.records import Amount, Episode, EpisodeTiming, RunMeta
 from harness.text import one_line, quoted
@@ -32,9 +32,10 @@ EPISODES = "episodes.jsonl"
 TIMINGS = "timings.jsonl"
 RUN = "run.json"
 _LINES = (TIMINGS, EPISODES)
-_LONGEST_NAME = 240
-"""Bytes; file systems take 255, of which suffixes need some."""
-_FILE_NAME = re.compile(r"[\w=+,()-][\w=+,(). -]*")
+LONGEST_NAME = 240
+"""Bytes of the name of a run's folder: file systems take 255, and files that are named by runs have suffixes."""
+NO_NAME = re.compile(r"[^\w=+,(). -]|^[. ]")
+"""What no name of a run's folder has."""
 
 
 class TraceWriter:
@@ -102,10 +103,6 @@ class TraceWriter:
             instance: msgspec.structs.replace(episodes[instance], start=start, size=size)
             for instance, (start, size) in ordered.items()
         }
-
-
-class _Schema(msgspec.Struct):
-    schema: int
 
 
 class _Config(msgspec.Struct):
@@ -182,7 +179,7 @@ def _encode_meta(meta: RunMeta, path: Path) -> bytes:
 
 def _decode_meta(content: bytes, path: Path, fix: str) -> RunMeta:
     plain: object = decode_json(content, Any, str(path), fix)
-    if convert_plain(plain, _Schema, str(path), fix).schema < SCHEMA:
+    if convert_plain(plain, Schema, str(path), fix).schema < SCHEMA:
         raise MixrouteError(
             f"{path} is a run of an older schema, which was named by the spelling of paths and arguments: delete "
             "the folder and run its suite again, which takes known answers from the completion cache; or read it "
@@ -191,7 +188,7 @@ def _decode_meta(content: bytes, path: Path, fix: str) -> RunMeta:
     meta: RunMeta = convert_plain(plain, RunMeta, str(path), fix)
     convert_plain(plain, _Objects, str(path), fix)
     for key, value in (("id", meta.id), ("hash", meta.hash)):
-        if not _FILE_NAME.fullmatch(value) or len(value.encode()) > _LONGEST_NAME:  # files are named by them
+        if not value or NO_NAME.search(value) or len(value.encode()) > LONGEST_NAME:  # files are named by them
             raise MixrouteError(f"{path}: {key} {quoted(value)} is no name for a file: {fix}")
     return meta
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.files import cache_folder
+from harness.text import is_unicode
 from mixroute import Instance, MixrouteError
 
 SPLITS = {"train": "alfworld_train", "valid_seen": "alfworld_eval", "valid_unseen": "alfworld_eval"}
@@ -224,7 +225,7 @@ def _parse(content: bytes, where: str) -> dict[str, Any]:
 
 def _text(record: dict[str, Any], key: str, where: str) -> str:
     value = record.get(key)
-    if not isinstance(value, str) or (not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value)):
+    if not isinstance(value, str) or not is_unicode(value):
         raise MixrouteError(f"{where} has no text under '{key}'; {FIX}")
     return value
 

@@ -18,6 +18,7 @@ import transformers
 from transformers import CONFIG_MAPPING, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from docs import marked
 from harness.backends.self_test import cause_of, choose
 
 DOCS = Path(__file__).parents[3] / "docs" / "backends.md"
@@ -151,17 +152,16 @@ def outcomes() -> Iterator[tuple[str, str, str]]:
 
 def table(found: list[tuple[str, str, str]]) -> str:
     """Markdown: for each outcome the architectures, and the reasons of those that are not packed."""
-    lines = ["| architecture | runs | why |", "| --- | --- | --- |"]
     packed = sorted({name for name, how, _ in found if how == "packed"})
-    lines.append(f"| {', '.join(packed)} | packed | |")
+    lines = [[", ".join(packed), "packed", ""]]
     tried = {name for name, how, _ in found if how != "not tried"}  # an architecture may have several types of model
     found = [one for one in found if one[1] != "not tried" or one[0] not in tried]
     ways = ("packed, alone", "plain", "plain, decode", "plain, none", "refused", "not tried")
     reasons = sorted({(ways.index(how), tidy(why)) for _, how, why in found if how != "packed"})
     for place, why in reasons:
         names = sorted({name for name, how, cause in found if (how, tidy(cause)) == (ways[place], why)})
-        lines.append(f"| {', '.join(names)} | {ways[place]} | {why} |")
-    return "\n".join(lines) + "\n"
+        lines.append([", ".join(names), ways[place], why])
+    return marked.table(["architecture", "runs", "why"], lines)
 
 
 def tidy(why: str) -> str:
@@ -170,12 +170,13 @@ def tidy(why: str) -> str:
     return why.replace("|", "/")[:140]
 
 
-START, END = "<!-- architectures: made by the sweep -->\n", "<!-- end -->\n"
+PLACE = "sweep of architectures"
 
 
-def written(text: str) -> str:
-    """The table as docs/backends.md has it."""
-    return text[text.index(START) + len(START) : text.index(END)]
+def with_table(page: str, found: list[tuple[str, str, str]]) -> str:
+    """docs/backends.md with the table of these outcomes."""
+    text = table(found)
+    return marked.fill(page, lambda name: text if name == PLACE else None)
 
 
 def main() -> None:
@@ -186,8 +187,7 @@ def main() -> None:
     for one in outcomes():
         found.append(one)
         print(*one, sep=" | ", file=sys.stderr, flush=True)
-    text = DOCS.read_text()
-    DOCS.write_text(text[: text.index(START) + len(START)] + table(found) + text[text.index(END) :])
+    DOCS.write_text(with_table(DOCS.read_text(), found))
 
 
 if __name__ == "__main__":
