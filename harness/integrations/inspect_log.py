@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -34,7 +32,17 @@ def export_run(folder: Path, out: Path) -> Path:
     """
     meta = read_meta(folder)
     path = out / f"{meta.hash[:16]}.json"
-    head = json.dumps(_log(meta, _Totals.of(read_episodes(folder))), indent=1)
+    won: list[float] = []
+    score: list[float] = []
+
+    def noted() -> Iterator[Episode]:
+        for episode in read_episodes(folder):
+            won.append(float(episode.success))
+            score.append(episode.score)
+            yield episode
+
+    usage = _usage(noted())
+    head = json.dumps(_log(meta, won, score, usage), indent=1)
     with replacing(path) as file:
         file.write(head[: head.rindex("\n")].encode() + b',\n "samples": [')
         for number, episode in enumerate(read_episodes(folder)):
@@ -43,30 +51,10 @@ def export_run(folder: Path, out: Path) -> Path:
     return path
 
 
-@dataclass(slots=True)
-class _Totals:
-    """What a log says of all episodes."""
-
-    success: list[float] = field(default_factory=list)
-    score: list[float] = field(default_factory=list)
-    usage: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    @classmethod
-    def of(cls, episodes: Iterable[Episode]) -> _Totals:
-        totals = cls()
-        for episode in episodes:
-            totals.success.append(float(episode.success))
-            totals.score.append(episode.score)
-            for model, counts in _usage(episode).items():
-                totals.usage.update({(model, kind): count for kind, count in counts.items()})
-        return totals
-
-
-def _log(meta: RunMeta, totals: _Totals) -> dict[str, Any]:
+def _log(
+    meta: RunMeta, won: Sequence[float], score: Sequence[float], usage: dict[str, dict[str, int]]
+) -> dict[str, Any]:
     """A log without its samples."""
-    usage: dict[str, dict[str, int]] = {}
-    for (model, kind), count in sorted(totals.usage.items()):
-        usage.setdefault(model, {})[kind] = count
     created = meta.provenance.get("time") or "1970-01-01T00:00:00+00:00"
     git = meta.provenance.get("git") or {}
     revision = (
@@ -74,7 +62,7 @@ def _log(meta: RunMeta, totals: _Totals) -> dict[str, Any]:
     )
     return {
         "version": VERSION,
-        "status": "success" if len(totals.success) == len(meta.instances) else "cancelled",
+        "status": "success" if len(won) == len(meta.instances) else "cancelled",
         "eval": {
             "eval_id": meta.hash[:22],
             "run_id": meta.hash[:22],
@@ -94,10 +82,10 @@ def _log(meta: RunMeta, totals: _Totals) -> dict[str, Any]:
         },
         "results": {
             "total_samples": len(meta.instances),
-            "completed_samples": len(totals.success),
+            "completed_samples": len(won),
             "scores": [
-                _metric("success", totals.success),
-                _metric("score", totals.score),
+                _metric("success", won),
+                _metric("score", score),
             ],
         },
         "stats": {"started_at": created, "completed_at": created, "model_usage": usage},
@@ -124,7 +112,7 @@ def _sample(episode: Episode) -> dict[str, Any]:
         "messages": messages,
         "scores": {"success": {"value": int(episode.success)}, "score": {"value": episode.score}},
         "metadata": {"kind": episode.kind, "end": episode.end, "high_share": episode.high_share},
-        "model_usage": _usage(episode),
+        "model_usage": _usage([episode]),
         **({"error": failed} if failed else {}),
     }
 
@@ -138,7 +126,7 @@ def _messages(step: StepRecord) -> list[dict[str, Any]]:
     ]
 
 
-def _usage(episode: Episode) -> dict[str, dict[str, int]]:
+def _usage(episodes: Iterable[Episode]) -> dict[str, dict[str, int]]:
     return {
         model: {
             "input_tokens": read,
@@ -146,5 +134,5 @@ def _usage(episode: Episode) -> dict[str, dict[str, int]]:
             "output_tokens": written,
             "total_tokens": read + cached + written,
         }
-        for model, (read, cached, written) in sorted(tokens_by_model([episode]).items())
+        for model, (read, cached, written) in sorted(tokens_by_model(episodes).items())
     }

@@ -162,11 +162,18 @@ def restorer(folder: Path) -> Callable[[bytes], bytes] | None:
         return tables[table][line]
 
     def restored(line: bytes) -> bytes:
-        size = len(line) + sum(len(found(reference)) for reference in _REFERENCE.finditer(line))
-        if size > MOST_LINE:  # a few bytes may refer to a long line many times
-            raise MixrouteError(
-                f"{folder}: an episode has more than {MOST_LINE} bytes with its statistics: leave it out"
-            )
-        return _REFERENCE.sub(found, line)
+        size = len(line)
+
+        def put(reference: re.Match[bytes]) -> bytes:
+            nonlocal size
+            statistics = found(reference)
+            size += len(statistics)
+            if size > MOST_LINE:  # a few bytes may refer to a long line many times
+                raise MixrouteError(
+                    f"{folder}: an episode has more than {MOST_LINE} bytes with its statistics: leave it out"
+                )
+            return statistics
+
+        return _REFERENCE.sub(put, line)
 
     return restored

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict
 
 from harness.contracts import Router, Trained
@@ -17,6 +16,7 @@ from harness.text import one_line
 from harness.traces.contamination import instance_key, trained_on
 from harness.traces.store import SCHEMA
 from harness.verify.pools import Pools, pool_of
+from harness.verify.rates import TokenRates
 from harness.verify.report import Check
 
 MOST_ERRORS = 0.02
@@ -51,34 +51,56 @@ def check_identity(meta: RunMeta) -> Check:
     return check
 
 
-def check_completeness(meta: RunMeta, episodes: Iterable[Episode]) -> Check:
-    """Compare the episodes with the instances of ``run.json``."""
-    check = Check("every instance was played once, with the run's seed")
-    counts: Counter[str] = Counter()
-    for episode in episodes:
-        counts[episode.instance] += 1
-        check.expect(episode.instance, "run", episode.run, meta.hash)
-        check.expect(episode.instance, "seed", episode.seed, meta.seed)
-        check.expect(episode.instance, "schema", episode.schema, SCHEMA)
-    for instance, count in counts.items():
-        if count > 1:
-            check.problem(instance, f"played {count} times")
-    for instance in sorted(set(meta.instances) - set(counts)):
-        check.problem(instance, "no episode")
-    for instance in sorted(set(counts) - set(meta.instances)):
-        check.problem(instance, "not among the instances of run.json")
-    if len(set(meta.instances)) < len(meta.instances):
-        check.problem("run.json", "an instance is listed twice")
-    return check
+class EpisodeChecks:
+    """Checks of an entry's episodes, all made in one pass over them.
 
+    Args:
+        meta: The content of ``run.json``.
+    """
 
-def check_errors(meta: RunMeta, episodes: Iterable[Episode]) -> Check:
-    """Count the episodes that ended in an error."""
-    check = Check(f"at most {MOST_ERRORS:.0%} of the episodes ended in an error")
-    errors = sum(episode.error is not None for episode in episodes)
-    if errors > MOST_ERRORS * len(meta.instances):
-        check.problem("", f"{errors} of {len(meta.instances)} did: find out why, and run it again")
-    return check
+    def __init__(self, meta: RunMeta) -> None:
+        self.completeness = Check("every instance was played once, with the run's seed")
+        self.timings = Check("measured times fit the calls")
+        self.errors = Check(f"at most {MOST_ERRORS:.0%} of the episodes ended in an error")
+        self.rates = TokenRates()
+        self._meta = meta
+        self._played: Counter[str] = Counter()
+        self._failed = 0
+
+    def episode(self, episode: Episode, timing: EpisodeTiming | None) -> None:
+        """Check one episode with its measured times."""
+        self._played[episode.instance] += 1
+        self._failed += episode.error is not None
+        self.completeness.expect(episode.instance, "run", episode.run, self._meta.hash)
+        self.completeness.expect(episode.instance, "seed", episode.seed, self._meta.seed)
+        self.completeness.expect(episode.instance, "schema", episode.schema, SCHEMA)
+        self.rates.add(episode, timing)
+        if timing is None:
+            self.timings.problem(episode.instance, "no measured times")
+            return
+        shape = [len(step.calls) for step in timing.steps]
+        self.timings.expect(episode.instance, "calls in the times", shape, [len(step.calls) for step in episode.steps])
+        values = [timing.reset]
+        for step in timing.steps:
+            values += [step.environment, step.router]
+            values += [v for call in step.calls for v in (call.queue, call.prefill, call.decode, call.latency)]
+        if not all(value >= 0 for value in values):
+            self.timings.problem(episode.instance, "a negative time")
+
+    def finish(self) -> None:
+        """Compare the episodes as a whole with the instances of ``run.json``."""
+        planned, played = self._meta.instances, self._played
+        for instance, count in played.items():
+            if count > 1:
+                self.completeness.problem(instance, f"played {count} times")
+        for instance in sorted(set(planned) - set(played)):
+            self.completeness.problem(instance, "no episode")
+        for instance in sorted(set(played) - set(planned)):
+            self.completeness.problem(instance, "not among the instances of run.json")
+        if len(set(planned)) < len(planned):
+            self.completeness.problem("run.json", "an instance is listed twice")
+        if self._failed > MOST_ERRORS * len(planned):
+            self.errors.problem("", f"{self._failed} of {len(planned)} did: find out why, and run it again")
 
 
 def check_contamination(meta: RunMeta, seen: frozenset[str], router: Router | None, pools: Pools) -> Check:
@@ -102,24 +124,6 @@ def check_contamination(meta: RunMeta, seen: frozenset[str], router: Router | No
     for instance in meta.instances:
         if instance_key(meta.task, instance) in known:
             check.problem(instance, "a model or the router was trained on it")
-    return check
-
-
-def check_timings(timed: Iterable[tuple[Episode, EpisodeTiming | None]]) -> Check:
-    """Compare the shape of measured times with their episodes."""
-    check = Check("measured times fit the calls")
-    for episode, timing in timed:
-        if timing is None:
-            check.problem(episode.instance, "no measured times")
-            continue
-        shape = [len(step.calls) for step in timing.steps]
-        check.expect(episode.instance, "calls in the times", shape, [len(step.calls) for step in episode.steps])
-        values = [timing.reset]
-        for step in timing.steps:
-            values += [step.environment, step.router]
-            values += [v for call in step.calls for v in (call.queue, call.prefill, call.decode, call.latency)]
-        if not all(value >= 0 for value in values):
-            check.problem(episode.instance, "a negative time")
     return check
 
 

@@ -22,18 +22,15 @@ from harness.traces.contamination import SEEN, read_seen, seen_file
 from harness.traces.read import model_cards
 from harness.traces.store import read_episodes, read_meta, read_timed
 from harness.verify.consistency import (
-    check_completeness,
+    EpisodeChecks,
     check_contamination,
-    check_errors,
     check_identity,
     check_model_cards,
-    check_timings,
 )
 from harness.verify.encoders import open_encoders
 from harness.verify.ledger import LedgerCheck
 from harness.verify.names import check_names
 from harness.verify.pools import Pools
-from harness.verify.rates import rates_of
 from harness.verify.refit import Refit
 from harness.verify.replay import ReplayCheck, prompts_of
 from harness.verify.report import Check, EntryVerdict
@@ -78,7 +75,10 @@ def verify_entry(
     files = Check(FILES)
     try:
         meta = read_meta(folder)
-        completeness, timings = check_completeness(meta, read_episodes(folder)), check_timings(read_timed(folder))
+        played = EpisodeChecks(meta)
+        for episode, timing in read_timed(folder):
+            played.episode(episode, timing)
+        played.finish()
         model_cards(folder, meta)
         seen = read_seen(folder)
     except MixrouteError as error:
@@ -86,14 +86,13 @@ def verify_entry(
         return EntryVerdict(folder.name, [files.result()])
     if seen_file(folder) is None:
         files.problem("", f"{SEEN} is missing: run it again with this version")
-    checks = [files, check_identity(meta), completeness, timings]
-    checks.append(check_model_cards(meta))
+    checks = [files, check_identity(meta), played.completeness, played.timings, check_model_cards(meta)]
     try:
         config = RunConfig.model_validate(meta.config)
     except ValueError:  # check_identity says what is wrong
         return EntryVerdict(folder.name, [check.result() for check in checks])
     if not own:
-        checks += [check_errors(meta, read_episodes(folder)), names := check_names(meta, config)]
+        checks += [played.errors, names := check_names(meta, config)]
     if own or not names.failed:
         routing = Check(ROUTING)
         router = _build_router(meta, config, routing)
@@ -101,7 +100,7 @@ def verify_entry(
         if refit is not None:
             checks.append(refit.check(meta, config))
         checks += _against_task(meta, config, folder, opener, pools, router, routing)
-    return EntryVerdict(folder.name, [check.result() for check in checks], rates_of(read_timed(folder)))
+    return EntryVerdict(folder.name, [check.result() for check in checks], played.rates.means())
 
 
 def _build_router(meta: RunMeta, config: RunConfig, check: Check) -> Router | None:

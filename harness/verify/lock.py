@@ -23,7 +23,7 @@ from harness.suite import Suite, load_suite
 from harness.traces.evidence import entry_digest
 from harness.traces.siblings import sha256
 from harness.traces.store import TIMINGS, plain_or_xz, read_bytes, read_meta, read_timed
-from harness.verify.rates import hardware_of, rates_of
+from harness.verify.rates import TokenRates, hardware_of
 
 LOCK = "lock.json"
 REFERENCES = ("always-high", "always-low", "random")
@@ -144,7 +144,10 @@ def _smallest_rates(metas: Mapping[Path, RunMeta]) -> dict[str, dict[str, float]
     smallest: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for folder, meta in metas.items():
         known = smallest[hardware_of(meta.provenance)]
-        for model, rate in rates_of(read_timed(folder)).items():
+        rates = TokenRates()
+        for episode, timing in read_timed(folder):
+            rates.add(episode, timing)
+        for model, rate in rates.means().items():
             known[model] = float(f"{min(rate, known.get(model, rate)):.3g}")
     return {machine: dict(sorted(rates.items())) for machine, rates in sorted(smallest.items())}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from harness.records import Episode, EpisodeTiming
@@ -24,17 +24,20 @@ def hardware_of(provenance: Mapping[str, Any]) -> str:
     return f"{', '.join(map(str, devices))}, {facts.get('cores')} cores, {facts.get('threads')} threads"
 
 
-def rates_of(timed: Iterable[tuple[Episode, EpisodeTiming | None]]) -> dict[str, float]:
-    """Mean seconds of a prompt token, by model; a decoded token counts as ``DECODED`` of them.
+class TokenRates:
+    """Mean seconds of a prompt token, by model; a decoded token counts as ``DECODED`` of them."""
 
-    Args:
-        timed: Episodes with their measured times.
-    """
-    seconds: defaultdict[str, float] = defaultdict(float)
-    tokens: defaultdict[str, int] = defaultdict(int)
-    for episode, timing in timed:
+    def __init__(self) -> None:
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._tokens: defaultdict[str, int] = defaultdict(int)
+
+    def add(self, episode: Episode, timing: EpisodeTiming | None) -> None:
+        """Count an episode with its measured times."""
         for step, times in zip(episode.steps, timing.steps if timing else [], strict=False):
             for call, one in zip(step.calls, times.calls, strict=False):
-                seconds[call.model] += one.prefill + one.decode
-                tokens[call.model] += call.prompt_tokens - call.cached_tokens + DECODED * call.decoded_tokens
-    return {model: seconds[model] / count for model, count in sorted(tokens.items()) if count}
+                self._seconds[call.model] += one.prefill + one.decode
+                self._tokens[call.model] += call.prompt_tokens - call.cached_tokens + DECODED * call.decoded_tokens
+
+    def means(self) -> dict[str, float]:
+        """The mean of each model that was called."""
+        return {model: self._seconds[model] / count for model, count in sorted(self._tokens.items()) if count}

@@ -93,10 +93,10 @@ class Child:
         return None
 
 
-def to_its_end(work: Work, folder: Path, env: Mapping[str, str] | None = None) -> float:
+def to_its_end(work: Work, folder: Path) -> float:
     """Let a process do its work; returns how many seconds it took."""
     began = time.monotonic()
-    code = Child(work, folder, env or {}).code()
+    code = Child(work, folder).code()
     assert code == 0, f"exit code {code}\n{(folder / 'log').read_text(errors='replace')[-5000:]}"
     return time.monotonic() - began
 
@@ -115,10 +115,9 @@ class Killer:
     kills: int = 0
     trials: int = 0
 
-    def disturb(self, work: Work, folder: Path, times: int, env: Mapping[str, str] | None = None) -> None:
-        """Start the work so many times, and kill it each time unless it ends before."""
+    def disturb(self, work: Work, folder: Path) -> None:
+        """Start the work, and kill it unless it ends before."""
+        code = Child(work, folder).code(self.rng.uniform(0, self.seconds))
         self.trials += 1
-        for _ in range(times):
-            code = Child(work, folder, env or {}).code(self.rng.uniform(0, self.seconds))
-            self.kills += code is None
-            assert code in (None, 0), f"exit code {code}\n{(folder / 'log').read_text(errors='replace')[-5000:]}"
+        self.kills += code is None
+        assert code in (None, 0), f"exit code {code}\n{(folder / 'log').read_text(errors='replace')[-5000:]}"

@@ -84,7 +84,7 @@ def test_kills_lose_nothing_and_change_nothing(name: str, work: dict[str, Kind],
         start_again(place, kind)
         for _ in range(killer.rng.randint(1, 5)):
             before = kind.done(place)
-            killer.disturb(kind.work(place), place, 1)
+            killer.disturb(kind.work(place), place)
             after = kind.done(place)
             assert before.items() <= after.items(), "a finished episode was lost or changed"
             kept += len(before)

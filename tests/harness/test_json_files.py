@@ -103,15 +103,20 @@ FILES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object]]] = {
 }
 
 
+def emptied(folder: Path) -> Path:
+    """The folder, empty: examples of hypothesis follow one another in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
 @pytest.mark.parametrize("name", FILES)
 @parser_examples(40)
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_named(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
 ) -> None:
-    folder = tmp_path_factory.getbasetemp() / "json"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder = emptied(tmp_path_factory.getbasetemp() / "json")
     make, read = FILES[name]
     path = make(folder)
     read(path)
@@ -138,9 +143,7 @@ def training() -> tuple[dict[str, torch.Tensor], torch.optim.Optimizer]:
 def test_a_damaged_state_of_a_training_is_named_and_restores_nothing(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
 ) -> None:
-    folder = tmp_path_factory.getbasetemp() / "state"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder = emptied(tmp_path_factory.getbasetemp() / "state")
     tensors, optimizer = training()
     history = [{"loss": 0.5}, {"loss": 0.25}]
     save_state(folder, tensors, optimizer, history)
