@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.lines import read_lines, xz_lines
 from harness.records import CallRecord, CallTiming, Episode, EpisodeTiming, RunMeta, StepRecord, StepTiming
 from harness.traces.contamination import read_seen, write_seen
 from harness.traces.pack import pack_run
@@ -181,6 +182,25 @@ def test_a_cut_off_file_is_named(packed: list[Path], name: str) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(MixrouteError, match=rf"a/{name} (cannot be read|is cut off)"):
         list(read_episodes(packed[0]))
+
+
+def test_a_line_that_grows_too_long_with_its_statistics_is_an_error(
+    packed: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = max(map(len, lines(packed[0] / "episodes.jsonl.xz")))
+    monkeypatch.setattr("harness.traces.siblings.MOST_LINE", longest)
+    with pytest.raises(MixrouteError, match="an episode has more than .* bytes with its statistics: leave it out"):
+        list(read_episodes(packed[0]))
+
+
+@pytest.mark.parametrize("name", ["completions.jsonl.xz", "episodes.jsonl.xz"])
+def test_a_file_that_unpacks_to_too_much_is_an_error(
+    packed: list[Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    sizes = {path.name: len(lzma.decompress(path.read_bytes())) for path in packed[0].glob("*.xz")}
+    monkeypatch.setattr("harness.lines.MOST_BYTES", sizes[name] - 1)
+    with pytest.raises(MixrouteError, match=rf"{name} unpacks to more than {sizes[name] - 1} bytes"):
+        list(read_lines(packed[0] / name, Episode) if name.startswith("episodes") else xz_lines(packed[0] / name))
 
 
 @pytest.mark.parametrize(
