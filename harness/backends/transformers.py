@@ -18,8 +18,9 @@ from harness.backends.choosing import choose_way, config_hash
 from harness.backends.completion_cache import completion_key
 from harness.backends.continuous import ContinuousBatching
 from harness.backends.encoding import NOTHING, Encoded, Encoder
-from harness.backends.loading import TransformersOptions, context_length, load_model, model_card, unreadable
+from harness.backends.loading import TransformersOptions, context_length, held_as, load_model, unreadable
 from harness.backends.memory import keep_freed_memory, return_freed_memory
+from harness.backends.model_card import model_card
 from harness.backends.scoring import Scorer
 from harness.backends.self_test import make
 from harness.backends.worker import DeviceWorker, run_in_short_lived_thread
@@ -28,7 +29,7 @@ from harness.contracts import BackendTraits, CompletionStore
 from harness.data import Completion, GivenAnswer, MemoryEstimate, ModelCard, Prompt, Request, ScoredToken
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
-from harness.weights.size import GIB, packing_of, size_of
+from harness.weights.size import GIB, size_of
 
 T = TypeVar("T")
 
@@ -44,13 +45,11 @@ class TransformersBackend(BackendTraits):
 
     @classmethod
     def estimate_memory(cls, shape: str | None, options: Mapping[str, Any]) -> MemoryEstimate | None:
-        """Weights in the type of the computation, and ``kv_cache_mb``; see ``BackendTraits``."""
+        """Weights as they are held while the model runs, and ``kv_cache_mb``; see ``BackendTraits``."""
         if shape is None:
             return None
         checked = check(dict(options), TransformersOptions, "options")
-        # Packed checkpoints are unpacked at load; only those of bitsandbytes stay packed.
-        packing = packing_of(shape, checked.quantization) if checked.quantization in ("nf4", "int8") else None
-        weights = size_of(shape).weight_bytes(packing, getattr(torch, checked.dtype).itemsize)
+        weights = size_of(shape).weight_bytes(held_as(shape, checked), getattr(torch, checked.dtype).itemsize)
         return MemoryEstimate(weights / GIB, checked.kv_cache_mb / 1024)
 
     def __init__(self, name: str, spec: ModelSpec, *, deterministic: bool) -> None:

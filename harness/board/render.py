@@ -170,6 +170,8 @@ def facts(row: Row) -> list[str]:
         size = (
             f"{card['weight_bytes'] / 1e6:,.1f} MB, {card['bits']:g} bits, {card['parameters'] / 1e6:,.1f} M parameters"
         )
+        if card.get("arithmetic"):
+            size += f", linear layers {card['arithmetic']}"
         lines.append(f"model {name}: {size}, fingerprint {card['fingerprint'][:12]}")
     return lines
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +57,17 @@ def group_conditions(meta: RunMeta) -> dict[str, Any]:
         "task": meta.protocol,
         "mode": meta.config.get("mode"),
         "temperature": meta.config.get("temperature"),
-        "models": {name: {key: card.get(key) for key in shown} for name, card in sorted(meta.models.items())},
+        "models": {
+            name: {key: card.get(key) for key in shown} | _arithmetic(card)
+            for name, card in sorted(meta.models.items())
+        },
     }
+
+
+def _arithmetic(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What a quantized model computes its linear layers in, where its card says so."""
+    found = (card.get("details") or {}).get("arithmetic")
+    return {"arithmetic": found} if found else {}
 
 
 def runs_by_router(runs: Sequence[Run]) -> list[RunsAcrossSeeds]:

@@ -28,7 +28,7 @@ from tests.harness.backends.asking import ask, open_model, plain
 WORDS = st.text(alphabet="abc \n", min_size=1, max_size=60)
 
 
-@pytest.fixture(scope="module", params=["none", "nf4"])
+@pytest.fixture(scope="module", params=["none", "nf4", "rtn-w4-channel"])
 def backend(tiny_weights: Path, request: pytest.FixtureRequest) -> Iterator[TransformersBackend]:
     opened = open_model(tiny_weights, quantization=request.param)
     yield opened
