@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -34,7 +35,7 @@ def model_card(name: str, model: PreTrainedModel, spec: ModelSpec, options: Tran
     else:
         parameters, stored, digest = _dense(model)
         digest.update(repr(sorted(run_as.items())).encode())
-        if is_compressed(model.config):
+        if is_compressed(_stored_config(model)):
             run_as["arithmetic"] = UNPACKED
     return ModelCard(
         model=name,
@@ -64,7 +65,7 @@ def _dense(model: PreTrainedModel) -> tuple[int, int, hashlib._Hash]:
         else:
             parameters += tensor.numel()
             total += tensor.numel() * (tensor.element_size() if tensor.dtype == torch.int8 else stored_bytes)
-    if is_compressed(model.config):
+    if is_compressed(_stored_config(model)):
         total = sum(tensor.nbytes for _, tensor in _checkpoint(str(model.name_or_path)))
     return parameters, total, digest
 
@@ -91,9 +92,14 @@ def _update(digest: hashlib._Hash, key: str, tensor: Tensor) -> None:
     digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
+def _stored_config(model: PreTrainedModel) -> Any:  # noqa: ANN401 - transformers' classes share no useful type
+    """The configuration as the checkpoint has it; that of a loaded model says how it is run."""
+    return AutoConfig.from_pretrained(str(model.name_or_path))
+
+
 def _checkpoint_bytes(model: PreTrainedModel) -> int:
     """Bytes of a weight in the checkpoint, whatever the type of the computation."""
-    stored = getattr(AutoConfig.from_pretrained(str(model.name_or_path)), "dtype", None)
+    stored = getattr(_stored_config(model), "dtype", None)
     return (stored if isinstance(stored, torch.dtype) else torch.float32).itemsize
 
 
