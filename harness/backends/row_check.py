@@ -17,6 +17,7 @@ LEAST_ROWS = (1, 4, 8, 16)
 _ROWS = 300
 _WHOLE = 288  # rows that every one of LEAST_ROWS divides
 _PIECES = 48  # rows that are computed in pieces
+_WIDE = 8192  # outputs of a layer, such as the head, that is tried with _PIECES rows only: 300 take time and memory
 _SHARES = 16  # rows of which one more in each block goes to the first experts
 
 Linear = nn.Linear | PrepackedLinear | Conv1D | PackedLayer
@@ -32,9 +33,10 @@ def row_invariant(model: PreTrainedModel, least: int) -> bool:
     """Whether every linear layer and every group of experts computes a row the same, bit for bit, in a batch of
     ``least`` rows and in larger ones.
 
-    One layer of each shape is tried with several numbers of rows up to 300, and with the rows in another order. Some
-    entries are large: LLM.int8 treats the columns of these apart, for all rows of a batch. Experts are tried with
-    few rows for some and many for others, since that depends on the batch; those that cannot be tried do not pass.
+    One layer of each shape is tried with several numbers of rows up to 300 (48 for a head), and with the rows in
+    another order. Some entries are large: LLM.int8 treats the columns of these apart, for all rows of a batch. Experts
+    are tried with few rows for some and many for others, since that depends on the batch; those that cannot be tried
+    do not pass.
     """
     tried: set[tuple[object, ...]] = set()
     for module in model.modules():
@@ -58,12 +60,15 @@ def row_invariant(model: PreTrainedModel, least: int) -> bool:
 def _linear_passes(layer: Linear, model: PreTrainedModel, least: int) -> bool:
     width = layer.nx if isinstance(layer, Conv1D) else layer.in_features
     x = _rows(width, model)
-    whole = layer(x)[:_WHOLE]
-    for rows in (least, least + 1, 17, 40, 129):
+    whole = layer(x[:_PIECES])
+    wide = whole.shape[1] > _WIDE
+    if not wide:
+        whole = layer(x)[:_WHOLE]
+    for rows in (least, least + 1, 17, 40, *(() if wide else (129,))):
         if not torch.equal(layer(x[:rows]), whole[:rows]):
             return False
     pieces = torch.cat([layer(x[start : start + least]) for start in range(0, _PIECES, least)])
-    return torch.equal(pieces, whole[:_PIECES]) and torch.equal(layer(x[:_WHOLE].flip(0)).flip(0), whole)
+    return torch.equal(pieces, whole[:_PIECES]) and torch.equal(layer(x[: len(whole)].flip(0)).flip(0), whole)
 
 
 def _rows(width: int, model: PreTrainedModel) -> Tensor:

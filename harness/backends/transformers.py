@@ -59,6 +59,8 @@ class TransformersBackend(BackendTraits):
         """The last prompt of each session, and whether its call only read it."""
         keep_freed_memory()
         run_in_short_lived_thread(lambda: self._load(name, spec, options, deterministic))
+        gc.collect()
+        return_freed_memory()  # as much as the weights again, which loading and prepacking leave
         self._worker = DeviceWorker.attach(self._card.details["device"], self._engine)
 
     def _load(self, name: str, spec: ModelSpec, options: TransformersOptions, deterministic: bool) -> None:
