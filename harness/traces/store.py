@@ -212,8 +212,8 @@ def _of_their_length(path: Path, episodes: Iterator[Episode]) -> Iterator[Episod
             lengths = {len(call.logprobs), len(call.entropies), len(call.margins)}
             if lengths != {call.decoded_tokens}:
                 raise MixrouteError(
-                    f"{path}: instance {episode.instance!r} has a call of {call.decoded_tokens} decoded tokens, whose "
-                    f"completion in {COMPLETIONS} has {sorted(lengths)}: restore the file"
+                    f"{path}: instance {quoted(episode.instance)} has a call of {call.decoded_tokens} decoded "
+                    f"tokens, whose completion in {COMPLETIONS} has {sorted(lengths)}: restore the file"
                 )
         yield episode
 
