@@ -11,6 +11,7 @@ from harness.board.suites import JudgedRun, judge
 from harness.errors import MixrouteError
 from harness.files import content_hash
 from harness.records import RunMeta
+from harness.text import quoted
 from harness.traces.read import EpisodeNumbers, Run
 from harness.traces.store import EPISODES, RUN
 
@@ -112,8 +113,9 @@ def _across_seeds(judged: Sequence[JudgedRun]) -> RunsAcrossSeeds:
             _, other = episodes.setdefault((played.instance, played.seed), (played, run))
             if other is not run:
                 raise MixrouteError(
-                    f"{other.folder / EPISODES} and {run.folder / EPISODES} both hold instance {played.instance!r} "
-                    f"with seed {played.seed} for '{run.meta.label}': leave one of the two folders out"
+                    f"{other.folder / EPISODES} and {run.folder / EPISODES} both hold instance "
+                    f"{quoted(played.instance)} with seed {played.seed} for '{run.meta.label}': leave one of the two "
+                    f"folders out"
                 )
     planned = {(instance, run.meta.seed) for run in runs for instance in run.meta.instances}
     remarks = tuple(sorted({note for one in judged for note in one.notes}))

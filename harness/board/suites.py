@@ -17,6 +17,7 @@ from harness.plugins import complete_arguments
 from harness.records import RunMeta
 from harness.registry import Registry
 from harness.suite import SHIPPED, RouterEntry, Suite, TaskEntry, load_suite
+from harness.text import quoted
 from harness.traces.read import Run
 from harness.traces.siblings import PACK
 
@@ -50,7 +51,7 @@ def judge(run: Run) -> JudgedRun:
     names = ", ".join(sorted({suite.name for suite, _ in same}))
     notes = []
     if label != meta.label:
-        notes.append(f"labelled as in suite {names}, not {meta.label!r}")
+        notes.append(f"labelled as in suite {names}, not {quoted(meta.label)}")
     if meta.curve not in ("", curve):
         notes.append(f"curve '{meta.curve}' is not the one of suite {names}: ignored")
     if not planned:

@@ -20,6 +20,7 @@ from harness.plugins import open_task
 from harness.pool import Pool, open_backend
 from harness.seeding import seed_for
 from harness.suite import Mode, TaskEntry
+from harness.text import quoted
 from harness.traces.contamination import instance_key
 from harness.traces.recording import as_json
 
@@ -127,9 +128,9 @@ def _first_prompt(opened: OpenTask) -> Prompt:
 def _checked(instance: Instance) -> Instance:
     """The instance itself, if a trace can name it."""
     if not isinstance(instance, Instance):
-        raise TypeError(f"{type(instance).__name__} {instance!r} is no Instance")
+        raise TypeError(f"{type(instance).__name__} {quoted(instance)} is no Instance")
     if not isinstance(instance.id, str) or not instance.id or printable(instance.id) != instance.id:
-        raise ValueError(f"the id {instance.id!r} is no text")
+        raise ValueError(f"the id {quoted(instance.id)} is no text")
     check_values(instance.id)
     return instance
 

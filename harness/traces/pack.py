@@ -20,6 +20,7 @@ from harness.errors import MixrouteError
 from harness.files import replacing, write_atomically
 from harness.lines import MOST_BYTES, read_xz
 from harness.records import RunMeta
+from harness.text import quoted
 from harness.traces.completions import CompletionIndex
 from harness.traces.contamination import SEEN, read_seen, seen_file
 from harness.traces.read import read_run
@@ -84,10 +85,10 @@ def _read_back(folder: Path, entry: Path) -> None:
     try:
         for original, read in zip(read_episodes(folder), read_episodes(entry), strict=True):
             if rounded_episode(original) != read:
-                raise MixrouteError(f"instance {read.instance!r} differs")
+                raise MixrouteError(f"instance {quoted(read.instance)} differs")
         for measured, timing in zip(read_timings(folder), read_timings(entry), strict=True):
             if rounded_timing(measured) != timing:
-                raise MixrouteError(f"the times of instance {timing.instance!r} differ")
+                raise MixrouteError(f"the times of instance {quoted(timing.instance)} differ")
         if read_seen(folder) != read_seen(entry):
             raise MixrouteError(f"{SEEN} differs")
     except (MixrouteError, ValueError) as error:  # zip's, where the two are of different lengths

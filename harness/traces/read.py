@@ -12,6 +12,7 @@ from harness.data import ModelCard
 from harness.errors import MixrouteError
 from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.speed.rates import Rates
+from harness.text import quoted
 from harness.traces.contamination import SEEN, instance_key, read_seen
 from harness.traces.cost import Costs, episode_cost
 from harness.traces.store import EPISODES, RUN, SCHEMA, TIMINGS, read_meta, read_timed
@@ -66,8 +67,8 @@ def read_run(folder: Path, rates: Rates | None = None) -> Run:
     for instance in meta.instances:
         if instance_key(meta.task, instance) in seen:
             raise MixrouteError(
-                f"{folder}: {SEEN} says that its models or its router were trained on {instance!r}, which it reports: "
-                "take the entry out"
+                f"{folder}: {SEEN} says that its models or its router were trained on {quoted(instance)}, which it "
+                "reports: take the entry out"
             )
     cards = model_cards(folder, meta)
     planned = frozenset(meta.instances)
@@ -76,7 +77,7 @@ def read_run(folder: Path, rates: Rates | None = None) -> Run:
         _check(folder, meta, episode, planned)
         if episode.instance in played:
             raise MixrouteError(
-                f"{folder / EPISODES} holds instance {episode.instance!r} twice: delete one of the lines"
+                f"{folder / EPISODES} holds instance {quoted(episode.instance)} twice: delete one of the lines"
             )
         played[episode.instance] = episode_numbers(folder, episode, cards, timing, rates)
     return Run(folder, meta, tuple(played[instance] for instance in sorted(played)))
@@ -108,12 +109,13 @@ def _check(folder: Path, meta: RunMeta, episode: Episode, planned: frozenset[str
     ):
         if found != expected:
             raise MixrouteError(
-                f"{folder / EPISODES}: instance {episode.instance!r} has {name} {found!r}, but {RUN} says "
-                f"{expected!r}: the two are of different runs; restore the one that was replaced, or delete the folder"
+                f"{folder / EPISODES}: instance {quoted(episode.instance)} has {name} {quoted(found)}, but {RUN} says "
+                f"{quoted(expected)}: the two are of different runs; restore the one that was replaced, or delete "
+                f"the folder"
             )
     if episode.instance not in planned:
         raise MixrouteError(
-            f"{folder / EPISODES}: instance {episode.instance!r} is not among the 'instances' of {RUN}: "
+            f"{folder / EPISODES}: instance {quoted(episode.instance)} is not among the 'instances' of {RUN}: "
             "restore the file that was changed, or delete the line"
         )
 
@@ -134,15 +136,15 @@ def episode_numbers(
         shape = [len(step.calls) for step in episode.steps]
         if timing.seed != episode.seed or [len(step.calls) for step in timing.steps] != shape:
             raise MixrouteError(
-                f"{folder / TIMINGS}: instance {episode.instance!r} has other steps, calls or seed than {EPISODES}: "
-                f"restore the file, or delete it to do without measured seconds"
+                f"{folder / TIMINGS}: instance {quoted(episode.instance)} has other steps, calls or seed than "
+                f"{EPISODES}: restore the file, or delete it to do without measured seconds"
             )
     try:
         cost = episode_cost(episode, cards, timing, rates)
     except KeyError as missing:
         raise MixrouteError(
-            f"{folder / EPISODES}: instance {episode.instance!r} calls the model {missing}, which has no card under "
-            f"'models' in {RUN}: restore the file that was changed"
+            f"{folder / EPISODES}: instance {quoted(episode.instance)} calls the model {missing}, which has no card "
+            f"under 'models' in {RUN}: restore the file that was changed"
         ) from missing
     error = episode.end == "error"
     return EpisodeNumbers(
