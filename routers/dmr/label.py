@@ -89,8 +89,10 @@ def label(recipe: DmrRecipe, working: Path) -> list[Path]:
     name = recipe.labels or recipe.name
     folder = (working.with_name(name) if recipe.labels else working) / "labels"
     opened = open_training_tasks(recipe)
-    models = training_pool(recipe).models
-    pool = save_pool(folder / "pool.yaml", name, f"Pool {recipe.pool} as it plays in training.", models)
+    training = training_pool(recipe)
+    models = training.models
+    description = f"Pool {recipe.pool} as it plays in training."
+    pool = save_pool(folder / "pool.yaml", name, description, models, training.kv_cache)
     router = RouterEntry(router="both", args={"p": recipe.behaviour_high_share})
     runs = play_runs(f"{name}-labels", str(pool), opened, [router], [recipe.seed], folder, mode=recipe.mode)
     missing = [run for run in runs if len(read_labels(run.folder)) < len(run.meta.instances)]
