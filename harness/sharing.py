@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.config import Strict
+from harness.config import Strict, check
 from harness.text import quoted
 
 
@@ -24,3 +25,17 @@ class SharedCache(Strict):
             if self.shared.count(name) > 1:
                 raise ValueError(f"'shared' names model {quoted(name)} twice: name each once")
         return self
+
+
+def sharing_of(config: Mapping[str, Any], where: str) -> SharedCache | None:
+    """The models that shared a cache in a run; None where each had its own.
+
+    Args:
+        config: The run's settings, unchecked.
+        where: What an error names.
+
+    Raises:
+        MixrouteError: what the settings say of it is wrong.
+    """
+    stated = config.get("kv_cache")
+    return None if stated is None else check(stated, SharedCache, f"{where}: config.kv_cache")

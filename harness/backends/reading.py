@@ -6,6 +6,7 @@ switches`` count alike. Specification: docs/architecture.md, One cache for sever
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.sharing import SharedCache
@@ -54,13 +55,18 @@ class Encoded:
             length: Number of ids, those of the answer included.
             unknown: Stands for each id of the answer.
         """
-        begun = len(self.ids)
-        length = min(length, begun + _LONGEST)  # whatever a trace says
-        ends = [*range(begun + BLOCK, length, BLOCK), length] if length > begun else []
-        return Encoded([*self.ids, *[unknown] * (length - begun)], (*self.boundaries, *ends))
+        ends = block_ends(len(self.ids), length)
+        added = ends[-1] - len(self.ids) if ends else 0
+        return Encoded([*self.ids, *[unknown] * added], (*self.boundaries, *ends))
 
 
 NOTHING = Encoded([], ())
+
+
+def block_ends(begun: int, length: int) -> list[int]:
+    """Boundaries in part of an answer that begins behind ``begun`` tokens and ends at ``length``."""
+    length = min(length, begun + _LONGEST)  # whatever a trace says
+    return [*range(begun + BLOCK, length, BLOCK), length] if length > begun else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +101,23 @@ class Readings:
     """What the models of a pool have read in one session, call by call.
 
     Args:
-        sharing: The models that share a cache; each of the others has one of its own.
+        shared: Names of the models that share a cache; each of the others has one of its own.
+        reread: See ``Reading.after``.
     """
 
-    def __init__(self, sharing: SharedCache | None = None) -> None:
-        self._sharing = sharing
+    def __init__(self, shared: Collection[str] = (), reread: int = 0) -> None:
+        self._shared = shared
+        self._reread = reread
         self._read: dict[str | None, Reading] = {}
+
+    @classmethod
+    def of(cls, sharing: SharedCache | None) -> Readings:
+        """Those of a pool that shares caches so."""
+        return cls() if sharing is None else cls(sharing.shared, sharing.reread)
 
     def call(self, model: str, prompt: Encoded, *, only_read: bool) -> int:
         """Note a call; returns how many tokens of its prompt are cached."""
-        shares = self._sharing is not None and model in self._sharing.shared
-        key = None if shares else model
-        reread = self._sharing.reread if self._sharing is not None else 0
+        key = None if model in self._shared else model
         before = self._read.get(key, Reading())
-        self._read[key], cached = before.after(model, prompt, only_read=only_read, reread=reread)
+        self._read[key], cached = before.after(model, prompt, only_read=only_read, reread=self._reread)
         return cached

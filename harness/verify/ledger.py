@@ -61,7 +61,7 @@ class LedgerCheck:
     def episode(self, episode: Episode, prompts: Sequence[Prompt]) -> None:
         """Check the calls of an episode, whose steps had these prompts."""
         last: str | None = None
-        read = Readings(self._sharing)
+        read = Readings.of(self._sharing)
         for number, (step, prompt) in enumerate(zip(episode.steps, prompts, strict=False)):
             where = f"{episode.instance} step {number}"
             self._answer(where, step)

@@ -76,7 +76,7 @@ class RoutingCheck:
 
     async def _episode(self, router: Router, episode: Episode, prompts: Sequence[Prompt]) -> None:
         turns = episode.turns
-        read = Readings(self._sharing)
+        read = Readings.of(self._sharing)
         unseen: NotRecorded | None = None
         for number, (record, prompt) in enumerate(zip(episode.steps, prompts, strict=True)):
             if record.model == NO_MODEL:  # the step in which an error ended the episode
