@@ -10,6 +10,9 @@ from pydantic import AfterValidator, Field, model_validator
 from harness.config import Strict, check
 from harness.text import quoted
 
+KEY = "kv_cache"
+"""The key of pools, and of a run's settings where models share a cache."""
+
 
 class SharedCache(Strict):
     """Models of a pool that share one key-value cache in each episode; see docs/architecture.md."""
@@ -37,5 +40,10 @@ def sharing_of(config: Mapping[str, Any], where: str) -> SharedCache | None:
     Raises:
         MixrouteError: what the settings say of it is wrong.
     """
-    stated = config.get("kv_cache")
-    return None if stated is None else check(stated, SharedCache, f"{where}: config.kv_cache")
+    stated = stated_sharing(config)
+    return check(stated[KEY], SharedCache, f"{where}: config.{KEY}") if stated else None
+
+
+def stated_sharing(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The setting ``kv_cache`` as it stands; empty where each model has its own cache."""
+    return {KEY: config[KEY]} if config.get(KEY) is not None else {}

@@ -11,6 +11,7 @@ from harness.board.suites import JudgedRun, judge
 from harness.errors import MixrouteError
 from harness.files import content_hash
 from harness.records import RunMeta
+from harness.sharing import stated_sharing
 from harness.traces.read import EpisodeNumbers, Run
 from harness.traces.store import EPISODES, RUN
 
@@ -58,6 +59,7 @@ def group_conditions(meta: RunMeta) -> dict[str, Any]:
         "mode": meta.config.get("mode"),
         "temperature": meta.config.get("temperature"),
         "models": {name: {key: card.get(key) for key in shown} for name, card in sorted(meta.models.items())},
+        **stated_sharing(meta.config),
     }
 
 

@@ -17,7 +17,7 @@ from harness.backends.reading import Encoded, Readings, block_ends
 from harness.data import HIGH
 from harness.errors import MixrouteError
 from harness.records import CallRecord, Episode, RunMeta
-from harness.sharing import SharedCache, sharing_of
+from harness.sharing import SharedCache, sharing_of, stated_sharing
 from harness.speed.rates import Rates
 from harness.terminal import line
 from harness.traces.read import untold_models
@@ -96,7 +96,7 @@ def count_switches(folders: Iterable[Path], rates: Rates | None = None) -> list[
         one_cache: list[int | None] = []
         shares = False
         for folder, meta in folders_of[key]:
-            sharing, shares = _sharing(folder, meta), meta.config.get("kv_cache") is not None
+            sharing, shares = _sharing(folder, meta), bool(stated_sharing(meta.config))
             for one in read_episodes(folder):
                 count, sums = count + 1, [sum(pair) for pair in zip(sums, _episode(one, rates), strict=True)]
                 own.append(_prefill_tokens(one, Readings()))

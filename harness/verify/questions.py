@@ -2,8 +2,9 @@
 
 At temperature 0 in deterministic mode an answer depends on the model, its prompt and where decoding stops, and where
 models share a key-value cache on who read which turn. No model and no task is needed to compare the answers of two
-entries: a prompt follows from the protocol and from what was observed and answered before. Where two calls may stop at
-different places (another limit, another stop string, which traces do not hold), one answer must begin as the other does.
+entries: a prompt follows from the protocol and from what was observed and answered before. Where two calls may stop
+at different places (another limit, another stop string, which traces do not hold), one answer must begin as the other
+does.
 """
 
 from __future__ import annotations
