@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,34 +17,45 @@ from harness.engine.runner import SuiteRunner
 from harness.pool import load_pool, save_pool
 from harness.suite import Suite
 from harness.traces.pack import pack_run
-from harness.traces.store import EPISODES, find_runs, read_episodes, read_meta
-from harness.verify.entries import verify_entries
+from harness.traces.store import EPISODES, read_episodes, read_meta
+from harness.verify.entry import ROUTING
+from harness.verify.pools import Pools
 from harness.verify.questions import compare_answers
-from mixroute import MixrouteError, Pool, Step, register_router
+from mixroute import Completion, MixrouteError, Pool, Step, join, register_router
 from tests.harness.verify.editing import copy_inline, failed, named_anew, read, write
 from tests.harness.verify.writer import save_pool as save_writer_pool
 
-ROUTERS: list[Any] = [
-    "always-high",
-    "always-low",
-    {"router": "random", "args": {"p": 0.5}},
-    "agreement-oracle",
-    "test-both-at-once",
-    "test-reads-first",
-]
+FEW = 4
+"""Most tokens of an answer, so that the runs are short."""
 
 
-@register_router("test-both-at-once")
-class BothAtOnce:
-    """Asks both models at the same time, and takes the answer of either in turn."""
+@register_router("test-high")
+class High:
+    """Asks high at every step."""
 
     granularity = "step"
 
-    async def act(self, step: Step) -> Any:
-        import asyncio
+    async def act(self, step: Step) -> Completion:
+        return await step.ask("high", max_tokens=FEW)
 
-        both = await asyncio.gather(step.ask("high"), step.ask("low"))
-        return both[step.index % 2]
+
+@register_router("test-turns")
+class Turns:
+    """Asks the models in turn, in every way: alone, both at once, within an answer."""
+
+    granularity = "step"
+
+    async def act(self, step: Step) -> Completion:
+        first, second = step.rng.sample(["high", "low"], 2)
+        way = step.index % 4
+        if way == 1:
+            both = await asyncio.gather(*(step.ask(model, max_tokens=FEW) for model in (first, second)))
+            return both[0]
+        if way == 3:
+            begun = await step.ask(first, max_tokens=FEW)
+            rest = await step.ask(second, continue_from=f"as was said before: {begun.text}", max_tokens=FEW)
+            return join([begun, rest])
+        return await step.ask(first, max_tokens=FEW)
 
 
 @register_router("test-reads-first")
@@ -52,9 +64,12 @@ class ReadsFirst:
 
     granularity = "step"
 
-    async def act(self, step: Step) -> Any:
+    async def act(self, step: Step) -> Completion:
         await step.read("low")
         return await step.ask("high" if step.rng.random() < 0.5 else "low")
+
+
+ROUTERS = ["test-high", "test-turns", "test-reads-first"]
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +92,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def play(folder: Path, pool: Path, routers: list[Any], *, reuse: bool = True, **changes: Any) -> list[Path]:
+def play(folder: Path, pool: Path, routers: list[str], *, reuse: bool = True, **changes: Any) -> list[Path]:
     suite = Suite(
         schema=1,
         name="shared",
         pool=str(pool),
-        tasks=[{"task": "alfworld-gen", "split": "test", "limit": 3, "args": {"step_cap": 4}}],
+        tasks=[{"task": "alfworld-gen", "split": "test", "limit": 2, "args": {"step_cap": 4}}],
         routers=routers,
         **changes,
     )
@@ -109,28 +124,25 @@ def test_sharing_makes_another_run_and_only_where_it_is_used(played: dict[str, l
         assert len({own.hash, one.hash, anew.hash}) == len({own.group, one.group, anew.group}) == 3
 
 
-@pytest.mark.parametrize("pool", ["one", "anew"])
-def test_a_run_is_the_same_whatever_the_concurrency_and_after_interruptions(
-    played: dict[str, list[Path]], pools: dict[str, Path], tmp_path: Path, pool: str, monkeypatch: pytest.MonkeyPatch
+def test_a_run_is_the_same_with_kept_completions_and_after_interruptions(
+    played: dict[str, list[Path]], pools: dict[str, Path], tmp_path: Path
 ) -> None:
-    expected = traces(played[pool])
-    assert traces(play(tmp_path / "many", pools[pool], ROUTERS, reuse=False, concurrency=4)) == expected
-    monkeypatch.setenv("MIXROUTE_CACHE", str(tmp_path / "cache"))
-    kept = play(tmp_path / "kept", pools[pool], ROUTERS, concurrency=4)  # fills the completion cache, and reads it
+    expected = traces(played["anew"])
+    kept = play(tmp_path / "kept", pools["anew"], ROUTERS, concurrency=2)  # fills the completion cache, and reads it
     assert traces(kept) == expected
     for folder in kept:  # an interrupted run has some of its lines, in the order in which episodes ended
         lines = (folder / EPISODES).read_bytes().splitlines(keepends=True)
-        (folder / EPISODES).write_bytes(lines[-1] + lines[0][: len(lines[0]) // 2])
-    assert traces(play(tmp_path / "kept", pools[pool], ROUTERS, concurrency=2)) == expected
-    assert traces(play(tmp_path / "again", pools[pool], ROUTERS, concurrency=1)) == expected
+        (folder / EPISODES).write_bytes(lines[1] + lines[0][: len(lines[0]) // 2])
+    # What is left is played with the completion cache, and without it: the models then read anew what they had read.
+    assert traces(play(tmp_path / "kept", pools["anew"], ROUTERS[:2])) == expected[:2]
+    assert traces(play(tmp_path / "kept", pools["anew"], ROUTERS[2:], reuse=False)) == expected[2:]
 
 
-def test_caches_that_are_dropped_change_no_run(
+def test_caches_that_are_dropped_and_concurrency_change_no_run(
     played: dict[str, list[Path]], pools: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.backends.transformers.GIB", 0, raising=False)
     monkeypatch.setattr("harness.backends.session_caches.SessionCaches.make_room", _drops_all)
-    assert traces(play(tmp_path, pools["one"], ROUTERS, reuse=False, concurrency=3)) == traces(played["one"])
+    assert traces(play(tmp_path, pools["one"], ROUTERS, reuse=False, concurrency=2)) == traces(played["one"])
 
 
 def _drops_all(caches: Any, session: str, running: set[str]) -> bool:
@@ -142,73 +154,79 @@ def _drops_all(caches: Any, session: str, running: set[str]) -> bool:
 
 def test_what_is_read_is_less_with_one_cache_and_answers_differ(played: dict[str, list[Path]]) -> None:
     found = {name: {one.label: one for one in count_switches(folders)} for name, folders in played.items()}
-    for label in found["own"]:
-        own, one, anew = (found[name][label] for name in ("own", "one", "anew"))
-        for counted in (own, one, anew):
-            exact = counted.one_cache_prefill_tokens if counted.shares else counted.own_cache_prefill_tokens
-            assert exact == counted.prefill_tokens  # recounted from the order of the calls alone
-        if label.startswith("always"):
-            assert own.prefill_tokens == one.prefill_tokens == anew.prefill_tokens
-    random = "random(p=0.5)"
-    tokens = [found[name][random].prefill_tokens for name in ("one", "anew", "own")]
-    assert tokens == sorted(set(tokens))
-    assert found["own"][random].one_cache_prefill_tokens != found["own"][random].prefill_tokens
-    answers = {name: [episode.steps for episode in read_episodes(folders[2])] for name, folders in played.items()}
-    assert answers["own"] != answers["one"]
-    always = {name: [episode.steps for episode in read_episodes(folders[0])] for name, folders in played.items()}
-    assert always["own"] == always["one"] == always["anew"]
+    for label in ROUTERS:
+        for name in ("own", "one", "anew"):
+            one = found[name][label]
+            assert one.shares == (name != "own")
+            exact = one.one_cache_prefill_tokens if one.shares else one.own_cache_prefill_tokens
+            assert exact == one.prefill_tokens  # recounted from the order of the calls alone
+        tokens = {name: found[name][label].prefill_tokens for name in found}
+        if label == "test-high":
+            assert tokens["one"] == tokens["anew"] == tokens["own"]
+        else:
+            assert tokens["one"] < tokens["anew"]
+            assert found["one"][label].own_cache_prefill_tokens is not None
+            assert tokens["one"] < (found["one"][label].own_cache_prefill_tokens or 0)
+    steps = {
+        name: [[episode.steps for episode in read_episodes(one)] for one in folders] for name, folders in played.items()
+    }
+    assert steps["own"][0] == steps["one"][0] == steps["anew"][0]
+    for place in (1, 2):
+        assert steps["own"][place] != steps["one"][place]
 
 
 @pytest.fixture(scope="module")
-def entries(tmp_path_factory: pytest.TempPathFactory, played: dict[str, list[Path]]) -> Path:
-    """Entries of the shipped routers, with own caches and with one."""
+def given(pools: dict[str, Path]) -> Pools:
+    """What verification takes the tokenizers from; who shares a cache, run.json says."""
+    return {"writer": load_pool(str(pools["own"]))}
+
+
+@pytest.fixture(scope="module")
+def entries(tmp_path_factory: pytest.TempPathFactory, played: dict[str, list[Path]]) -> dict[str, list[Path]]:
     folder = tmp_path_factory.mktemp("entries")
-    for name in ("own", "one", "anew"):
-        for run in played[name][:4]:
-            pack_run(run, folder)
-    return folder
+    return {name: [pack_run(run, folder) for run in folders] for name, folders in played.items()}
 
 
-def test_verification_recounts_what_is_cached(entries: Path, pools: dict[str, Path], tmp_path: Path) -> None:
-    given = {"writer": load_pool(str(pools["own"]))}  # of which the tokenizers are taken: run.json says who shares
-    folders = find_runs(entries)
-    for verdict in verify_entries(folders, pools=given):
-        assert verdict.status == "ok", verdict
-    for folder in folders:
-        meta = read_meta(folder)
-        if meta.router != "random":
-            continue
-        copy_inline(folder, tmp_path / meta.hash)
-        entry = read(tmp_path / meta.hash)
-        if "kv_cache" in meta.config:
-            del entry["run"]["config"]["kv_cache"]
-        else:
-            entry["run"]["config"]["kv_cache"] = {"shared": ["high", "low"], "reread": 0}
-        named_anew(entry)
-        write(entry, tmp_path / meta.hash)
-        assert failed(tmp_path / meta.hash, given) == {"tokens in the ledger are those of the prompts and texts"}
+TOKENS = "tokens in the ledger are those of the prompts and texts"
+
+
+def test_verification_recounts_what_is_cached(entries: dict[str, list[Path]], given: Pools, tmp_path: Path) -> None:
+    for name, folders in entries.items():
+        for folder in folders:
+            assert not failed(folder, given, own=True)
+            copied = tmp_path / folder.name
+            copy_inline(folder, copied)
+            entry = read(copied)
+            entry["run"]["config"].pop("kv_cache", None)
+            if name == "own":
+                entry["run"]["config"]["kv_cache"] = {"shared": ["high", "low"], "reread": 0}
+            named_anew(entry)
+            write(entry, copied)
+            found = failed(copied, given, own=True)
+            assert found == set() if entry["run"]["router"] == "test-high" else TOKENS in found
     entry["run"]["config"]["kv_cache"] = {"shared": ["high", "nobody"], "reread": 0}
     named_anew(entry)
-    write(entry, tmp_path / meta.hash)
-    assert "name and hashes are those of the content" in failed(tmp_path / meta.hash, given)
+    write(entry, copied)
+    assert "name and hashes are those of the content" in failed(copied, given, own=True)
 
 
-def test_answers_are_compared_where_the_same_models_have_read(entries: Path, played: dict[str, list[Path]]) -> None:
-    checks, counts = compare_answers(find_runs(entries))
-    assert not counts.contradicted
-    assert all(check.result().status == "ok" for check in checks.values())
-    assert counts.shared
-    # Without the readers, answers of runs with own caches and with one would contradict.
-    mixed = [played["own"][2], played["one"][2]]
-    _, apart = compare_answers(mixed)
-    assert not apart.contradicted
-
-
-def test_runs_that_only_read_are_verified_too(played: dict[str, list[Path]], pools: dict[str, Path]) -> None:
-    given = {"writer": load_pool(str(pools["own"]))}
+def test_part_of_an_answer_is_recounted(entries: dict[str, list[Path]], given: Pools, tmp_path: Path) -> None:
+    """The call that goes on from what the other model wrote: one token less is cached than was."""
     for name in ("own", "one", "anew"):
-        for folder in played[name][4:]:
-            assert not failed(folder, given, own=True) - {"the files are whole and can be read"}
+        (folder,) = (one for one in entries[name] if read_meta(one).router == "test-turns")
+        copied = tmp_path / name
+        copy_inline(folder, copied)
+        entry = read(copied)
+        entry["episodes"][0]["steps"][3]["calls"][1]["cached_tokens"] -= 1
+        write(entry, copied)
+        assert failed(copied, given, own=True) == {ROUTING}
+
+
+def test_answers_are_compared_where_the_same_models_have_read(entries: dict[str, list[Path]]) -> None:
+    checks, counts = compare_answers([folder for folders in entries.values() for folder in folders])
+    assert not counts.contradicted
+    assert counts.shared
+    assert {check.result().status for check in checks.values()} == {"ok"}
 
 
 def test_a_pool_states_models_that_it_has_and_each_once(pools: dict[str, Path], tmp_path: Path) -> None:
