@@ -18,6 +18,7 @@ from harness.pool import load_pool, save_pool
 from harness.suite import Suite
 from harness.traces.pack import pack_run
 from harness.traces.store import EPISODES, read_episodes, read_meta
+from harness.verify.audit import audit_entries
 from harness.verify.entry import ROUTING
 from harness.verify.pools import Pools
 from harness.verify.questions import compare_answers
@@ -220,6 +221,22 @@ def test_part_of_an_answer_is_recounted(entries: dict[str, list[Path]], given: P
         entry["episodes"][0]["steps"][3]["calls"][1]["cached_tokens"] -= 1
         write(entry, copied)
         assert failed(copied, given, own=True) == {ROUTING}
+
+
+def test_an_audit_asks_again_in_the_order_of_the_calls(
+    entries: dict[str, list[Path]], given: Pools, tmp_path: Path
+) -> None:
+    folder = next(one for one in entries["anew"] if read_meta(one).router == "test-turns")
+    copy_inline(folder, tmp_path / "forged")
+    entry = read(tmp_path / "forged")
+    call = entry["episodes"][0]["steps"][2]["calls"][0]
+    call["text"] = call["text"][:-1] + ("b" if call["text"].endswith("a") else "a")
+    write(entry, tmp_path / "forged")
+    honest, forged = audit_entries([folder, tmp_path / "forged"], 2, "drawn afterwards", pools=given)
+    assert honest.record is not None
+    assert (honest.result.status, honest.record.calls) == ("ok", honest.record.asked_again)
+    assert honest.record.largest_gap < 1e-3
+    assert forged.result.status == "failed"
 
 
 def test_answers_are_compared_where_the_same_models_have_read(entries: dict[str, list[Path]]) -> None:
