@@ -67,9 +67,14 @@ class Both:
         self._p = p
 
     async def act(self, step: Step) -> Completion:
-        """Ask one after the other, so that the order of the calls is the same in every run."""
-        high, low = await step.ask("high"), await step.ask("low")
-        return high if step.rng.random() < self._p else low
+        """Ask one after the other, so that the order of the calls is the same in every run.
+
+        The one that is followed comes last: where models share a cache, it then holds what that model has read, as it
+        does where no other was asked.
+        """
+        order = ("low", "high") if step.rng.random() < self._p else ("high", "low")
+        _, followed = [await step.ask(model) for model in order]
+        return followed
 
 
 def label(recipe: DmrRecipe, working: Path) -> list[Path]:
