@@ -73,7 +73,9 @@ def test_the_command_prints_both(tmp_path: Path) -> None:
     shown = mixroute("switches", "runs", "--card", "card.json", "--at", "1", cwd=tmp_path).stdout
     assert "speed card card.json" in shown
     assert "high alone" in shown
-    assert "60 (43%)" in mixroute("switches", "runs", cwd=tmp_path).stdout
+    counted = " ".join(mixroute("switches", "runs", cwd=tmp_path).stdout.split())
+    assert "60 (43%) 10.0 80" in counted
+    assert "one cache" in counted
 
 
 def test_a_pool_without_high_has_nothing_to_compare_with(tmp_path: Path) -> None:
