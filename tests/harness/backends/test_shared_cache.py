@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
@@ -184,6 +184,9 @@ CALLS = st.lists(
 
 @examples(0.3)
 @given(calls=CALLS, kept=st.integers(0, 7), reread=st.booleans())
+@example(calls=[Asked("low", 1, reads=True), Asked("high", 1)], kept=1, reread=False)
+@example(calls=[Asked("low", 0), Asked("high", 1)], kept=1, reread=True)
+@example(calls=[Asked("low", 0), Asked("high", 0), Asked("low", 1), Asked("high", 2)], kept=3, reread=False)
 def test_an_answer_is_a_function_of_its_prompt_and_its_readers(
     shared: Models,
     rereading: Models,
