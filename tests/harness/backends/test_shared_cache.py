@@ -324,7 +324,8 @@ def test_models_that_cannot_share_are_refused(
     else:
         for key, value in change.items():
             setattr(config, key, value)
-    AutoModelForCausalLM.from_config(config).save_pretrained(unlike)
+    model: Any = AutoModelForCausalLM
+    model.from_config(config).save_pretrained(unlike)
     tokenizer.save_pretrained(unlike)
     models = opened({"high": folders["high"], "low": unlike})
     with pytest.raises(MixrouteError, match=f"models 'high' and 'low' cannot share a cache.*differ in .*{differs}"):

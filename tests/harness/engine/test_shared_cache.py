@@ -15,7 +15,7 @@ from harness.board.switches import count_switches
 from harness.engine.opening import open_models
 from harness.engine.runner import SuiteRunner
 from harness.pool import load_pool, save_pool
-from harness.suite import Suite
+from harness.suite import RouterEntry, Suite, TaskEntry
 from harness.traces.pack import pack_run
 from harness.traces.store import EPISODES, read_episodes, read_meta
 from harness.verify.audit import audit_entries
@@ -98,8 +98,8 @@ def play(folder: Path, pool: Path, routers: list[str], *, reuse: bool = True, **
         schema=1,
         name="shared",
         pool=str(pool),
-        tasks=[{"task": "alfworld-gen", "split": "test", "limit": 2, "args": {"step_cap": 4}}],
-        routers=routers,
+        tasks=[TaskEntry(task="alfworld-gen", split="test", limit=2, args={"step_cap": 4})],
+        routers=[RouterEntry(router=router) for router in routers],
         **changes,
     )
     return [run.folder for run in SuiteRunner(suite, folder, Console(quiet=True), reuse=reuse).run()]

@@ -12,7 +12,7 @@ from harness.pool import load_pool
 from harness.sharing import SharedCache
 from harness.suite import TaskEntry
 from harness.training.play import play_episodes
-from mixroute import Completion, Step
+from mixroute import Completion, Granularity, Step
 from routers.dmr.data import readers_of, trajectories
 from routers.dmr.network import NetworkConfig
 
@@ -20,7 +20,7 @@ from routers.dmr.network import NetworkConfig
 class Reads:
     """Lets low read each prompt and then asks either model, as a network that reads hidden states does."""
 
-    granularity = "step"
+    granularity: Granularity = "step"
 
     def __init__(self) -> None:
         self.states: dict[str, list[tuple[float, ...]]] = {}
