@@ -19,6 +19,8 @@ from harness.errors import MixrouteError
 
 _TURNS = ("You are in a room.\n>", " look\n", "  Done: 3 x 4 = 12, é.\n>")
 _FORMATS = ("plain", "chat")
+_WINDOWS = ("window", "layer_types", "chunk")
+"""Parts of the names of settings that say which tokens a layer attends to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,9 @@ def _facts(one: SharingModel) -> Mapping[str, object]:
     pairs = {layer: [(t.shape[0], t.shape[2], str(t.dtype)) for t in pair] for layer, pair in kept.store.items()}
     return {
         "architecture": type(one.model.model).__name__,
+        "windows of attention": {
+            key: value for key, value in config.to_dict().items() if any(part in key for part in _WINDOWS)
+        },
         "position encodings": json.dumps([ropes, getattr(config, "rope_theta", None)], sort_keys=True, default=str),
         "tokenizer": _tokens(one),
         "device": str(one.model.device),

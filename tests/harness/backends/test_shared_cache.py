@@ -297,40 +297,50 @@ def test_throughput_mode_shares_too(folders: dict[str, Path]) -> None:
     close(models)
 
 
+def variant(folder: Path, like: Path, kind: str = "llama", **changes: Any) -> Path:
+    """Random weights of a configuration that differs, with the tokenizer, as a folder."""
+    from transformers import AutoConfig
+
+    stated = AutoConfig.from_pretrained(like).to_dict()
+    kept = {key: value for key, value in stated.items() if key not in ("model_type", "architectures")}
+    model: Any = AutoModelForCausalLM
+    model.from_config(AutoConfig.for_model(kind, **kept | changes)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(like).save_pretrained(folder)
+    return folder
+
+
+ROPE = {"rope_type": "default", "rope_theta": 5e5}
+
+
 @pytest.mark.parametrize(
-    ("change", "differs"),
+    ("kind", "change", "why"),
     [
-        ({"num_key_value_heads": 4}, "shape or type of keys and values"),
-        ({"num_hidden_layers": 3}, "shape or type of keys and values"),
-        ({"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}, "position encodings"),
-        ({"architecture": "qwen2"}, "architecture"),
-        ({"tokenizer": "other"}, "tokenizer"),
+        ("llama", {"num_key_value_heads": 4}, "differ in shape or type of keys and values"),
+        ("llama", {"num_hidden_layers": 3}, "differ in shape or type of keys and values"),
+        ("llama", {"rope_parameters": ROPE}, "differ in position encodings"),
+        ("qwen2", {}, "differ in architecture"),
+        ("mistral", {"sliding_window": 8}, "differ in architecture, windows of attention"),
+        ("gptj", {"n_embd": 64, "n_layer": 2, "n_head": 4, "rotary_dim": 8}, "it does not run the packed way"),
     ],
 )
 def test_models_that_cannot_share_are_refused(
-    folders: dict[str, Path], tmp_path: Path, change: dict[str, Any], differs: str
+    folders: dict[str, Path], tmp_path: Path, kind: str, change: dict[str, Any], why: str
 ) -> None:
-    from transformers import AutoConfig
-
-    unlike = tmp_path / "unlike"
-    config = AutoConfig.from_pretrained(folders["high"])
-    tokenizer = AutoTokenizer.from_pretrained(folders["high"])
-    if "tokenizer" in change:
-        tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-    elif "architecture" in change:
-        config = AutoConfig.for_model(
-            "qwen2", **{k: v for k, v in config.to_dict().items() if k not in ("model_type", "architectures")}
-        )
-    else:
-        for key, value in change.items():
-            setattr(config, key, value)
-    model: Any = AutoModelForCausalLM
-    model.from_config(config).save_pretrained(unlike)
-    tokenizer.save_pretrained(unlike)
-    models = opened({"high": folders["high"], "low": unlike})
-    with pytest.raises(MixrouteError, match=f"models 'high' and 'low' cannot share a cache.*differ in .*{differs}"):
+    models = opened({"high": folders["high"], "low": variant(tmp_path / "low", folders["high"], kind, **change)})
+    with pytest.raises(MixrouteError, match=f"kv_cache.shared: model.*cannot share a cache: .*{why}"):
         share(models)
-    assert talk(models, [Asked("high", 0)])[0].text is not None  # nothing was changed
+    assert talk(models, [Asked("high", 0)])[0].prompt_tokens  # nothing was changed
+    close(models)
+
+
+def test_models_with_other_tokenizers_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    other = variant(tmp_path / "low", folders["high"])
+    tokenizer = AutoTokenizer.from_pretrained(other)
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    tokenizer.save_pretrained(other)
+    models = opened({"high": folders["high"], "low": other})
+    with pytest.raises(MixrouteError, match="differ in tokenizer"):
+        share(models)
     close(models)
 
 
