@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,58 +15,9 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from harness.backends.completion_cache import CompletionCache
-from harness.backends.transformers import TransformersBackend
-from harness.pool import ModelSpec
-from mixroute import Completion, Message, MixrouteError, Prompt, Request
+from mixroute import Completion
 from tests.examples import examples
-from tests.tiny_model import save_tiny_model
-
-ROOM = ("You are in a room.\n>", " look\n", "You see desk 1.\n>", " open\n", "It is open.\n>", " go\n", "The end.\n>")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A call: which model, at which step, whether it only reads, and how much of an answer it goes on from."""
-
-    model: str
-    step: int
-    reads: bool = False
-    begun: str = ""
-
-    def request(self, session: str) -> Request:
-        turns = ROOM[: 2 * self.step + 1]
-        told = tuple(Message(("user", "assistant")[place % 2], text) for place, text in enumerate(turns))
-        return Request(session, Prompt(told, "plain"), self.begun, max_tokens=0 if self.reads else 4)
-
-
-Models = dict[str, TransformersBackend]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two models of one architecture and other weights, and a third."""
-    found = {}
-    for seed, name in enumerate(("high", "low", "other")):
-        found[name] = tmp_path_factory.mktemp("weights") / name
-        save_tiny_model(found[name], seed)
-    return found
-
-
-def opened(folders: dict[str, Path], *, deterministic: bool = True, **options: Any) -> Models:
-    return {
-        name: TransformersBackend(name, ModelSpec(weights=str(folder), options=options), deterministic=deterministic)
-        for name, folder in folders.items()
-    }
-
-
-def close(models: Models) -> None:
-    for model in models.values():
-        model.close()
-
-
-def share(models: Models, reread: int = 0) -> Models:
-    models["high"].share_cache({"low": models["low"]}, reread)
-    return models
+from tests.harness.backends.sharing import ROOM, Asked, Models, close, opened, share, talk
 
 
 @pytest.fixture(scope="module")
@@ -81,20 +32,6 @@ def rereading(folders: dict[str, Path]) -> Iterator[Models]:
     models = share(opened(folders), reread=1)
     yield models
     close(models)
-
-
-def talk(models: Models, calls: Sequence[Asked], session: str = "s", *, at_once: bool = False) -> list[Completion]:
-    """The answers of a session's calls, made one after the other or all at once."""
-
-    async def run() -> list[Completion]:
-        asked = [models[call.model].generate(call.request(session)) for call in calls]
-        return list(await asyncio.gather(*asked)) if at_once else [await one for one in asked]
-
-    try:
-        return asyncio.run(run())
-    finally:
-        for model in models.values():
-            model.release(session)
 
 
 def lengths() -> list[int]:
@@ -294,58 +231,4 @@ def test_throughput_mode_shares_too(folders: dict[str, Path]) -> None:
     assert [answer.cached_tokens for answer in answers] == [0, *lengths()[:3]]
     for ours, theirs in zip(answers, reference(folders, calls), strict=True):
         assert [token.logprob for token in ours.tokens] == pytest.approx(theirs, abs=1e-3)
-    close(models)
-
-
-def variant(folder: Path, like: Path, kind: str = "llama", **changes: Any) -> Path:
-    """Random weights of a configuration that differs, with the tokenizer, as a folder."""
-    from transformers import AutoConfig
-
-    stated = AutoConfig.from_pretrained(like).to_dict()
-    kept = {key: value for key, value in stated.items() if key not in ("model_type", "architectures")}
-    model: Any = AutoModelForCausalLM
-    model.from_config(AutoConfig.for_model(kind, **kept | changes)).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(like).save_pretrained(folder)
-    return folder
-
-
-ROPE = {"rope_type": "default", "rope_theta": 5e5}
-
-
-@pytest.mark.parametrize(
-    ("kind", "change", "why"),
-    [
-        ("llama", {"num_key_value_heads": 4}, "differ in shape or type of keys and values"),
-        ("llama", {"num_hidden_layers": 3}, "differ in shape or type of keys and values"),
-        ("llama", {"rope_parameters": ROPE}, "differ in position encodings"),
-        ("qwen2", {}, "differ in architecture"),
-        ("mistral", {"sliding_window": 8}, "differ in architecture, windows of attention"),
-        ("gptj", {"n_embd": 64, "n_layer": 2, "n_head": 4, "rotary_dim": 8}, "it does not run the packed way"),
-    ],
-)
-def test_models_that_cannot_share_are_refused(
-    folders: dict[str, Path], tmp_path: Path, kind: str, change: dict[str, Any], why: str
-) -> None:
-    models = opened({"high": folders["high"], "low": variant(tmp_path / "low", folders["high"], kind, **change)})
-    with pytest.raises(MixrouteError, match=f"kv_cache.shared: model.*cannot share a cache: .*{why}"):
-        share(models)
-    assert talk(models, [Asked("high", 0)])[0].prompt_tokens  # nothing was changed
-    close(models)
-
-
-def test_models_with_other_tokenizers_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
-    other = variant(tmp_path / "low", folders["high"])
-    tokenizer = AutoTokenizer.from_pretrained(other)
-    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-    tokenizer.save_pretrained(other)
-    models = opened({"high": folders["high"], "low": other})
-    with pytest.raises(MixrouteError, match="differ in tokenizer"):
-        share(models)
-    close(models)
-
-
-def test_models_that_compute_otherwise_are_refused(folders: dict[str, Path]) -> None:
-    models = opened({"high": folders["high"]}) | opened({"low": folders["low"]}, dtype="bfloat16")
-    with pytest.raises(MixrouteError, match="shape or type of keys and values"):
-        share(models)
     close(models)
