@@ -35,6 +35,7 @@ class KVCache:
     """Keys and values by layer, each of shape (key-value heads, capacity, size of a head)."""
     ids: list[int] = field(default_factory=list)
     boundaries: tuple[int, ...] = ()
+    readers: tuple[str, ...] = ()
     last_position: LastPosition | None = None
     switch: int | None = None
     """Length above which the positions of all tokens are encoded otherwise; see ``LengthRopes``."""

@@ -18,6 +18,7 @@ from harness.board.columns import CURVE_COLUMNS, NONE, Column, columns, csv_fiel
 from harness.board.curves import Curve
 from harness.board.rows import Row
 from harness.board.table import Board
+from harness.sharing import stated_sharing
 from harness.text import clean, latex, markdown
 from harness.traces.cost import COST_MODELS
 
@@ -136,6 +137,7 @@ def title(row: Row, board: Board) -> str:
     run = ", ".join(
         [str(row.protocol["mode"] or "mode unknown")]
         + ([] if row.protocol["temperature"] is None else [f"temperature {row.protocol['temperature']:g}"])
+        + [f"kv_cache {json.dumps(value)}" for value in stated_sharing(row.protocol).values()]
     )
     own = f"{row.task}, {row.split}, {limit}, pool {row.pool}, {run}"
     place = row.task, row.split, row.pool

@@ -11,6 +11,7 @@ from harness.board.suites import JudgedRun, judge
 from harness.errors import MixrouteError
 from harness.files import content_hash
 from harness.records import RunMeta
+from harness.sharing import stated_sharing
 from harness.text import quoted
 from harness.traces.read import EpisodeNumbers, Run
 from harness.traces.store import EPISODES, RUN
@@ -62,6 +63,7 @@ def group_conditions(meta: RunMeta) -> dict[str, Any]:
             name: {key: card.get(key) for key in shown} | _arithmetic(card)
             for name, card in sorted(meta.models.items())
         },
+        **stated_sharing(meta.config),
     }
 
 

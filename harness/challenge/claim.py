@@ -105,6 +105,12 @@ def _config(where: Path, meta: RunMeta, pool_file: str | None) -> RunConfig:
             "with the same models by --pool"
         )
     _check_task(where, meta, config)
+    played = pool_file or config.pool
+    if pool.load_pool(played).kv_cache != config.kv_cache:
+        raise MixrouteError(
+            f"{where}: its models shared key-value caches otherwise than those of pool '{played}' (config.kv_cache): "
+            "give a file with the same models and kv_cache by --pool"
+        )
     return config.model_copy(update={"pool": pool_file or config.pool})
 
 

@@ -38,7 +38,13 @@ class Asked:
 
 
 def asked_of(
-    episode: Episode, task: Task, router: Router | None, models: Sequence[str], temperature: float
+    episode: Episode,
+    task: Task,
+    router: Router | None,
+    models: Sequence[str],
+    temperature: float,
+    *,
+    in_order: bool = False,
 ) -> Iterator[Asked]:
     """The calls of an episode that have an answer, with their questions.
 
@@ -48,22 +54,24 @@ def asked_of(
         router: The router as it was run, to be asked what it asks; None if there is none here.
         models: Names of the pool's models.
         temperature: The run's.
+        in_order: Whether the questions are those of one session, and calls without an answer are among them.
     """
     prompts = prompts_of(episode, task)
     said = asyncio.run(_changes(episode, prompts, task, router, models)) if router is not None else []
     for number, (step, prompt) in enumerate(zip(episode.steps, prompts, strict=True)):
         changes = said[number] if number < len(said) else []
         for place, call in enumerate(step.calls):
-            if call.decoded_tokens == 0:
+            if call.decoded_tokens == 0 and not in_order:
                 continue
             known = place < len(changes)
             given = {name: value for name, value in changes[place].items() if value is not None} if known else {}
             cut = not known and call.finish == "length"
-            longest = call.decoded_tokens if cut else task.max_tokens
+            longest = call.decoded_tokens if cut or call.decoded_tokens == 0 else task.max_tokens
             defaults = {"stop": task.stop, "max_tokens": longest, "temperature": temperature}
             where = f"{episode.instance} step {number}, call {place} to '{call.model}'"
             seed = seed_for(seed_for(episode.seed, episode.instance, number, "sampling"), place)
-            request = Request(session=where, prompt=prompt, seed=seed, **{**defaults, **given})
+            session = episode.instance if in_order else where
+            request = Request(session=session, prompt=prompt, seed=seed, **{**defaults, **given})
             yield Asked(where, call, request, known)
 
 

@@ -86,7 +86,7 @@ def test_that_memory_ran_out_says_nothing_of_the_model(
             open_model(tiny_weights)
     assert not (cache / "self-tests").exists()
     backend = open_model(tiny_weights)
-    assert isinstance(backend._engine._model, PackedModel)
+    assert isinstance(backend._sharing.model, PackedModel)
     backend.close()
 
 

@@ -17,7 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.backends.completion_cache import CompletionCache
 from harness.backends.decoding import content_length
-from harness.backends.encoding import BLOCK, Encoder
+from harness.backends.encoding import Encoder
+from harness.backends.reading import BLOCK
 from harness.backends.transformers import TransformersBackend
 from harness.traces.cost import add_costs, call_cost
 from harness.traces.recording import record_call
