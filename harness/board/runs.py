@@ -116,8 +116,8 @@ def _across_seeds(judged: Sequence[JudgedRun]) -> RunsAcrossSeeds:
             if other is not run:
                 raise MixrouteError(
                     f"{other.folder / EPISODES} and {run.folder / EPISODES} both hold instance "
-                    f"{quoted(played.instance)} with seed {played.seed} for '{run.meta.label}': leave one of the two "
-                    f"folders out"
+                    f"{quoted(played.instance)} with seed {played.seed} for {quoted(run.meta.label)}: leave one of "
+                    f"the two folders out"
                 )
     planned = {(instance, run.meta.seed) for run in runs for instance in run.meta.instances}
     remarks = tuple(sorted({note for one in judged for note in one.notes}))

@@ -41,7 +41,7 @@ def judge(run: Run) -> JudgedRun:
     if not found:
         if meta.curve not in _curves():
             return JudgedRun(run, True)
-        note = f"curve '{meta.curve}' is a shipped suite's, which does not plan this run: no point of it"
+        note = f"curve {quoted(meta.curve)} is a shipped suite's, which does not plan this run: no point of it"
         return JudgedRun(replace(run, meta=structs.replace(meta, curve="")), True, (note,))
     # Several suites may play a run; its own label decides between their names for it.
     same = [(suite, entry) for suite, entry in found if entry.name == meta.label] or found
@@ -53,7 +53,7 @@ def judge(run: Run) -> JudgedRun:
     if label != meta.label:
         notes.append(f"labelled as in suite {names}, not {quoted(meta.label)}")
     if meta.curve not in ("", curve):
-        notes.append(f"curve '{meta.curve}' is not the one of suite {names}: ignored")
+        notes.append(f"curve {quoted(meta.curve)} is not the one of suite {names}: ignored")
     if not planned:
         notes.append(
             f"seed {meta.seed} is not one of suite {names}: a row of its own, with which no other is compared; kept "

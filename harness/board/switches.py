@@ -20,6 +20,7 @@ from harness.records import CallRecord, Episode, RunMeta
 from harness.sharing import SharedCache, sharing_of, stated_sharing
 from harness.speed.rates import Rates
 from harness.terminal import line
+from harness.text import quoted
 from harness.traces.read import untold_models
 from harness.traces.store import RUN, read_episodes, read_meta
 
@@ -86,7 +87,7 @@ def count_switches(folders: Iterable[Path], rates: Rates | None = None) -> list[
         meta = read_meta(folder)
         if rates is not None and HIGH not in meta.models:
             raise MixrouteError(
-                f"{folder}: pool '{meta.pool}' has no model '{HIGH}' to compare with: do without --card"
+                f"{folder}: pool {quoted(meta.pool)} has no model '{HIGH}' to compare with: do without --card"
             )
         folders_of[meta.task, meta.split, meta.group, meta.label].append((folder, meta))
     found = []
@@ -111,8 +112,8 @@ def count_switches(folders: Iterable[Path], rates: Rates | None = None) -> list[
 def _episode(episode: Episode, rates: Rates | None) -> tuple[float, ...]:
     for model in untold_models(episode):
         raise MixrouteError(
-            f"{episode.instance}: the endpoint of model '{model}' did not tell its tokens, so that prefill cannot be "
-            "counted: leave that run out"
+            f"{quoted(episode.instance)}: the endpoint of model {quoted(model)} did not tell its tokens, so that "
+            "prefill cannot be counted: leave that run out"
         )
     calls = [call for step in episode.steps for call in step.calls]
     unread = [call.prompt_tokens - call.cached_tokens for call in calls]

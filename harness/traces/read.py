@@ -97,7 +97,7 @@ def model_cards(folder: Path, meta: RunMeta) -> dict[str, ModelCard]:
         ) from error
     for name, card in cards.items():
         if card.weight_bytes <= 0 or card.parameters <= 0:  # costs are computed from them
-            raise MixrouteError(f"{folder / RUN}: model '{name}' has no bytes or no parameters: restore the file")
+            raise MixrouteError(f"{folder / RUN}: model {quoted(name)} has no bytes or no parameters: restore the file")
     return cards
 
 
@@ -143,8 +143,8 @@ def episode_numbers(
         cost = episode_cost(episode, cards, timing, rates)
     except KeyError as missing:
         raise MixrouteError(
-            f"{folder / EPISODES}: instance {quoted(episode.instance)} calls the model {missing}, which has no card "
-            f"under 'models' in {RUN}: restore the file that was changed"
+            f"{folder / EPISODES}: instance {quoted(episode.instance)} calls the model {quoted(missing.args[0])}, "
+            f"which has no card under 'models' in {RUN}: restore the file that was changed"
         ) from missing
     error = episode.end == "error"
     return EpisodeNumbers(

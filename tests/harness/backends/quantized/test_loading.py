@@ -48,7 +48,7 @@ def test_a_rounded_checkpoint_runs_packed(
     packed, card = opened(quantization=scheme)
     dense, card_of_dense = opened(quantization=scheme, kernels="unpacked")
     assert card.details["arithmetic"] == arithmetic
-    assert "arithmetic" not in card_of_dense.details
+    assert card_of_dense.details["arithmetic"] == "unpacked"
     assert len(packed_layers(packed)) == 14
     assert kernels(packed)
     assert (card.parameters, card.weight_bytes) == (card_of_dense.parameters, card_of_dense.weight_bytes)
@@ -97,7 +97,7 @@ def test_a_format_without_a_kernel_runs_dense_and_says_so(
     (record,) = caplog.records
     assert "runs unpacked" in record.message
     assert "14 layers of 8 bits with a scale for 32 weights on cpu" in record.message
-    assert "arithmetic" not in card.details
+    assert card.details["arithmetic"] == "unpacked"
     assert logprobs(model).isfinite().all()
 
 
