@@ -24,7 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from harness.backends.encoding import Encoder
 from harness.backends.generation_settings import check_generation_settings, generation_settings
-from harness.backends.quantized.convert import arithmetic, pack_linear_layers, quantize_head
+from harness.backends.quantized.convert import pack_linear_layers, packed_layers, quantize_head
 from harness.config import Strict, check
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
@@ -147,7 +147,7 @@ def _pack(name: str, model: PreTrainedModel, options: TransformersOptions) -> No
                 "model '%s' runs unpacked, at the speed of dense weights: no kernel for %s", name, "; ".join(dense)
             )
     if options.head == "int8":
-        if not arithmetic(model):
+        if not packed_layers(model):
             raise MixrouteError(f"model '{name}': 'head: int8' is for packed checkpoints: leave it out")
         try:
             quantize_head(model)

@@ -13,14 +13,12 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
 from harness.backends.loading import TransformersOptions, is_compressed
-from harness.backends.quantized.convert import arithmetic, head_rows_quantized
+from harness.backends.quantized.convert import UNPACKED, arithmetic, head_rows_quantized
 from harness.data import ModelCard
 from harness.pool import ModelSpec
 
 _PARTS = ("weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx")
 """Ends of the names of tensors that a compressed checkpoint has beside its weights."""
-UNPACKED = "unpacked"
-"""Arithmetic of a quantized checkpoint that runs as dense weights: at their speed, whatever its bytes are."""
 _SCALE_BYTES = 4  # of a row of a head of 8 bits
 
 
@@ -28,15 +26,14 @@ def model_card(name: str, model: PreTrainedModel, spec: ModelSpec, options: Tran
     """Count parameters and stored bytes, and hash the weights as they are run."""
     run_as: dict[str, str] = options.model_dump(include={"dtype", "quantization"})
     computes = arithmetic(model)
-    if computes:
-        parameters, stored, digest = _packed(model)
-        run_as["arithmetic"] = computes
-        digest.update(repr(sorted(run_as.items())).encode())
-    else:
+    if computes in ("", UNPACKED):  # the fingerprint is that of the dense weights
         parameters, stored, digest = _dense(model)
         digest.update(repr(sorted(run_as.items())).encode())
-        if is_compressed(_stored_config(model)):
-            run_as["arithmetic"] = UNPACKED
+    else:
+        parameters, stored, digest = _packed(model)
+        digest.update(repr(sorted({**run_as, "arithmetic": computes}.items())).encode())
+    if computes:
+        run_as["arithmetic"] = computes
     return ModelCard(
         model=name,
         parameters=parameters,

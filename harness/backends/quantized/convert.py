@@ -17,6 +17,8 @@ from harness.backends.quantized.integer import IntegerEmbedding, IntegerLinear, 
 
 PackedLayer = IntegerLinear | GroupedLinear
 
+UNPACKED = "unpacked"
+"""Arithmetic of quantized layers that run as dense weights: at their speed, whatever their bytes are."""
 _EXACT_TERMS = 3
 _WIDE_ROWS = 16  # bits of an activation that is not quantized
 
@@ -41,7 +43,7 @@ def pack_linear_layers(model: PreTrainedModel) -> list[str]:
     """Make the compressed linear layers of a model into packed ones, in place.
 
     Returns:
-        Why some could not be packed, a line for each reason; these are left for ``unpack_rest``.
+        Why some could not be packed, a line for each reason; these are left as they are.
     """
     quantize = RowQuantizer()
     refused: Counter[str] = Counter()
@@ -114,8 +116,10 @@ def quantize_head(model: PreTrainedModel) -> None:
     """Quantize embedding and head to 8 bits, a scale for each token, in place; one matrix where the model ties them.
 
     Raises:
-        ValueError: the model has other kinds of embedding or head than plain ones.
+        ValueError: the model has other kinds of embedding or head than plain ones, or does not run on the CPU.
     """
+    if model.device.type != "cpu":
+        raise ValueError(f"it runs on {model.device.type}, and integer products on the CPU only")
     embedding: Any = model.get_input_embeddings()
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if type(embedding) is not nn.Embedding or type(head) is not nn.Linear:
@@ -145,11 +149,15 @@ def _rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def arithmetic(model: nn.Module) -> str:
-    """What the packed layers of a model compute: ``W4A8`` for 4-bit weights and 8-bit activations; empty for none."""
+    """What the quantized layers of a model compute: ``W4A8`` for 4-bit weights and 8-bit activations, ``unpacked`` for
+    those that run as dense weights; empty for a model that is not quantized.
+    """
     head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None  # type: ignore[no-untyped-call]
     found = {_kind(layer) for layer in packed_layers(model) if layer is not head}
     if isinstance(head, PackedLayer):
         found.add(f"head {_kind(head)}")
+    if any(getattr(module, "quantization_scheme", None) is not None for module in model.modules()):
+        found.add(UNPACKED)
     return ", ".join(sorted(found, key=lambda kind: (kind.startswith("head"), kind)))
 
 
