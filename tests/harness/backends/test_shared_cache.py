@@ -224,6 +224,20 @@ def test_a_model_alone_in_its_session_answers_as_without_sharing(
     store.close()
 
 
+def test_a_packed_model_goes_on_from_a_dense_one(folders: dict[str, Path]) -> None:
+    first, second, third, _ = lengths()
+    calls = [Asked("high", 0), Asked("low", 1), Asked("high", 2), Asked("low", 3)]
+    answers = []
+    for one_by_one in (True, False):
+        models = opened({"high": folders["high"]})
+        models |= opened({"low": folders["high"]}, quantization="rtn-w4-channel", head="int8")
+        share(models)
+        answers.append(talk(models, calls, at_once=not one_by_one))
+        close(models)
+    assert answers[0] == answers[1]
+    assert [answer.cached_tokens for answer in answers[0]] == [0, first, second, third]
+
+
 def test_throughput_mode_shares_too(folders: dict[str, Path]) -> None:
     models = share(opened(folders, deterministic=False))
     calls = [Asked("low", 0), Asked("high", 1), Asked("low", 2), Asked("high", 3)]
