@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface
 
 from harness.backends.sequences import Chunk
 
@@ -131,14 +131,6 @@ def packed_attention(
         output[start:end] = mixed.reshape(heads, count, value.shape[3]).transpose(0, 1)
         start = end
     return output[None], None
-
-
-def use_attention(model: PreTrainedModel, name: str) -> None:
-    """Have all parts of a model use an implementation of attention, as far as they ask for one when they run."""
-    configs: list[Any] = [getattr(part, "config", None) for part in model.modules()]
-    for config in {id(one): one for one in configs}.values():
-        if hasattr(config, "_attn_implementation_internal"):
-            config._attn_implementation = name
 
 
 def _eager(

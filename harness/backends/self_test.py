@@ -9,7 +9,8 @@ order: ``packed``, then ``plain`` with its three uses of the cache. A model for 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import torch
 from transformers import PreTrainedModel
@@ -18,16 +19,16 @@ from harness.backends.comparison import Differs, Text, compare, texts_to_compare
 from harness.backends.linear import prepack_linear_layers, restore_linear_layers
 from harness.backends.memory import out_of_memory
 from harness.backends.packed import PackedModel
-from harness.backends.packed_attention import ATTENTION, NotPackable, use_attention
+from harness.backends.packed_attention import ATTENTION, NotPackable
 from harness.backends.plain import PlainModel, Reuse
 from harness.backends.quantized.convert import exact_activations
 from harness.backends.row_check import least_rows
 from harness.backends.sequences import Chunk, SequenceModel
-from harness.files import Record
 from harness.text import one_line
 
 
-class Choice(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Choice:
     """How a model is run, and why."""
 
     way: Literal["packed", "plain"]
@@ -138,6 +139,14 @@ def _try_packed(model: PreTrainedModel, texts: Sequence[Text], tolerance: float)
         return None, "a row depends on the other rows of a pass"
     finally:
         packed.close()
+
+
+def use_attention(model: PreTrainedModel, name: str) -> None:
+    """Have all parts of a model use an implementation of attention, as far as they ask for one when they run."""
+    configs: list[Any] = [getattr(part, "config", None) for part in model.modules()]
+    for config in {id(one): one for one in configs}.values():
+        if hasattr(config, "_attn_implementation_internal"):
+            config._attn_implementation = name
 
 
 def _check_layers(packed: PackedModel) -> None:
