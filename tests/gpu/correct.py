@@ -27,10 +27,11 @@ _WAYS: dict[str, tuple[torch.dtype, tuple[int | None, bool] | None]] = {
     "W4A16, groups of 64, zero points": (torch.bfloat16, (64, True)),
     "W4A16, one scale an output": (torch.bfloat16, (None, False)),
 }
-"""Types of the tiny model, and how its layers are packed: weights that share a scale, and whether there are zero points.
-A weight matrix of the tiny model has 64 or 128 inputs."""
+"""Types of the tiny model, whose matrices have 64 or 128 inputs, and how its layers are packed: weights that share a
+scale (None: all of an output), and whether there are zero points."""
+_TRIED_ON_CPU = ("float32", "W4A16, groups of 32", "W4A16, one scale an output")
 _NEAR = {torch.float32: contract.NEAR, torch.bfloat16: 0.2}
-"""Nats by which scores may differ from what was recorded: a text is read in another number of rows than it was written."""
+"""Nats by which scores may differ from what was recorded: a text is read in other passes than it was written in."""
 
 
 def check_layers(results: Results, device: str, budget: Budget) -> None:
@@ -56,7 +57,7 @@ def _check_layer(results: Results, device: str, about: dict[str, Any]) -> None:
 
 def check_contract(results: Results, device: str, budget: Budget) -> None:
     """The contract, with the tiny model in each type and packing; its self-test first."""
-    for way in _WAYS:
+    for way in _TRIED_ON_CPU if device == "cpu" else _WAYS:
         if budget.left < 0:
             results.add("contract", model=way, skipped=True)
         else:
@@ -110,5 +111,9 @@ def _checks(engine: Engine, near: float, *, exact: bool) -> dict[str, Callable[[
 
 def _request(number: int) -> Request:
     """A question of three turns."""
-    messages = (Message("user", _TEXT), Message("assistant", f"go to bed {number}"), Message("user", ".\n>" * (number + 1)))
+    messages = (
+        Message("user", _TEXT),
+        Message("assistant", f"go to bed {number}"),
+        Message("user", ".\n>" * (number + 1)),
+    )
     return Request(f"question {number}", Prompt(messages, "plain"), max_tokens=24)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-NEEDED = ("torch", "transformers")
 OPTIONAL = {
     "pydantic": "the existing tests (pytest)",
     "msgspec": "the existing tests (pytest)",

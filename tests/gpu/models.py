@@ -85,7 +85,7 @@ def grouped(layer: nn.Linear, group: int | None, *, zeros: bool = False) -> Grou
     weight = layer.weight.detach().float()
     outputs, inputs = weight.shape
     size = inputs if group is None else group
-    if not supports(weight.device.type, outputs, inputs, inputs // size, BITS):
+    if inputs % size or not supports(weight.device.type, outputs, inputs, inputs // size, BITS):
         raise ValueError(f"no kernel for {outputs} x {inputs} weights in groups of {size} on {weight.device.type}")
     whole = weight.view(outputs, -1, size)
     zero = None

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from traceback import format_exc
 from typing import Any
 
 
@@ -49,7 +50,7 @@ class Results:
         try:
             work()
         except Exception as error:  # of PyTorch, CUDA or a check that failed
-            self.add(part, **about, failed=f"{type(error).__name__}: {str(error)[:500]}")
+            self.add(part, **about, failed=f"{type(error).__name__}: {str(error)[:500]}", where=format_exc()[-800:])
             return False
         return True
 
