@@ -50,7 +50,7 @@ benchmark: $(READY) ## Measure timings; none of them is asserted.
 
 # Without our environment: a machine with CUDA has a PyTorch of its own, and perhaps no network.
 gpu: ## Check and time backend transformers on a CUDA machine that has PyTorch and transformers (10 minutes, OUT=folder).
-	$(PYTHON) -m tests.gpu --out $(or $(OUT),runs/gpu)
+	timeout 600 $(PYTHON) -m tests.gpu --out $(or $(OUT),runs/gpu)
 
 setup: $(READY) ## Build the environment in .venv and do nothing else.
 

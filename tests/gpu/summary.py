@@ -58,7 +58,7 @@ def _calls(records: list[dict[str, Any]]) -> list[str]:
 
 
 def _caches(records: list[dict[str, Any]]) -> list[str]:
-    found = [record for record in records if record["part"] == "caches" and "one_cache" in record]
+    found = [record for record in records if record["part"] == "caches" and record.get("one_cache")]
     lines = ["caches: shape, model, at once: ms of a pass of one token; of the last turn; of 1, 2, 4, 8 missed turns"]
     for one in found:
         missed = " ".join(f"{1e3 * seconds:.2f}" for seconds in one["own_caches"].values())

@@ -125,7 +125,7 @@ class Pair:
                 self.results.add("caches", shape=self.shape, skipped=concurrency)
                 continue
             for name, engine in self.engines.items():
-                seconds = self._passes(engine, concurrency, held, counts)
+                seconds = self._passes(engine, concurrency, held, counts, budget)
                 self.results.add(
                     "caches",
                     shape=self.shape,
@@ -133,8 +133,8 @@ class Pair:
                     concurrency=concurrency,
                     held=held,
                     decode_pass=seconds[1],
-                    one_cache=seconds[TURN],
-                    own_caches={turns: seconds[TURN * turns] for turns in MISSED},
+                    one_cache=seconds.get(TURN),
+                    own_caches={turns: seconds[TURN * turns] for turns in MISSED if TURN * turns in seconds},
                 )
 
     @torch.inference_mode()
@@ -143,14 +143,20 @@ class Pair:
         for name, engine in self.engines.items():
             self.results.add("rows", shape=self.shape, model=name, least=least_rows(engine.runs.model))
 
-    def _passes(self, engine: Engine, concurrency: int, held: int, counts: Sequence[int]) -> dict[int, float]:
-        """Median seconds of a pass by the number of tokens that each sequence reads after ``held`` tokens."""
+    def _passes(
+        self, engine: Engine, concurrency: int, held: int, counts: Sequence[int], budget: Budget
+    ) -> dict[int, float]:
+        """Median seconds of a pass by the number of tokens that each sequence reads after ``held`` tokens; the first of
+        ``counts`` at least.
+        """
         runs = engine.runs
         caches = [runs.new_cache() for _ in range(concurrency)]
         for place, cache in enumerate(caches):
             runs.forward([Chunk(cache, _ids(held, place))])
         found: dict[int, float] = {}
         for count in counts:
+            if found and budget.left < 0:
+                break
             samples = []
             for repeat in range(_REPEATS + 1):
                 chunks = [Chunk(cache, _ids(count, repeat + place)) for place, cache in enumerate(caches)]
