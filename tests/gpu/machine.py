@@ -7,15 +7,17 @@ from typing import Any
 
 import torch
 
+EXISTING_TESTS = "the existing tests"
 OPTIONAL = {
-    "pydantic": "the existing tests (pytest)",
-    "msgspec": "the existing tests (pytest)",
-    "compressed_tensors": "the existing tests (pytest)",
-    "platformdirs": "the existing tests (pytest)",
-    "pytest": "the existing tests (pytest)",
-    "hypothesis": "the existing tests (pytest)",
-    "rich": "the existing tests (pytest)",
-    "typer": "the existing tests (pytest)",
+    "pydantic": EXISTING_TESTS,
+    "msgspec": EXISTING_TESTS,
+    "compressed_tensors": EXISTING_TESTS,
+    "platformdirs": EXISTING_TESTS,
+    "pytest": EXISTING_TESTS,
+    "hypothesis": EXISTING_TESTS,
+    "rich": EXISTING_TESTS,
+    "typer": EXISTING_TESTS,
+    "bitsandbytes": "the existing tests of NF4",
     "psutil": "memory of the machine on the cards",
     "pynvml": "joules (nvidia-ml-py)",
 }
