@@ -38,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def output(folder: Path) -> str:
     command = [sys.executable, "-c", _BARE.format(absent=_ABSENT), "--device", "cpu", "--shapes", "tiny"]
+    command += ["--seconds", "20000"]  # a slow machine must not skip parts
     done = subprocess.run(
         [*command, "--out", str(folder)], cwd=_ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )

@@ -43,12 +43,12 @@ class Pair:
         self.engines: dict[str, Engine] = {}
         self.cells: list[dict[str, Any]] = []
         models: dict[str, Any] = {}
-        for name in ("low", "high"):  # low first: dense weights are there only while it is packed
-            began = time.perf_counter()
-            model = random_model(shape, plan.device, packed=name == "low")
-            self.engines[name] = Engine(name, model, _endless_tokenizer(), **options)
-            models[name] = facts(name, shape, model, {"dtype": "bfloat16", **options})
-            results.add("load", shape=shape, seconds=round(time.perf_counter() - began, 1), **models[name])
+        try:
+            for name in ("low", "high"):  # low first: dense weights are there only while it is packed
+                models[name] = self._load(name, options)
+        except Exception:  # out of memory: the next shape needs what is held
+            self.close()
+            raise
         self.card: dict[str, Any] = {
             "schema": CARD_SCHEMA,
             "pool": shape,
@@ -58,6 +58,14 @@ class Pair:
             "provenance": provenance_of_run(),
             "cells": self.cells,
         }
+
+    def _load(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        began = time.perf_counter()
+        model = random_model(self.shape, self.plan.device, packed=name == "low")
+        self.engines[name] = Engine(name, model, _endless_tokenizer(), **options)
+        found = facts(name, self.shape, model, {"dtype": "bfloat16", **options})
+        self.results.add("load", shape=self.shape, seconds=round(time.perf_counter() - began, 1), **found)
+        return found
 
     def close(self) -> None:
         """Free both models."""
