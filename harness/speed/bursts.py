@@ -91,8 +91,8 @@ def timed(
             break
     else:
         raise MixrouteError(
-            f"model {quoted(name)} ends its answers after {whole.decoded_tokens / concurrency:.1f} tokens: time it with "
-            "--random-weights, or give a smaller --decode"
+            f"model {quoted(name)} ends its answers after {whole.decoded_tokens / concurrency:.1f} tokens: time it "
+            "with --random-weights, or give a smaller --decode"
         )
     # Prompts differ by a few tokens from one burst to the next.
     prefill = first.seconds * whole.prompt_tokens / first.prompt_tokens

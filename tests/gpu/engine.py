@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from harness.backends.cache_group import CacheGroup
 from harness.backends.call import Call
 from harness.backends.continuous import ContinuousBatching
-from harness.backends.encoding import NOTHING, Encoded, Encoder
+from harness.backends.encoding import Encoder
 from harness.backends.scoring import Scorer
 from harness.backends.self_test import Choice, make
 from harness.backends.worker import DeviceWorker
@@ -57,24 +58,24 @@ class Engine:
         self._scorer = Scorer(
             self.runs, tokenizer, self._encoder, max_rows=self.options["max_rows"], context=self._context
         )
+        self._name = name
+        self._group = CacheGroup({name: self.runs}, {name: name}, self.options["kv_cache_mb"] << 20)
         self._engine = ContinuousBatching(
             name,
             self.runs,
             tokenizer,
             max_batch=self.options["max_batch"],
             max_rows=self.options["max_rows"],
-            kv_cache_bytes=self.options["kv_cache_mb"] << 20,
+            group=self._group,
         )
-        self._read: dict[str, Encoded] = {}
         self._worker = DeviceWorker.attach(str(model.device), self._engine)
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; see ``harness.contracts.Backend``."""
         prompt = self._encoder.encode_request(request, self._context)
-        cached = prompt.cached_prefix_length(self._read.get(request.session, NOTHING))
-        self._read[request.session] = prompt
+        readers, cached = self._group.plan(request.session, self._name, prompt, only_read=request.max_tokens == 0)
         loop = asyncio.get_running_loop()
-        call = Call(request, prompt, cached, loop, loop.create_future(), submitted=time.perf_counter())
+        call = Call(request, prompt, readers, cached, loop, loop.create_future(), submitted=time.perf_counter())
         self._worker.do(lambda: self._engine.submit(call))
         try:
             return await call.future
@@ -92,13 +93,13 @@ class Engine:
 
     def release(self, session: str) -> None:
         """Free the session's cache."""
-        self._read.pop(session, None)
+        self._group.forget(session)
         self._worker.do(partial(self._engine.release, session))
 
     def close(self) -> None:
         """Free the weights."""
         self._worker.detach(self._engine)
-        del self._engine, self._scorer, self.runs
+        del self._engine, self._scorer, self._group, self.runs
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
