@@ -16,6 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.backends.comparison import Differs, Text, compare, texts_to_compare
+from harness.backends.fused import fuse_layers, restore_layers
 from harness.backends.linear import prepack_linear_layers, restore_linear_layers
 from harness.backends.memory import out_of_memory
 from harness.backends.packed import PackedModel
@@ -62,6 +63,7 @@ def make(model: PreTrainedModel, choice: Choice, *, deterministic: bool) -> Sequ
     if choice.reuse:
         return PlainModel(model, deterministic=deterministic, reuse=choice.reuse)
     use_attention(model, ATTENTION)
+    fuse_layers(model)
     prepack_linear_layers(model)
     packed = PackedModel(model, deterministic=deterministic, least_rows=choice.least_rows)
     packed.isolated |= deterministic and choice.isolated
@@ -99,6 +101,7 @@ def _choose(model: PreTrainedModel, ids: Sequence[int]) -> Choice:
         return Choice("packed", "", isolated=rows is None, least_rows=rows or 1, why=why, compared=compared)
     use_attention(model, "eager")
     restore_linear_layers(model)
+    restore_layers(model)
     last = why
     for reuse in get_args(Reuse):
         try:
@@ -125,6 +128,7 @@ def _try_packed(model: PreTrainedModel, texts: Sequence[Text], tolerance: float)
     a time. Raises where ``packed`` is wrong.
     """
     use_attention(model, ATTENTION)
+    fuse_layers(model)
     prepack_linear_layers(model)
     packed = PackedModel(model, deterministic=True, least_rows=LEAST_ROWS[-1])
     try:
