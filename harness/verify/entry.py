@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.contracts import Router, Task, role_of
+from harness.engine.asked import prompts_of
 from harness.engine.identity import router_content
 from harness.engine.opening import sample
 from harness.errors import MixrouteError
@@ -32,7 +33,7 @@ from harness.verify.ledger import LedgerCheck
 from harness.verify.names import check_names
 from harness.verify.pools import Pools
 from harness.verify.refit import Refit
-from harness.verify.replay import ReplayCheck, prompts_of
+from harness.verify.replay import ReplayCheck
 from harness.verify.report import Check, EntryVerdict
 from harness.verify.routing import RoutingCheck
 

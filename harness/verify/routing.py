@@ -11,12 +11,12 @@ from harness.backends.decoding import cut_at_stop
 from harness.backends.encoding import NOTHING, Encoder
 from harness.contracts import Router, Task
 from harness.data import Completion, Prompt
+from harness.engine.asked import step_of
 from harness.engine.episode import NO_MODEL
 from harness.engine.step import check_answer
 from harness.errors import NotRecorded
 from harness.records import CallRecord, Episode
 from harness.traces.recording import joined_call_indices, recorded_completion
-from harness.verify.replay import step_of
 from harness.verify.report import Check
 
 
