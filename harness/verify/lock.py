@@ -18,12 +18,13 @@ from harness.board.suites import entries_of
 from harness.errors import MixrouteError
 from harness.files import Record, content_hash, write_atomically
 from harness.json_files import read_json
+from harness.provenance import hardware_of
 from harness.records import RunMeta
 from harness.suite import Suite, load_suite
 from harness.traces.evidence import entry_digest
 from harness.traces.siblings import sha256
 from harness.traces.store import TIMINGS, plain_or_xz, read_bytes, read_meta, read_timed
-from harness.verify.rates import TokenRates, hardware_of
+from harness.verify.rates import TokenRates
 
 LOCK = "lock.json"
 REFERENCES = ("always-high", "always-low", "random")

@@ -12,6 +12,7 @@ import msgspec
 
 from harness.board.suites import entries_of
 from harness.errors import MixrouteError
+from harness.provenance import hardware_of
 from harness.records import RunMeta
 from harness.traces.contamination import SEEN
 from harness.traces.evidence import SELF_REPORTED, entry_digest
@@ -27,7 +28,7 @@ from harness.verify.lock import (
     suites_of,
     times_hash,
 )
-from harness.verify.rates import SMALLEST, hardware_of
+from harness.verify.rates import SMALLEST
 from harness.verify.report import Check, EntryVerdict
 
 FILES = frozenset({RUN, PACK, COMPLETIONS, SEEN, *(f"{name}.xz" for name in (EPISODES, TIMINGS))})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any
 
 from harness.records import Episode, EpisodeTiming
 
@@ -13,15 +11,6 @@ DECODED = 4
 SMALLEST = 0.5
 """Part of the smallest published rate below which seconds are not believed. Honest rates of one machine lie up to ten
 times apart, because of the load beside them, so that no closer bound would hold."""
-
-
-def hardware_of(provenance: Mapping[str, Any]) -> str:
-    """The machine on which a run was timed, as the lock file names it."""
-    machine = provenance.get("hardware")
-    facts = machine if isinstance(machine, Mapping) else {}
-    gpus = facts.get("gpus")
-    devices = gpus if isinstance(gpus, list) and gpus else [facts.get("cpu")]
-    return f"{', '.join(map(str, devices))}, {facts.get('cores')} cores, {facts.get('threads')} threads"
 
 
 class TokenRates:
