@@ -16,6 +16,8 @@ from harness.terminal import line
 from harness.traces.clock import ClockMeta
 from harness.traces.read import EpisodeNumbers, Run
 
+REPEATABLE = 0.05
+"""By how much the seconds of a row may differ between passes; on an idle machine they differ by less."""
 NO_CLOCK = "no seconds: `mixroute time` measures them so that rows can be compared"
 TWO_SESSIONS = "no seconds: its runs were timed in several sessions: give `mixroute time --only` with its label"
 
@@ -161,6 +163,8 @@ def session_note(rows: Iterable[TimedRow]) -> str | None:
         text += f"; from pass to pass the seconds of a row differ by {_shown(one.spread for one in repeated)}"
         if relative := [one.relative_spread for one in repeated if one.relative_spread]:
             text += f", relative to always-high by {_shown(relative)}"
+        if median(one.spread for one in repeated) > REPEATABLE:
+            text += f"; an idle machine keeps to {REPEATABLE:.0%}: time them again on one"
     if len({one.session for one in clocks}) > 1:
         text += "; rows of several sessions are compared by their ratio to the always-high of each"
     return text

@@ -82,7 +82,7 @@ def show_episode(folder: Path, instance: str, console: Console, *, full: bool = 
     console.print(Rule("end"))
     console.print(_paragraph(episode.final_observation))
     check_shape(folder, episode, timing)
-    clock = read_clock(folder)
+    clock = read_clock(folder, meta)
     measured = None
     if clock is not None:
         clock.check_shape(episode, folder)

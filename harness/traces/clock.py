@@ -21,7 +21,7 @@ from harness.files import Record, write_atomically
 from harness.json_files import read_json
 from harness.lines import read_lines
 from harness.numbers import round_significant
-from harness.records import CallTiming, Episode, EpisodeTiming, StepTiming
+from harness.records import CallTiming, Episode, EpisodeTiming, RunMeta, StepTiming
 from harness.traces.store import EPISODES, plain_or_xz, read_bytes, read_meta, read_timed
 
 CLOCK = "clock.json"
@@ -143,8 +143,12 @@ class Clock:
         return EpisodeTiming(episode.instance, episode.seed, 0.0, steps)
 
 
-def read_clock(folder: Path) -> Clock | None:
+def read_clock(folder: Path, run: RunMeta | None = None) -> Clock | None:
     """The clock of a run or entry folder; None where it was not timed.
+
+    Args:
+        folder: The folder.
+        run: Its ``run.json``, if that was read already.
 
     Raises:
         MixrouteError: a file is missing or damaged, or they are not of this run.
@@ -155,7 +159,7 @@ def read_clock(folder: Path) -> Clock | None:
     meta: ClockMeta = read_json(path, ClockMeta, _FIX)
     if meta.schema != SCHEMA:
         raise MixrouteError(f"{path} has schema {meta.schema}, not {SCHEMA}: {_FIX}")
-    run = read_meta(folder)
+    run = run or read_meta(folder)
     if meta.run != run.hash:
         raise MixrouteError(f"{path} is of another run (its hash differs): {_FIX}")
     if strangers := set(meta.instances) - set(run.instances):
@@ -210,6 +214,16 @@ def read_clocked(folder: Path) -> Iterator[tuple[Episode, EpisodeTiming | None, 
         if clock is not None:
             clock.check_shape(episode, folder)
         yield episode, timing, None if clock is None else clock.mean_timing(episode)
+
+
+def timed_on(folder: Path, run: RunMeta) -> dict[str, Any]:
+    """The provenance of what the seconds of a run were measured on: of its clock, if it has one; else its own.
+
+    Raises:
+        MixrouteError: the clock is damaged.
+    """
+    clock = read_clock(folder, run)
+    return run.provenance if clock is None else clock.meta.provenance
 
 
 def clock_bytes(folder: Path) -> bytes:

@@ -89,7 +89,7 @@ def read_run(folder: Path, rates: Rates | None = None) -> Run:
             )
     cards = model_cards(folder, meta)
     planned = frozenset(meta.instances)
-    clock = read_clock(folder)
+    clock = read_clock(folder, meta)
     played: dict[str, EpisodeNumbers] = {}
     for episode, timing in read_timed(folder):
         _check(folder, meta, episode, planned)

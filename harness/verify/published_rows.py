@@ -5,7 +5,7 @@ files of its entries. See docs/threat-model.md for what each of them prevents.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,7 @@ from harness.board.suites import entries_of
 from harness.errors import MixrouteError
 from harness.provenance import hardware_of
 from harness.records import RunMeta
+from harness.traces.clock import CLOCK, LINES, read_clock
 from harness.traces.contamination import SEEN
 from harness.traces.evidence import SELF_REPORTED, entry_digest
 from harness.traces.siblings import COMPLETIONS, PACK
@@ -31,7 +32,7 @@ from harness.verify.lock import (
 from harness.verify.rates import SMALLEST
 from harness.verify.report import Check, EntryVerdict
 
-FILES = frozenset({RUN, PACK, COMPLETIONS, SEEN, *(f"{name}.xz" for name in (EPISODES, TIMINGS))})
+FILES = frozenset({RUN, PACK, COMPLETIONS, SEEN, CLOCK, *(f"{name}.xz" for name in (EPISODES, TIMINGS, LINES))})
 """Files that a published entry may have."""
 
 
@@ -132,14 +133,24 @@ def _is_locked(folder: Path, locked: LockedGroup) -> bool:
         return False
 
 
-def check_seconds(folder: Path, verdict: EntryVerdict, lock: Lock) -> Check:
-    """Compare measured seconds with those of the published entries of the group and machine."""
+def check_seconds(folder: Path, verdict: EntryVerdict, lock: Lock, published: Collection[str]) -> Check:
+    """Compare measured seconds with those of the published entries of the group and machine.
+
+    Args:
+        folder: The entry.
+        verdict: Its verdict, which has its seconds a token.
+        lock: The lock file.
+        published: Hashes of all published runs: of an always-high that is none of them nothing is known.
+    """
     check = Check("measured seconds are as long as the published ones of the machine")
     try:
         meta = read_meta(folder)
+        clock = read_clock(folder, meta)
     except MixrouteError:
         return check  # verification says so
-    machine, locked = hardware_of(meta.provenance), lock.group_of(meta)
+    machine, locked = hardware_of((meta if clock is None else clock.meta).provenance), lock.group_of(meta)
+    if clock is not None and not set(clock.meta.reference_runs) <= set(published):
+        check.reason = f"{SELF_REPORTED}: the always-high that was timed beside it is not published"
     known = locked.rates.get(machine, {}) if locked else {}
     for model, rate in verdict.rates.items():
         if model not in known:
