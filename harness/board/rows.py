@@ -170,7 +170,7 @@ def estimate(runs: RunsAcrossSeeds, references: Sequence[RunsAcrossSeeds], *, by
         cost=cost,
         cost_absolute=absolute,
         timed=timed,
-        notes=(*_notes(runs), *timed.notes, *runs.remarks, *limits),
+        notes=(*_notes(runs), *runs.remarks, *limits, *timed.notes),
     )
 
 

@@ -19,6 +19,7 @@ from harness.board.table import build_board
 from harness.traces.evidence import SELF_REPORTED, VERDICTS, VerdictRecord, entry_digest, write_records
 from tests.command import PATIENCE
 from tests.harness.board.builders import Play, Run, write_run
+from tests.harness.board.clocked import write_clocks
 
 HOSTILE = '</script><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>${window.hacked=1}'
 SCREENSHOTS = Path(__file__).parents[3] / "screenshots"
@@ -50,6 +51,8 @@ def runs() -> list[Run]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     folders = [write_run(folder / f"run{number}", run) for number, run in enumerate(runs())]
+    for task in (folders[:4], folders[4:5]):
+        write_clocks(task)
     verdict = VerdictRecord("run0", entry_digest(folders[0]), "unchecked", [f"times: {SELF_REPORTED}"])
     write_records(folder / "evidence" / VERDICTS, [verdict])
     write_board(folders, folder / "board", traces=True, evidence=folder / "evidence")
@@ -117,7 +120,7 @@ def test_rows_are_filtered_by_text_and_by_the_front(page: Any) -> None:
 
 def test_a_router_that_crashed_is_on_no_front(page: Any) -> None:
     page.get_by_role("tab", name="webshop").click()
-    for cost in ("weight_bytes", "flops", "seconds"):
+    for cost in ("weight_bytes", "flops"):
         page.locator("select[name=cost]").select_option(cost)
         assert dict(zip(column(page, 1), column(page, 6), strict=True)) == {"always-high": "yes", "stuck": ""}
 
