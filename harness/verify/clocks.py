@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import fsum, isclose
 from pathlib import Path
 
@@ -125,23 +125,34 @@ def _compare_reference(check: Check, clock: Clock, measured: Mapping[str, tuple[
 
 
 def _check_rates(check: Check, folder: Path, clock: Clock, references: Sequence[Path]) -> None:
-    """Compare seconds of a token of ``high`` in the row with those in its reference, whose tokens are published."""
-    instances = set(clock.meta.reference)
+    """Compare seconds of a token of ``high`` in the row with those in its reference."""
     rates = TokenRates()
-    tokens, seconds = 0, 0.0
     for episode, _, clocked in read_clocked(folder):
         rates.add(episode, None, clocked)
-    for reference in references:
-        for episode, _, _ in read_clocked(reference):
-            if episode.instance in instances:
-                one = clock.meta.reference[episode.instance]
+    own, theirs = rates.means().get(HIGH), reference_rate(clock, references)
+    if own is not None and theirs is not None and own < SMALLEST * theirs:
+        check.problem(
+            "clock.json", f"a token of '{HIGH}' takes {own:.2g} s in the row, {theirs:.2g} s in its always-high"
+        )
+
+
+def reference_rate(clock: Clock, references: Iterable[Path]) -> float | None:
+    """Seconds of a token of the always-high that was timed beside a row; see ``TokenRates``.
+
+    Args:
+        clock: The row's.
+        references: The entries of that always-high, which have its tokens.
+
+    Raises:
+        MixrouteError: one cannot be read.
+    """
+    tokens, seconds = 0, 0.0
+    for folder in references:
+        for episode, _, _ in read_clocked(folder):
+            if one := clock.meta.reference.get(episode.instance):
                 tokens += TokenRates.tokens(episode)
                 seconds += fsum(one.seconds) / len(one.seconds)
-                check.expect(episode.instance, "steps of always-high", one.steps, len(episode.steps))
-    own = rates.means().get(HIGH)
-    if own is not None and tokens and own < SMALLEST * seconds / tokens:
-        theirs = f"{seconds / tokens:.2g} s in its always-high"
-        check.problem("clock.json", f"a token of '{HIGH}' takes {own:.2g} s in the row, {theirs}")
+    return seconds / tokens if tokens else None
 
 
 def _exceeds(part: float, whole: float) -> bool:

@@ -94,9 +94,9 @@ def verify_published(
         folder: msgspec.structs.replace(verdict, results=[*published[folder], *verdict.results])
         for folder, verdict in zip(published, verified, strict=True)
     }
-    hashes = _hashes(folders)
+    by_hash = _by_hash(folders)
     for folder in folders:
-        seconds = check_seconds(folder, verdicts[folder], publication.lock, hashes).result()
+        seconds = check_seconds(folder, verdicts[folder], publication.lock, by_hash).result()
         verdicts[folder] = msgspec.structs.replace(verdicts[folder], results=[*verdicts[folder].results, seconds])
     if evidence is not None:
         record_verdicts(verdicts, evidence)
@@ -104,12 +104,12 @@ def verify_published(
     return [*check_strays(entries, folders), *accepted]
 
 
-def _hashes(folders: Iterable[Path]) -> set[str]:
-    """Hashes of the runs that can be read."""
-    found = set()
+def _by_hash(folders: Iterable[Path]) -> dict[str, Path]:
+    """The entries that can be read, by the hashes of their runs."""
+    found = {}
     for folder in folders:
         with suppress(MixrouteError):  # verification says so
-            found.add(read_meta(folder).hash)
+            found[read_meta(folder).hash] = folder
     return found
 
 

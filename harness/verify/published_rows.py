@@ -5,12 +5,13 @@ files of its entries. See docs/threat-model.md for what each of them prevents.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from harness.board.suites import entries_of
+from harness.data import HIGH
 from harness.errors import MixrouteError
 from harness.provenance import hardware_of
 from harness.records import RunMeta
@@ -19,6 +20,7 @@ from harness.traces.contamination import SEEN
 from harness.traces.evidence import SELF_REPORTED, entry_digest
 from harness.traces.siblings import COMPLETIONS, PACK
 from harness.traces.store import EPISODES, RUN, TIMINGS, read_meta
+from harness.verify.clocks import reference_rate
 from harness.verify.lock import (
     REFERENCES,
     Lock,
@@ -133,14 +135,15 @@ def _is_locked(folder: Path, locked: LockedGroup) -> bool:
         return False
 
 
-def check_seconds(folder: Path, verdict: EntryVerdict, lock: Lock, published: Collection[str]) -> Check:
+def check_seconds(folder: Path, verdict: EntryVerdict, lock: Lock, published: Mapping[str, Path]) -> Check:
     """Compare measured seconds with those of the published entries of the group and machine.
 
     Args:
         folder: The entry.
         verdict: Its verdict, which has its seconds a token.
         lock: The lock file.
-        published: Hashes of all published runs: of an always-high that is none of them nothing is known.
+        published: All published entries by the hash of their runs. A reference of a clock that is none of them is not
+            known, and none may be slow, as its row would look fast.
     """
     check = Check("measured seconds are as long as the published ones of the machine")
     try:
@@ -149,8 +152,6 @@ def check_seconds(folder: Path, verdict: EntryVerdict, lock: Lock, published: Co
     except MixrouteError:
         return check  # verification says so
     machine, locked = hardware_of((meta if clock is None else clock.meta).provenance), lock.group_of(meta)
-    if clock is not None and not set(clock.meta.reference_runs) <= set(published):
-        check.reason = f"{SELF_REPORTED}: the always-high that was timed beside it is not published"
     known = locked.rates.get(machine, {}) if locked else {}
     for model, rate in verdict.rates.items():
         if model not in known:
@@ -159,4 +160,12 @@ def check_seconds(folder: Path, verdict: EntryVerdict, lock: Lock, published: Co
             check.problem(
                 "timings", f"'{model}' takes {rate:.2g} s a token, the fastest published {known[model]:.2g} s"
             )
+    if clock is not None and set(clock.meta.reference_runs) <= set(published):
+        slow = reference_rate(clock, [published[one] for one in clock.meta.reference_runs])
+        if slow is not None and HIGH in known and slow > known[HIGH] / SMALLEST:
+            check.problem(
+                CLOCK, f"its always-high takes {slow:.2g} s a token, the fastest published {known[HIGH]:.2g} s"
+            )
+    elif clock is not None:
+        check.reason = f"{SELF_REPORTED}: the always-high that was timed beside it is not published"
     return check

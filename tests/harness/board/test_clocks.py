@@ -102,9 +102,10 @@ def test_a_row_of_a_later_session_is_compared_with_the_always_high_of_that_sessi
     assert any("rows of several sessions are compared by their ratio" in note for note in low.notes)
     (*_, compared) = compare_routers(folders, "always-low", "every-k")
     assert compared.figure == "relative_seconds"
-    assert (compared.first, compared.second) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert [compared.first, compared.second] == pytest.approx([0.5, 0.5])
     (*_, same) = compare_routers(folders, "always-high", "every-k")
-    assert (same.figure, same.first, same.second) == ("seconds", pytest.approx(1.5), pytest.approx(0.75))
+    assert same.figure == "seconds"
+    assert [same.first, same.second] == pytest.approx([1.5, 0.75])
 
 
 def test_two_seeds_that_were_timed_in_two_sessions_make_no_seconds(tmp_path: Path) -> None:
@@ -119,7 +120,8 @@ def test_two_seeds_that_were_timed_in_two_sessions_make_no_seconds(tmp_path: Pat
 def test_without_always_high_seconds_are_relative_to_nothing(folders: list[Path]) -> None:
     write_clocks(folders[1:])
     row = row_of(build_board(folders), "every-k")
-    assert (row.cost["seconds"], row.cost_absolute["seconds"]) == (None, pytest.approx(0.75))
+    assert row.cost["seconds"] is None
+    assert row.cost_absolute["seconds"] == pytest.approx(0.75)
     assert "seconds are relative to nothing: no always-high was timed beside it" in row.notes
 
 
@@ -177,7 +179,7 @@ def _fewer_steps(folder: Path) -> None:
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "no lines": (lambda folder: (folder / "clock.jsonl").unlink(), "clock.jsonl has 0 of 2 passes"),
     "a pass is missing": (_cut, "has 1 of 2 passes of 'b'"),
-    "a torn clock.json": (lambda folder: (folder / "clock.json").write_text("{"), "clock.json is no JSON"),
+    "a torn clock.json": (_replace("clock.json", "}", ""), "clock.json is no JSON"),
     "another schema": (_replace("clock.json", '"schema": 1', '"schema": 9'), "has schema 9"),
     "another run": (_replace("clock.json", '"run": "', '"run": "0'), "is of another run"),
     "a strange instance": (_replace("clock.json", '"a",', '"zz",'), "times instance 'zz'"),
