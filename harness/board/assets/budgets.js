@@ -27,7 +27,9 @@ function budgetsOf(section, state) {
     const values = row.success_within[state.cost];
     const path = values.map((y, at) => (at ? `H${px(budgets[at])}V${py(y)}` : `M${px(budgets[0])},${py(y)}`)).join("");
     parts.push(svg("path", { d: path, fill: "none", stroke: colour, "stroke-width": 2 }, svg("title", {}, row.label)));
-    parts.push(svg("text", { x: width - right + 8, y: top + 12 + 16 * place, fill: colour, style: `fill:${colour}` }, row.label.slice(0, 22)));
+    const y = top + 8 + 16 * place;
+    parts.push(svg("line", { x1: width - right + 8, x2: width - right + 20, y1: y, y2: y, stroke: colour, "stroke-width": 3 }));
+    parts.push(svg("text", { x: width - right + 24, y: y + 4 }, row.label.slice(0, 20)));
   });
   const shown = budgets.map((budget, at) => [budget, at]).filter(([budget]) => [0.2, 0.4, 0.6, 0.8, 1, 1.5, 2].includes(budget));
   const head = el("tr", {}, ["router", ...shown.map(([budget]) => `≤ ${budget}`)].map((name) => el("th", { scope: "col" }, name)));

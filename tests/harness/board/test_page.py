@@ -162,6 +162,22 @@ def test_the_cost_is_chosen_and_prices_are_the_readers(page: Any) -> None:
     assert costs()["random"] == pytest.approx(1 / 3, abs=1e-3)
 
 
+def test_success_within_a_budget_follows_the_cost(page: Any) -> None:
+    def within() -> dict[str, list[str]]:
+        lines = page.locator("#within tbody tr").all()
+        return {cells[0]: cells[1:] for cells in ([*line.locator("td").all_inner_texts()] for line in lines)}
+
+    # always-low takes a quarter of the bytes and half of the seconds, and wins 3 of 12.
+    assert within()["always-low"] == ["0.0", "25.0", "25.0", "25.0", "25.0", "25.0", "25.0"]
+    assert within()["always-high"] == ["0.0", "0.0", "0.0", "0.0", "83.3", "83.3", "83.3"]
+    assert page.locator("#budgets path").count() == 3  # the front, always-high and always-low
+    page.locator("select[name=cost]").select_option("seconds")
+    assert within()["always-low"] == ["0.0", "0.0", "25.0", "25.0", "25.0", "25.0", "25.0"]
+    assert "always-high" not in within()  # self-reported
+    page.locator("select[name=cost]").select_option("price")
+    assert "No row has this cost" in page.locator("#panel").inner_text()
+
+
 def test_a_row_opens_into_what_it_rests_on(page: Any) -> None:
     page.locator("#rows").get_by_role("button", name="always-low").click()
     detail = page.locator("tr.detail").inner_text()
