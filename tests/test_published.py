@@ -21,7 +21,7 @@ from tests.shared_data import REPOSITORY
 RESULTS = REPOSITORY / "results"
 WRITTEN = ("accuracy_cost.png", "board.csv", "board.json", "board.md", "board.tex", "index.html")
 OF_ENTRY = ("run.json", *(f"{name}.xz" for name in ("episodes.jsonl", "timings.jsonl", "trained_on.txt")))
-MAY_HAVE = ("completions.jsonl.xz", "pack.json")
+MAY_HAVE = ("completions.jsonl.xz", "pack.json", "clock.json", "clock.jsonl.xz")
 ALLOWED = {
     "results": re.compile("|".join(map(re.escape, (*WRITTEN, "lock.json")))),
     "results/evidence": re.compile(r"(verdicts|audits|challenges)\.json"),

@@ -19,6 +19,7 @@ from harness.traces.evidence import SELF_REPORTED
 from harness.traces.pack import pack_run
 from harness.traces.store import find_runs, read_meta
 from harness.verify.clocks import CLOCKS, SESSIONS, check_sessions
+from harness.verify.copies import check_copies
 from harness.verify.entries import verify_entries
 from harness.verify.entry import FILES, verify_entry
 from harness.verify.lock import Lock, LockedGroup, times_hash
@@ -135,6 +136,14 @@ def test_a_row_must_say_of_its_session_what_always_high_says(entries: Path, chan
     problems = {one.name: check.result().details for one, check in found.items() if check.failed}
     assert set(problems) == ({folder.name} if message else set())
     assert all(message in details[0] for details in problems.values())
+
+
+def test_the_clock_of_another_entry_is_a_copy(entries: Path) -> None:
+    low, other = of_router(entries, "always-low"), of_router(entries, "random")
+    assert not any(check.failed for check in check_copies([low, other]).values())
+    shutil.copy(low / "clock.jsonl.xz", other)
+    found = check_copies([low, other])[other].result()
+    assert "it shares the measured times of episodes" in found.details[0]
 
 
 def test_seconds_beside_an_unpublished_always_high_are_self_reported(entries: Path, writer_pools: Pools) -> None:
