@@ -60,7 +60,7 @@ def columns() -> list[Column]:
             lambda row: number(row.cost_absolute[MAIN_COST], 2, main.scale),
             ("cost_absolute",),
         ),
-        Column("s/step", lambda row: NONE if row.clock is None else number(row.clock.step_seconds, 3), ("clock",)),
+        Column("s/step", lambda row: _timed(row, lambda clock: number(clock.step_seconds, 3)), ("clock",)),
         Column("step s p50/p95/p99", lambda row: _latency(row, "step", 2), ("clock",)),
         Column("episode s p50/p95/p99", lambda row: _latency(row, "episode", 1), ("clock",)),
         Column("episodes", _episodes, ("episodes", "planned")),
@@ -74,6 +74,8 @@ def columns() -> list[Column]:
         *(Column(f"against {kind}", partial(_against, kind), ("against",), text=True) for kind in KINDS),
     ]
 
+
+_SELF_REPORTED = "self-reported"
 
 CSV_ONLY = ("task", "split", "pool", "group", "limit", "curve", "routing_metrics", "collapse", "notes")
 """Fields of ``Row`` that the CSV has beside those of ``columns``; what is in neither is in the JSON alone."""
@@ -158,16 +160,23 @@ def _share(value: float | None) -> str:
 
 
 def _relative_cost(name: str, row: Row) -> str:
-    if name == SECONDS and row.self_reported:
-        return "self-reported"
-    return number(row.cost[name], 3)
+    shown = number(row.cost[name], 3)
+    return shown if name != SECONDS or row.clock is None else _timed(row, lambda clock: shown)
 
 
 def _latency(row: Row, of: Literal["step", "episode"], digits: int) -> str:
+    def shown(clock: RowClock) -> str:
+        found = clock.step if of == "step" else clock.episode
+        return " / ".join(f"{one:.{digits}f}" for one in (found.p50, found.p95, found.p99))
+
+    return _timed(row, shown)
+
+
+def _timed(row: Row, shown: Callable[[RowClock], str]) -> str:
+    """A figure of the row's clock, if something bounds it."""
     if row.clock is None:
         return NONE
-    found = row.clock.step if of == "step" else row.clock.episode
-    return " / ".join(f"{one:.{digits}f}" for one in (found.p50, found.p95, found.p99))
+    return _SELF_REPORTED if row.self_reported else shown(row.clock)
 
 
 def _episodes(row: Row) -> str:

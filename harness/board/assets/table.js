@@ -23,6 +23,7 @@ function auditCell(row) {
 
 function latencyCell(row, of, digits) {
   const found = row.clock?.[of];
+  if (found && row.self_reported) return "self-reported";
   return found ? [found.p50, found.p95, found.p99].map((one) => one.toFixed(digits)).join(" / ") : "–";
 }
 
@@ -53,7 +54,7 @@ function columns(section, state) {
     { name: "fresh", text: true, value: (row) => row.fresh?.games, cell: (row) => (row.fresh ? `${row.fresh.status}, ${row.fresh.games} games` : "–") },
     { name: "steps", value: (row) => row.steps, cell: (row) => fixed(row.steps, 1) },
     { name: "invalid %", value: (row) => row.invalid_share, cell: (row) => percent(row.invalid_share) },
-    { name: "s/step", value: (row) => row.clock?.step_seconds, cell: (row) => fixed(row.clock?.step_seconds, 3) },
+    { name: "s/step", value: (row) => row.clock?.step_seconds, cell: (row) => (row.clock && row.self_reported ? "self-reported" : fixed(row.clock?.step_seconds, 3)) },
     { name: "step s p50/p95/p99", value: (row) => row.clock?.step.p95, cell: (row) => latencyCell(row, "step", 2) },
     { name: "episode s p50/p95/p99", value: (row) => row.clock?.episode.p95, cell: (row) => latencyCell(row, "episode", 1) },
     {

@@ -46,8 +46,9 @@ def test_success_within_a_budget_by_hand() -> None:
     found = dict(
         zip(BUDGETS, success_within([(3.0, True), (10.0, True), (1.0, False), (99.0, True)], 10.0), strict=True)
     )
-    # 0.3 of the reference reaches a budget of 0.3, although 3 / 10 and 3 * 0.1 differ in the last bit.
     assert (found[0.2], found[0.3], found[0.9], found[1.0], found[2.0]) == (0.0, 0.25, 0.25, 0.5, 0.5)
+    # Three tenths of the reference are within a budget of 0.3, although their quotient is 0.30000000000000004.
+    assert dict(zip(BUDGETS, success_within([(4.9 * 3 / 10, True)], 4.9), strict=True))[0.3] == 1.0
     with pytest.raises(ValueError, match="success within"):
         success_within([], 1.0)
     with pytest.raises(ValueError, match="success within"):
