@@ -42,6 +42,8 @@ class RowClock(msgspec.Struct, frozen=True):
     """Episodes that were replayed at once, at most."""
     load: float
     """Episodes that were in flight, on the average."""
+    cpu: float
+    """CPU seconds that the process had in a second: on an idle machine, about the number of threads."""
     instances: int
     episode_seconds: list[float]
     """Device seconds an episode."""
@@ -108,6 +110,7 @@ def timed_row(runs: Sequence[Run]) -> TimedRow:
         machine=hardware_of(first.provenance),
         concurrency=first.concurrency,
         load=first.load,
+        cpu=first.cpu,
         instances=len(played),
         episode_seconds=[total / len(played) for total in own],
         episode_relative=by_pass,
@@ -164,7 +167,11 @@ def session_note(rows: Iterable[TimedRow]) -> str | None:
         if relative := [one.relative_spread for one in repeated if one.relative_spread]:
             text += f", relative to always-high by {_shown(relative)}"
         if median(one.spread for one in repeated) > REPEATABLE:
-            text += f"; an idle machine keeps to {REPEATABLE:.0%}: time them again on one"
+            least = min(one.cpu for one in clocks)
+            text += (
+                f"; an idle machine keeps to {REPEATABLE:.0%}, here the process had as little as {least:.2f} CPU "
+                "seconds a second: time them again on one"
+            )
     if len({one.session for one in clocks}) > 1:
         text += "; rows of several sessions are compared by their ratio to the always-high of each"
     return text

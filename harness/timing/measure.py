@@ -39,6 +39,8 @@ class Block(Record, frozen=True):
     block: int
     row: int
     wall: Seconds
+    cpu: Seconds
+    """CPU seconds of the process meanwhile."""
     missing: int
     """Recorded tokens that were not decoded again."""
     decoded: int
@@ -109,7 +111,15 @@ def _measure(
             _, which, block, row = place
             replayed = replayer.replay(row, section.blocks[block], which)
             line = Block(
-                number, which, block, row, replayed.wall, replayed.missing, replayed.decoded, replayed.episodes
+                number,
+                which,
+                block,
+                row,
+                replayed.wall,
+                replayed.cpu,
+                replayed.missing,
+                replayed.decoded,
+                replayed.episodes,
             )
             blocks.append(msgspec.json.encode(line) + b"\n")
             shown(
@@ -183,6 +193,7 @@ def _write_row(
             provenance={key: session.provenance[key] for key in ("time", "python", "packages", "git", "hardware")},
             concurrency=session.settings.concurrency,
             load=round(load, 3),
+            cpu=round(fsum(block.cpu for block in blocks) / fsum(block.wall for block in blocks), 3),
             missing=round(missing / max(1, recorded), 6),
             passes=session.settings.passes,
             seed=session.settings.seed,

@@ -45,6 +45,8 @@ class Replayed:
 
     wall: float
     """Seconds from the first question to the last answer of the block."""
+    cpu: float
+    """CPU seconds of the process meanwhile."""
     missing: int
     """Recorded tokens that were not decoded again, since answers ended earlier."""
     decoded: int
@@ -99,9 +101,9 @@ class Replayer:
         self._missing = self._decoded = 0
         gc.disable()  # it would be charged to whoever comes then
         try:
-            began = time.perf_counter()
+            began, spent = time.perf_counter(), time.process_time()
             clocks = run_to_end(together())
-            wall = time.perf_counter() - began
+            wall, cpu = time.perf_counter() - began, time.process_time() - spent
         finally:
             gc.enable()
         if self._missing > MOST_MISSING * (self._missing + self._decoded):
@@ -110,7 +112,7 @@ class Replayer:
                 f"{self._missing + self._decoded} recorded tokens are not computed again, as answers end earlier "
                 "here: play the run on this machine, or leave its row out with --only"
             )
-        return Replayed(wall, self._missing, self._decoded, clocks)
+        return Replayed(wall, cpu, self._missing, self._decoded, clocks)
 
     def _questions(self, meta: RunMeta, episode: Episode) -> Question:
         config = RunConfig.model_validate(meta.config)

@@ -91,6 +91,9 @@ class ClockMeta(Record, frozen=True):
     """Episodes that were replayed at once, at most."""
     load: Seconds
     """Episodes that were in flight, on the average over the row's blocks."""
+    cpu: Seconds
+    """CPU seconds that the process had in a second of the row's blocks: about the number of threads on an idle machine
+    that computes on its CPU; less where other work ran."""
     missing: Annotated[float, msgspec.Meta(ge=0, le=1)]
     """Share of the recorded tokens that were not decoded again, as answers ended earlier; 0 in deterministic mode."""
     passes: _Positive

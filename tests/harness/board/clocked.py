@@ -58,6 +58,7 @@ def write_clocks(
             provenance=MACHINE,
             concurrency=4,
             load=3.5,
+            cpu=0.5,
             missing=0.0,
             passes=len(factors),
             seed=0,

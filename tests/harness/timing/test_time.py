@@ -132,6 +132,7 @@ def test_the_board_has_seconds_and_latency_of_every_row(timed: Path) -> None:
         assert len(row.clock.episode_seconds) == 2
         assert 0 < row.clock.step.p50 <= row.clock.step.p99
         assert 1 <= row.clock.load <= 2
+        assert row.clock.cpu > 0
     (folder, clock), *_ = clocks(timed / "runs").items()
     name = f"{folder.name}/{clock.meta.instances[0]}"
     assert "latency at 2 episodes at once" in mixroute("show", name, cwd=timed).stdout
