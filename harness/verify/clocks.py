@@ -49,6 +49,8 @@ class ClockCheck:
                 longest = max((prefill + decode for prefill, decode in step.calls), default=0.0)
                 if _exceeds(longest, step.wall) and not self._clock.meta.missing:
                     self.check.problem(f"{where} step {number}", "a call takes longer than its step")
+        if lines and episode.end == "error":
+            self.check.problem(episode.instance, "an error ended it, and what it would have taken is not known")
         if lines:
             self._own[episode.instance] = len(episode.steps), [line.seconds for line in lines]
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from harness.provenance import hardware_of
@@ -17,8 +18,8 @@ from harness.timing.session import Settings
 from harness.traces.clock import read_clock
 from harness.traces.evidence import SELF_REPORTED
 from harness.traces.pack import pack_run
-from harness.traces.store import find_runs, read_meta
-from harness.verify.clocks import CLOCKS, SESSIONS, check_sessions
+from harness.traces.store import find_runs, read_episodes, read_meta
+from harness.verify.clocks import CLOCKS, SESSIONS, ClockCheck, check_sessions
 from harness.verify.copies import check_copies
 from harness.verify.entries import verify_entries
 from harness.verify.entry import FILES, verify_entry
@@ -98,6 +99,17 @@ ALTERED: dict[str, tuple[Change, str]] = {
 }
 
 
+def test_an_episode_that_an_error_ended_may_not_be_timed(entries: Path) -> None:
+    folder = of_router(entries, "always-low")
+    clock = read_clock(folder)
+    assert clock is not None
+    found = ClockCheck(read_meta(folder), clock)
+    for place, episode in enumerate(read_episodes(folder)):
+        found.episode(msgspec.structs.replace(episode, end="error") if place == 0 else episode)
+    found.finish()
+    assert "an error ended it" in found.check.result().details[0]
+
+
 @pytest.mark.parametrize("name", ALTERED)
 def test_an_altered_clock_fails(entries: Path, writer_pools: Pools, name: str) -> None:
     change, check = ALTERED[name]
@@ -110,14 +122,15 @@ def _another_load(meta: dict[str, Any], lines: list[dict[str, Any]]) -> None:
     meta["concurrency"] = 64
 
 
-def _another_session(meta: dict[str, Any], lines: list[dict[str, Any]]) -> None:
-    meta["session"] = "f" * 16
+def _in_another_session(factor: float) -> Change:
+    """The row in a session of its own, whose always-high took ``factor`` times as long."""
 
+    def change(meta: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+        meta["session"] = "f" * 16
+        for one in meta["reference"].values():
+            one[1] = [factor * value for value in one[1]]
 
-def _in_another_session(meta: dict[str, Any], lines: list[dict[str, Any]]) -> None:
-    _another_session(meta, lines)
-    for one in meta["reference"].values():
-        one[1] = [100 * value for value in one[1]]
+    return change
 
 
 @pytest.mark.parametrize(
@@ -125,8 +138,8 @@ def _in_another_session(meta: dict[str, Any], lines: list[dict[str, Any]]) -> No
     [
         (_slower_reference, "the seconds of always-high are not those of its own clock"),
         (_another_load, "its session was measured otherwise"),
-        (_in_another_session, "a token of 'high' takes"),
-        (_another_session, ""),  # a later session, which is honest
+        (_in_another_session(100), "a token of 'high' takes"),
+        (_in_another_session(0.01), ""),
     ],
 )
 def test_a_row_must_say_of_its_session_what_always_high_says(entries: Path, change: Change, message: str) -> None:
@@ -177,10 +190,10 @@ def test_a_reference_that_is_too_slow_for_its_machine_fails(entries: Path, write
     published = {read_meta(one).hash: one for one in folders}
     meta, clock = read_meta(folder), read_clock(folder)
     assert clock is not None
-    fastest: dict[str, float] = {}
-    for one in folders:
-        for model, rate in verify_entry(one, pools=writer_pools).rates.items():
-            fastest[model] = min(rate, fastest.get(model, rate))
+    high = of_router(entries, "always-high")
+    known = {
+        model: rate for one in (high, folder) for model, rate in verify_entry(one, pools=writer_pools).rates.items()
+    }
     group = LockedGroup(
         group=meta.group,
         limit=meta.limit,
@@ -193,11 +206,11 @@ def test_a_reference_that_is_too_slow_for_its_machine_fails(entries: Path, write
         instances=3,
         instances_sha256="",
         references={},
-        rates={hardware_of(clock.meta.provenance): {model: rate / 2 for model, rate in fastest.items()}},
+        rates={hardware_of(clock.meta.provenance): known},
     )
     lock = Lock([group], [])
     honest = check_seconds(folder, verify_entry(folder, pools=writer_pools), lock, published)
     assert (honest.failed, honest.reason) == (False, None)
-    alter(folder, _in_another_session)
+    alter(folder, _in_another_session(100))
     found = check_seconds(folder, verify_entry(folder, pools=writer_pools), lock, published).result()
     assert "its always-high takes" in found.details[0]
