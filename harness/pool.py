@@ -8,7 +8,7 @@ time it. ``options`` belong to the backend, which checks them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +23,7 @@ from harness.contracts import Backend, BackendTraits
 from harness.data import MemoryEstimate
 from harness.errors import MixrouteError
 from harness.guard import call_plugin
+from harness.sharing import SharedCache
 from harness.text import quoted
 
 SHIPPED = Path(__file__).parent / "pools"
@@ -79,6 +80,23 @@ class Pool(Strict):
     name: str = Field(pattern=NAME)
     description: str = ""
     models: dict[str, ModelSpec] = Field(min_length=1)
+    kv_cache: SharedCache | None = None
+    """Models that share one key-value cache in each episode; without it each has its own."""
+
+    @model_validator(mode="after")
+    def _shares_among_its_models(self) -> Self:
+        for name in self.kv_cache.shared if self.kv_cache else ():
+            if name not in self.models:
+                raise ValueError(f"kv_cache.shared names model {quoted(name)}: the pool has {', '.join(self.models)}")
+        return self
+
+    def with_models(self, models: Mapping[str, ModelSpec]) -> Self:
+        """The pool with these models instead of its own; those of them that shared a cache go on sharing it."""
+        return self.model_copy(update={"models": dict(models), "kv_cache": self._sharing_of(models)})
+
+    def _sharing_of(self, names: Collection[str]) -> SharedCache | None:
+        left = [name for name in self.kv_cache.shared if name in names] if self.kv_cache else []
+        return self.kv_cache.model_copy(update={"shared": left}) if self.kv_cache and len(left) > 1 else None
 
 
 def load_pool(name: str) -> Pool:
@@ -136,7 +154,13 @@ def _shape_file(name: str, pool_file: Path) -> Path:
     return path
 
 
-def save_pool(path: Path, name: str, description: str, models: Mapping[str, ModelSpec]) -> Path:
+def save_pool(
+    path: Path,
+    name: str,
+    description: str,
+    models: Mapping[str, ModelSpec],
+    kv_cache: SharedCache | None = None,
+) -> Path:
     """Write a pool file that means the same wherever it lies, with what lies in its folder; returns ``path``."""
     specs = {}
     for key, spec in models.items():
@@ -150,6 +174,8 @@ def save_pool(path: Path, name: str, description: str, models: Mapping[str, Mode
             absolute["shape"] = str(Path(spec.shape).resolve())
         specs[key] = spec.model_copy(update=absolute).model_dump(exclude_defaults=True)
     content = {"schema": 1, "name": name, "description": description, "models": specs}
+    if kv_cache is not None:
+        content["kv_cache"] = kv_cache.model_dump()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return path
@@ -168,8 +194,7 @@ def with_random_weights(pool: Pool) -> Pool:
             )
         _check_random_weights(name, spec)
     changes = {"weights": _RANDOM, "adapter": None}
-    models = {name: spec.model_copy(update=changes) for name, spec in pool.models.items()}
-    return pool.model_copy(update={"models": models})
+    return pool.with_models({name: spec.model_copy(update=changes) for name, spec in pool.models.items()})
 
 
 def _check_random_weights(name: str, spec: ModelSpec) -> None:

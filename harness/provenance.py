@@ -25,7 +25,7 @@ def provenance() -> dict[str, Any]:
         "command": " ".join([_program(), *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode(),
         "python": platform.python_version(),
         "packages": _versions(),
-        "git": _git(),
+        "git": git_state(Path(__file__).parent),
         "hardware": _hardware(),
     }
 
@@ -67,9 +67,15 @@ def _versions() -> dict[str, str]:
 
 
 @cache
-def _git() -> dict[str, Any] | None:
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit and whether there are changes, of the repository that a folder is in; None without one.
+
+    Takes no lock: a process that is killed while ``git status`` writes the index leaves ``index.lock`` behind, and then
+    no ``git add`` works.
+    """
+
     def ask(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
         result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - fixed commands
         return result.stdout.strip()
 

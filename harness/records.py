@@ -9,6 +9,7 @@ import msgspec
 
 from harness.data import HIGH, Observation, RouterRole, Turn
 from harness.files import Record
+from harness.text import quoted
 from harness.token_statistics import TokenStatistics
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
@@ -48,7 +49,7 @@ class CallRecord(Record, frozen=True, omit_defaults=True):
             ValueError: they are not known.
         """
         if self.decoded_tokens and not self.logprobs:
-            raise ValueError(f"statistics of the tokens of model '{self.model}' are not known (docs/backends.md)")
+            raise ValueError(f"statistics of the tokens of model {quoted(self.model)} are not known (docs/backends.md)")
         return TokenStatistics(
             tuple(self.logprobs), tuple(self.entropies), tuple(self.margins), content_tokens=self.content_tokens
         )

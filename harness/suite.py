@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from harness.config import NAME, Strict, check, find_file, load_yaml
 from harness.errors import MixrouteError
 from harness.files import name_without_folder
+from harness.sharing import SharedCache
 from harness.text import appearance, cut, quoted
 from harness.yaml_files import check_plain, parse_yaml
 
@@ -155,7 +156,7 @@ class RunConfig(Strict):
     limit: int | None
     """None also where the split has no more instances."""
     pool: str
-    """Name of the pool, also where it was loaded from a file."""
+    """Name of the pool, not its file."""
     router: str
     """Name of the router, or ``file.py:Class`` without its folder."""
     router_args: dict[str, Any]
@@ -163,6 +164,7 @@ class RunConfig(Strict):
     seed: int
     mode: Mode
     temperature: float
+    kv_cache: SharedCache | None = Field(default=None, exclude_if=lambda sharing: sharing is None)  # as the pool's
 
 
 def load_suite(name: str) -> Suite:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Expert,
         Granularity,
         Router,
+        SharesCache,
         Step,
         StepRouter,
         SupportsCompletionCache,
@@ -69,8 +70,8 @@ else:
         "harness.board.compare": "Comparison",
         "harness.board.table": "Board",
         "harness.contracts": "Backend BackendTraits BuiltFromFiles Calibrated CompletionStore DataSource "
-        "DrawsFreshGames Environment Expert Granularity Router Step StepRouter SupportsCompletionCache SupportsScoring "
-        "Task Teachable Trained TrainedWithPool",
+        "DrawsFreshGames Environment Expert Granularity Router SharesCache Step StepRouter SupportsCompletionCache "
+        "SupportsScoring Task Teachable Trained TrainedWithPool",
         "harness.data": "Completion GivenAnswer Instance MemoryEstimate Message ModelCard Observation Prompt Request "
         "RouterRole ScoredToken Timing Token Turn join",
         "harness.errors": "EpisodeError MixrouteError NotRecorded",
@@ -137,6 +138,7 @@ __all__ = [
     "RouterEntry",
     "RouterRole",
     "ScoredToken",
+    "SharesCache",
     "Step",
     "StepRouter",
     "Suite",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import torch
 
-from harness.backends.encoding import Encoded
+from harness.backends.reading import Encoded
 from harness.backends.sequences import NoCache, TokenCache
 from harness.data import Completion, Request, Token
 from harness.errors import EpisodeError
@@ -20,6 +21,8 @@ class Call:
 
     request: Request
     prompt: Encoded
+    readers: tuple[str, ...]
+    """Name of the model that reads each turn of the prompt; see ``CacheGroup``."""
     cached: int
     """Leading tokens that the session's calls have read before. Where their cache was dropped, or their completions
     came from the completion cache, they are read once more at no charge."""
@@ -33,17 +36,18 @@ class Call:
     prefill: float = 0.0
     decode: float = 0.0
 
-    def pending(self, *, by_turn: bool) -> list[int]:
-        """Tokens that the next pass must run: the unread part of the prompt, then each new token.
+    def pending(self, *, by_turn: bool) -> tuple[str, list[int]]:
+        """Who runs the next pass, and over which tokens: the unread part of the prompt, then each new token.
 
         Args:
-            by_turn: Whether a pass ends with the turn, instead of with the prompt.
+            by_turn: Whether a pass ends with the turn, instead of with the turns that one model reads.
         """
         if self.tokens:
-            return [self.tokens[-1].id]
+            return self.readers[-1], [self.tokens[-1].id]
         held = len(self.cache.ids)
-        end = next(boundary for boundary in self.prompt.boundaries if boundary > held) if by_turn else None
-        return self.prompt.ids[held:end]
+        unread = [(end, who) for end, who in zip(self.prompt.boundaries, self.readers, strict=True) if end > held]
+        own = list(takewhile(lambda turn: turn[1] == unread[0][1], unread))
+        return unread[0][1], self.prompt.ids[held : own[0 if by_turn else -1][0]]
 
     @property
     def reading(self) -> bool:

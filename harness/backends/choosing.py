@@ -87,7 +87,7 @@ def _told(name: str, model: PreTrainedModel, choice: Choice) -> Choice:
 def _ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Sequence[int]:
     """Tokens of a text, without special ones."""
     embedding: Any = model.get_input_embeddings()
-    most = int(embedding.weight.shape[0])
+    most = int(embedding.num_embeddings)
     special = set(tokenizer.all_special_ids)
     text: list[int] = tokenizer(_TEXT, add_special_tokens=False)["input_ids"]
     found = [one for one in text if one not in special and one < most]

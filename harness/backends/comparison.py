@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from harness.backends.quantized.grouped import GroupedLinear
 from harness.backends.ropes import LengthRopes
 from harness.backends.sequences import Chunk, LastPosition, SequenceModel
 
 TOLERANCES = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 0.2}
 """Largest difference of log-probabilities, in nats. Where the model's own passes differ by more than an eighth of it,
-because of other texts that follow, eight times that difference."""
+because of other texts that follow, eight times that difference. Layers with weights in groups compute in bfloat16."""
 _LIKELIEST = 10  # tokens whose log-probabilities are compared
 _NOISE = 0.5  # largest difference between the model's own passes
 _STEPS = 3  # tokens after a text that are read one by one
@@ -65,7 +66,12 @@ def texts_to_compare(model: PreTrainedModel, ids: list[int]) -> tuple[list[Text]
         texts.append(Text(prompt, steps, whole))
     if noise > _NOISE:
         raise Differs("what it says of a text depends on what follows: it is not causal")
-    return texts, max(TOLERANCES.get(model.dtype, 1e-3), 8 * noise)
+    computed_in = torch.bfloat16 if _has_groups(model) else model.dtype
+    return texts, max(TOLERANCES.get(computed_in, 1e-3), 8 * noise)
+
+
+def _has_groups(model: PreTrainedModel) -> bool:
+    return any(isinstance(part, GroupedLinear) for part in model.modules())
 
 
 def _context(config: Any, ropes: LengthRopes) -> int:  # noqa: ANN401 - transformers' configurations share no useful type
@@ -157,7 +163,8 @@ def _judge(how: str, found: Sequence[Tensor], texts: Sequence[Text], tolerance: 
             places += 1
             worst = max(worst, difference)
     # Where rounding is coarse, a route to experts may turn.
-    if far > (0 if model.model.dtype == torch.float32 else places // 4):
+    coarse = model.model.dtype != torch.float32 or _has_groups(model.model)
+    if far > (places // 4 if coarse else 0):
         raise Differs(
             f"read {how}, its log-probabilities differ from those of the model's own pass, by up to {worst:.2g}"
         )

@@ -2,7 +2,8 @@
 
 A pass holds one decode token of each running call, and the unread part of the prompts of calls that arrived. In
 deterministic mode a prompt is read turn by turn, a pass each, whichever models answered before and whatever caches were
-dropped: the answer is then a function of the prompt, to the last bit. Else all that is unread goes into one pass.
+dropped: the answer is then a function of the prompt, and of who read which turn where models share a cache, to the last
+bit. Else all that is unread goes into one pass.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from functools import partial
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from harness.backends.cache_group import CacheGroup
 from harness.backends.call import Call
 from harness.backends.decoding import content_length, cut_at_stop, decode, end_tokens, ended_by_special, pick_token
 from harness.backends.memory import out_of_memory
 from harness.backends.sequences import Chunk, LastPosition, SequenceModel
-from harness.backends.session_caches import SessionCaches
 from harness.data import Completion, FinishReason, Timing
 from harness.errors import EpisodeError
 from harness.text import one_line
@@ -37,7 +38,7 @@ class ContinuousBatching:
         tokenizer: The model's.
         max_batch: Most calls in one pass.
         max_rows: Most tokens in one pass (a single longer prompt still runs whole).
-        kv_cache_bytes: Bound of the sessions' key-value caches; see ``SessionCaches``.
+        group: The key-value caches of the sessions, and the models that share them, ``model`` among them.
     """
 
     def __init__(
@@ -48,23 +49,24 @@ class ContinuousBatching:
         *,
         max_batch: int,
         max_rows: int,
-        kv_cache_bytes: int,
+        group: CacheGroup,
     ) -> None:
         self._name = name
-        self._model = model
         self.by_turn = model.deterministic
         self._tokenizer = tokenizer
         self._max_batch = 1 if model.isolated else max_batch
         self._max_rows = max_rows
         self._waiting: deque[Call] = deque()
         self._running: list[Call] = []
-        self._caches = SessionCaches(model.new_cache, kv_cache_bytes)
+        self.group = group
+        """Set before the first call, if at all."""
         self._warned: set[str] = set()
         self._ends = end_tokens(model.model, tokenizer)
 
     def submit(self, call: Call) -> None:
         """Queue a call."""
         self._waiting.append(call)
+        self.group.add(call)
 
     def cancel(self, call: Call) -> None:
         """Forget a call; nobody waits for its completion."""
@@ -72,37 +74,46 @@ class ContinuousBatching:
             self._waiting.remove(call)
         if call in self._running:
             self._running.remove(call)
+        self.group.end(call)
 
     def release(self, session: str) -> None:
         """Free a session's cache."""
-        self._caches.release(session)
+        self.group.caches.release(session)
 
     def busy(self) -> bool:
         """Whether calls wait or run."""
         return bool(self._waiting or self._running)
 
     def run_pass(self) -> None:
-        """Admit the calls that fit, run one forward pass, deliver the calls that are finished."""
+        """Admit the calls that fit, run one forward pass, deliver the calls that are finished.
+
+        Turns that another model of the group has read, and whose keys and values were dropped, it reads in passes of
+        its own.
+        """
         self._admit()
-        passed: list[tuple[Call, list[int]]] = []
+        passes: dict[str, list[tuple[Call, list[int]]]] = {}
         rows = 0
         for call in list(self._running):
             if call.cache.last_position is not None and not call.reading:
                 self._guarded(call, partial(self._advance, call, call.cache.last_position))
         for call in self._running:
-            ids = call.pending(by_turn=self.by_turn)
-            if not passed or rows + len(ids) <= self._max_rows:
-                passed.append((call, ids))
+            reader, ids = call.pending(by_turn=self.by_turn)
+            if not passes or rows + len(ids) <= self._max_rows:
+                passes.setdefault(reader, []).append((call, ids))
                 rows += len(ids)
-        if not passed:
-            return
+        for reader, passed in passes.items():
+            model = self.group.models[reader]
+            for part in [[one] for one in passed] if model.isolated else [passed]:
+                self._pass(model, part)
+
+    def _pass(self, model: SequenceModel, passed: list[tuple[Call, list[int]]]) -> None:
         began = time.perf_counter()
         try:
-            last_positions = self._model.forward([Chunk(call.cache, ids) for call, ids in passed])
+            last_positions = model.forward([Chunk(call.cache, ids) for call, ids in passed])
         except Exception as error:  # it must not end the thread that all models run on
             self._recover([call for call, _ in passed], error)
             return
-        seconds = (time.perf_counter() - began) / rows
+        seconds = (time.perf_counter() - began) / sum(len(ids) for _, ids in passed)
         for (call, ids), last_position in zip(passed, last_positions, strict=True):
             length = len(call.cache.ids)
             call.charge(seconds * len(ids), length - len(ids), length)
@@ -117,19 +128,15 @@ class ContinuousBatching:
             self._fail(call, error)
 
     def _admit(self) -> None:
-        busy = {call.request.session for call in self._running}
         for call in list(self._waiting):
-            session = call.request.session
             if len(self._running) >= self._max_batch:
                 break
-            if session in busy or not self._caches.make_room(session, busy):
+            if not self.group.begin(call):
                 continue
-            call.cache = self._caches.open(session, call.prompt)
             call.started = time.perf_counter()
             self._waiting.remove(call)
             self._running.append(call)
-            busy.add(session)
-        if self._caches.dropped:
+        if self.group.caches.dropped:
             self._warn("its caches outgrew kv_cache_mb, so prompts are read again: lower --concurrency, or raise it")
 
     def _advance(self, call: Call, last_position: LastPosition) -> None:
@@ -167,7 +174,7 @@ class ContinuousBatching:
             timing=Timing(call.started - call.submitted, call.prefill, call.decode, now - call.submitted),
             state=state,
         )
-        self._running.remove(call)
+        self.cancel(call)
         call.finish(completion)
 
     def _recover(self, batch: list[Call], error: Exception) -> None:
@@ -179,6 +186,7 @@ class ContinuousBatching:
             for call in reversed(batch[self._max_batch :]):
                 self._running.remove(call)
                 call.restart()
+                self.group.pause(call)
                 self._waiting.appendleft(call)
             self._warn(f"it ran out of memory: batch cut to {self._max_batch}")
             return

@@ -12,11 +12,11 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
 from harness.backends.chat_template import ChatTemplate
+from harness.backends.reading import BLOCK, Encoded
 from harness.data import Prompt, Request
 from harness.errors import EpisodeError
 
@@ -32,36 +32,6 @@ _SAMPLE = (
     "go to bed 2\n",
     "  Done: 3 x 4 = 12.\n>",
 )
-BLOCK = 16
-"""Tokens between boundaries in part of an answer: the block size of vLLM's prefix cache (its option ``block_size``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A prompt in tokens."""
-
-    ids: list[int]
-    boundaries: tuple[int, ...]
-    """Ends of the turns, as counts of ids, rising; the last is the length of the prompt."""
-
-    def cached_prefix_length(self, previous: Encoded) -> int:
-        """Number of leading ids that form whole turns of ``previous`` too. The last turn never counts: it is read for
-        the answer.
-        """
-        length = 0
-        for theirs, ours in zip(previous.boundaries, self.boundaries[:-1], strict=False):
-            if theirs != ours or previous.ids[length:theirs] != self.ids[length:ours]:
-                break
-            length = ours
-        return length
-
-    def last(self, count: int) -> Encoded:
-        """The last ``count`` ids; all of them where there are fewer."""
-        cut = max(0, len(self.ids) - count)
-        return Encoded(self.ids[cut:], tuple(boundary - cut for boundary in self.boundaries if boundary > cut))
-
-
-NOTHING = Encoded([], ())
 
 
 class Encoder:

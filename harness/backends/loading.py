@@ -1,8 +1,7 @@
-"""Loading causal language models with transformers, and the card of a loaded model."""
+"""Loading causal language models with transformers."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from contextlib import redirect_stderr
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -25,15 +24,17 @@ from transformers.utils.logging import disable_progress_bar
 
 from harness.backends.encoding import Encoder
 from harness.backends.generation_settings import check_generation_settings, generation_settings
+from harness.backends.quantized.convert import pack_linear_layers, packed_layers, quantize_head
 from harness.config import Strict, check
-from harness.data import ModelCard
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
 from harness.text import one_line
 from harness.weights.adapters import weights_folder
 from harness.weights.rounding import rounded_folder
 from harness.weights.schemes import SCHEMES
+from harness.weights.size import INTEGERS, Packing, packing_of
 
+log = logging.getLogger(__name__)
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of an optional kernel, which a hub has
 disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -48,6 +49,11 @@ class TransformersOptions(Strict):
     quantization: Literal["none", "nf4", "int8", "rtn-w4", "rtn-w4-channel", "rtn-w3", "rtn-w2"] = "none"
     """Quantization at load: by bitsandbytes to NF4 in blocks of 64 weights or to LLM.int8; or round to nearest with 4,
     3 or 2 bits, a scale for each group of weights or for each output (``channel``), packed once in the cache."""
+    kernels: Literal["packed", "unpacked"] = "packed"
+    """Whether the linear layers of a compressed-tensors checkpoint stay packed, where there is a kernel for their
+    format, or become dense weights of ``dtype`` at load."""
+    head: Literal["checkpoint", "int8"] = "checkpoint"
+    """Embedding and head as the checkpoint has them, or quantized at load to 8 bits, a scale for each token."""
     max_batch: int = Field(default=32, ge=1)
     """Most sequences in one pass."""
     max_rows: int = Field(default=1024, ge=1)
@@ -59,23 +65,44 @@ class TransformersOptions(Strict):
     ``repetition_penalty``; see ``check_generation_settings``."""
 
 
+def device_of(options: TransformersOptions) -> str:
+    """The device that a model runs on."""
+    if options.device != "auto":
+        return options.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def held_as(shape: str, options: TransformersOptions) -> Packing | None:
+    """Format in which the linear layers of a model of this shape are held while it runs; None where they are dense.
+
+    Raises:
+        MixrouteError: the shape cannot be read, or the quantization does not fit it.
+    """
+    if options.quantization == "none" or (options.quantization in SCHEMES and options.kernels == "unpacked"):
+        return None
+    packing = packing_of(shape, options.quantization)
+    one_scale = options.quantization in SCHEMES and packing is not None and not packing.group
+    return INTEGERS if one_scale and device_of(options) == "cpu" else packing
+
+
 def load_model(
     name: str, spec: ModelSpec, options: TransformersOptions, attention: str = "eager"
 ) -> tuple[PreTrainedModel, Any]:
     """A model, ready to run, and its tokenizer.
 
-    Checkpoints in the compressed-tensors format are unpacked to dense weights of ``options.dtype``: the CPU has no
-    kernels for packed ones. Their bytes are still those of the checkpoint.
+    Layers of a checkpoint in the compressed-tensors format stay packed where there is a kernel for their format; see
+    ``harness.backends.quantized``. Others become dense weights of ``options.dtype``, which is logged. Their bytes are
+    still those of the checkpoint.
 
     Raises:
-        MixrouteError: the weights cannot be read.
+        MixrouteError: the weights cannot be read, or an option does not fit them.
     """
     folder = weights_folder(spec)
     if options.quantization in SCHEMES:
         folder = rounded_folder(folder, options.quantization)
     if Path(folder).is_dir():
         generation_settings(Path(folder))  # transformers does without a damaged file, in silence
-    device = options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(options)
     load: Any = AutoModelForCausalLM.from_pretrained
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -98,7 +125,34 @@ def load_model(
     settings = model.generation_config.to_dict() if model.generation_config else {}
     check_generation_settings(name, settings, ignored=options.generation_config == "ignore")
     model.train(False).requires_grad_(False)
-    return (model if "device_map" in extra else torch.nn.Module.to(model, device)), tokenizer
+    if "device_map" not in extra:
+        torch.nn.Module.to(model, device)
+    _pack(name, model, options)
+    return model, tokenizer
+
+
+def _pack(name: str, model: PreTrainedModel, options: TransformersOptions) -> None:
+    """Make the layers of a compressed checkpoint into packed ones, as far as there are kernels and options say so.
+
+    Raises:
+        MixrouteError: ``head`` asks for what this model is not.
+    """
+    compressor: Any = getattr(getattr(model, "hf_quantizer", None), "compressor", None)
+    if options.kernels == "packed" and compressor is not None:
+        dense = pack_linear_layers(model)
+        with redirect_stderr(StringIO()):  # for its progress bar
+            compressor.decompress_model(model)  # what is left, and the hook that would do it at the first pass
+        if dense:
+            log.warning(
+                "model '%s' runs unpacked, at the speed of dense weights: no kernel for %s", name, "; ".join(dense)
+            )
+    if options.head == "int8":
+        if not packed_layers(model):
+            raise MixrouteError(f"model '{name}': 'head: int8' is for packed checkpoints: leave it out")
+        try:
+            quantize_head(model)
+        except ValueError as error:
+            raise MixrouteError(f"model '{name}': 'head: int8' does not fit it ({error}): leave it out") from error
 
 
 def unreadable(name: str, folder: str | Path, cause: Exception | str) -> MixrouteError:
@@ -145,10 +199,10 @@ def open_for_comparison(name: str, spec: ModelSpec) -> tuple[PreTrainedModel, En
 
 def _quantization(folder: str | Path, options: TransformersOptions, device: str) -> dict[str, Any]:
     """Arguments for weights that are quantized at load, or whose checkpoint is quantized."""
-    if _is_compressed(AutoConfig.from_pretrained(folder)):
+    if is_compressed(AutoConfig.from_pretrained(folder)):
         if options.quantization in ("nf4", "int8"):
             raise MixrouteError(f"{folder} is quantized already: leave out 'quantization: {options.quantization}'")
-        return {"quantization_config": CompressedTensorsConfig(dequantize=True)}
+        return {"quantization_config": CompressedTensorsConfig(dequantize=options.kernels == "unpacked")}
     if options.quantization == "none":
         return {}
     if options.quantization == "nf4":
@@ -160,58 +214,6 @@ def _quantization(folder: str | Path, options: TransformersOptions, device: str)
     return {"quantization_config": config, "device_map": {"": device}}
 
 
-def _is_compressed(config: Any) -> bool:  # noqa: ANN401 - transformers' configuration classes share no useful type
+def is_compressed(config: Any) -> bool:  # noqa: ANN401 - transformers' configuration classes share no useful type
+    """Whether a configuration is that of a checkpoint in the compressed-tensors format."""
     return (getattr(config, "quantization_config", None) or {}).get("quant_method") == "compressed-tensors"
-
-
-_PARTS = ("weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx")
-"""Ends of the names of tensors that an unpacked checkpoint has beside its weights."""
-
-
-def model_card(name: str, model: PreTrainedModel, spec: ModelSpec, options: TransformersOptions) -> ModelCard:
-    """Count parameters and stored bytes, and hash the weights as they are run."""
-    stored_bytes = _checkpoint_bytes(model)
-    digest = hashlib.sha256()
-    parameters = total = 0
-    seen: set[int] = set()
-    for key, tensor in sorted(model.state_dict(keep_vars=True).items()):
-        digest.update(key.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        if tensor.data_ptr() in seen or not isinstance(tensor, torch.nn.Parameter) or key.endswith(_PARTS):
-            continue  # a tied tensor counts once; buffers (rotary tables) and scales are not weights
-        seen.add(tensor.data_ptr())
-        state = getattr(tensor, "quant_state", None)
-        if state is not None:
-            parameters += state.shape.numel()
-            total += tensor.nbytes + state.absmax.nbytes
-        else:
-            parameters += tensor.numel()
-            total += tensor.numel() * (tensor.element_size() if tensor.dtype == torch.int8 else stored_bytes)
-    packed = _packed_bytes(str(model.name_or_path))
-    run_as = options.model_dump(include={"dtype", "quantization"})
-    digest.update(repr(sorted(run_as.items())).encode())
-    return ModelCard(
-        model=name,
-        parameters=parameters,
-        weight_bytes=packed or total,
-        bits=round(8 * (packed or total) / parameters, 3),
-        fingerprint=digest.hexdigest(),
-        details={**spec.model_dump(include={"weights", "adapter"}), "device": str(model.device), **run_as},
-    )
-
-
-def _checkpoint_bytes(model: PreTrainedModel) -> int:
-    """Bytes of a weight in the checkpoint, whatever the type of the computation."""
-    stored = getattr(AutoConfig.from_pretrained(str(model.name_or_path)), "dtype", None)
-    return (stored if isinstance(stored, torch.dtype) else torch.float32).itemsize
-
-
-def _packed_bytes(folder: str) -> int:
-    """Bytes of all tensors of a compressed checkpoint; 0 for others."""
-    if not _is_compressed(AutoConfig.from_pretrained(folder)):
-        return 0
-    total = 0
-    for file in Path(folder).glob("*.safetensors"):
-        with safe_open(file, framework="pt") as tensors:
-            total += sum(tensors.get_tensor(key).nbytes for key in tensors.keys())  # noqa: SIM118 - not a mapping
-    return total

@@ -6,9 +6,9 @@ twice. Right for models all of whose layers that mix tokens go through ``Attenti
 ``packed_attention`` knows; ``self_test`` finds out.
 
 Batch invariance. A matrix product may round differently for another number of rows (libraries switch kernels), which is
-why the same prompt can get another answer in another batch. In deterministic mode a pass is padded to at least
-``MIN_ROWS`` rows, from which on no such difference was measured, and ``row_check`` checks this on the machine,
-with the loaded weights, before anything is run; where the check fails, sequences run one at a time.
+why the same prompt can get another answer in another batch. In deterministic mode a pass is padded to as many rows as
+``row_check`` finds necessary on the machine, with the loaded weights, before anything is run: 1 for integer products,
+up to 16 for others. Where none suffices, sequences run one at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from transformers import PreTrainedModel
 
 from harness.backends.packed_attention import PackedPass, depths, running
 from harness.backends.ropes import LengthRopes
-from harness.backends.row_check import MIN_ROWS
 from harness.backends.sequences import Chunk, LastPosition, SequenceModel, TokenCache
 
 _GROWTH = 128  # tokens; capacity grows in such blocks
@@ -36,6 +35,7 @@ class KVCache:
     """Keys and values by layer, each of shape (key-value heads, capacity, size of a head)."""
     ids: list[int] = field(default_factory=list)
     boundaries: tuple[int, ...] = ()
+    readers: tuple[str, ...] = ()
     last_position: LastPosition | None = None
     switch: int | None = None
     """Length above which the positions of all tokens are encoded otherwise; see ``LengthRopes``."""
@@ -81,10 +81,17 @@ class KVCache:
 
 
 class PackedModel(SequenceModel):
-    """A causal language model that runs chunks of many sequences in one pass."""
+    """A causal language model that runs chunks of many sequences in one pass.
 
-    def __init__(self, model: PreTrainedModel, *, deterministic: bool) -> None:
+    Args:
+        model: The model, loaded.
+        deterministic: See ``SequenceModel``.
+        least_rows: Rows that a deterministic pass is padded to.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, deterministic: bool, least_rows: int) -> None:
         super().__init__(model, deterministic=deterministic)
+        self._least_rows = least_rows if deterministic else 1
         self._ropes = LengthRopes(model)
         self.isolated = bool(self._ropes)
         self.last_pass = PackedPass(())
@@ -102,11 +109,11 @@ class PackedModel(SequenceModel):
         ids = [token for chunk in chunks for token in chunk.ids]
         positions = [len(chunk.cache.ids) + i for chunk in chunks for i in range(len(chunk.ids))]
         ends = torch.tensor(counts).cumsum(0) - 1
-        if self.deterministic:
-            padding = max(0, MIN_ROWS - len(ids))
+        if (padding := self._least_rows - len(ids)) > 0:
             ids += [0] * padding
             positions += [0] * padding
-            ends = torch.cat([ends, ends.new_zeros(max(0, MIN_ROWS - len(counts)))])
+        if (padding := self._least_rows - len(counts)) > 0:
+            ends = torch.cat([ends, ends.new_zeros(padding)])
         logits, states = self._pass(chunks, ids, positions, ends)
         for chunk in chunks:
             chunk.cache.ids.extend(chunk.ids)

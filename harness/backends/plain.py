@@ -33,6 +33,7 @@ class OwnCache:
 
     ids: list[int] = field(default_factory=list)
     boundaries: tuple[int, ...] = ()
+    readers: tuple[str, ...] = ()
     last_position: LastPosition | None = None
     state: Any = None
     """What the model keeps; None where it must read the whole text."""

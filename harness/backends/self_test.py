@@ -20,7 +20,8 @@ from harness.backends.memory import out_of_memory
 from harness.backends.packed import PackedModel
 from harness.backends.packed_attention import ATTENTION, NotPackable
 from harness.backends.plain import PlainModel, Reuse
-from harness.backends.row_check import row_invariant
+from harness.backends.quantized.convert import exact_activations
+from harness.backends.row_check import least_rows
 from harness.backends.sequences import Chunk, SequenceModel
 from harness.files import Record
 from harness.text import one_line
@@ -34,6 +35,8 @@ class Choice(Record, frozen=True):
     """Use of the cache in the plain way; empty for ``packed``."""
     isolated: bool
     """Whether sequences run one at a time in deterministic mode."""
+    least_rows: int
+    """Rows that a pass of several sequences is padded to in deterministic mode; 1 where sequences run one at a time."""
     why: str
     """Why not ``packed``, or why one at a time; may be empty."""
     compared: str
@@ -48,7 +51,8 @@ class Choice(Record, frozen=True):
         elif self.isolated:
             how = f"packed, one sequence at a time in deterministic mode ({self.why})"
         else:
-            how = "packed"
+            padded = f", padded to {self.least_rows} rows in deterministic mode" if self.least_rows > 1 else ""
+            how = f"packed{padded}"
         return f"{how}; compared: {self.compared}"
 
 
@@ -58,7 +62,7 @@ def make(model: PreTrainedModel, choice: Choice, *, deterministic: bool) -> Sequ
         return PlainModel(model, deterministic=deterministic, reuse=choice.reuse)
     use_attention(model, ATTENTION)
     prepack_linear_layers(model)
-    packed = PackedModel(model, deterministic=deterministic)
+    packed = PackedModel(model, deterministic=deterministic, least_rows=choice.least_rows)
     packed.isolated |= deterministic and choice.isolated
     return packed
 
@@ -74,11 +78,16 @@ def choose(model: PreTrainedModel, ids: Sequence[int]) -> Choice:
         Differs: it can be run in no way.
         Exception: memory ran out, see ``out_of_memory``; that says nothing of the model.
     """
+    with exact_activations(model):
+        return _choose(model, ids)
+
+
+def _choose(model: PreTrainedModel, ids: Sequence[int]) -> Choice:
     texts, tolerance = texts_to_compare(model, list(ids))
     lengths = ", ".join(str(len(text.prompt)) for text in texts)
     compared = f"texts of {lengths} tokens alone, in a batch and continued, within {tolerance:.2g} nats"
     try:
-        isolated, why = _try_packed(model, texts, tolerance)
+        rows, why = _try_packed(model, texts, tolerance)
     except Exception as error:  # whatever a model does with attention that it does not know
         if out_of_memory(error):
             raise
@@ -86,7 +95,7 @@ def choose(model: PreTrainedModel, ids: Sequence[int]) -> Choice:
         if not isinstance(error, NotPackable | Differs):
             why = f"its layers do not take a packed pass ({why})"
     else:
-        return Choice("packed", "", isolated, why, compared)
+        return Choice("packed", "", isolated=rows is None, least_rows=rows or 1, why=why, compared=compared)
     use_attention(model, "eager")
     restore_linear_layers(model)
     last = why
@@ -98,7 +107,7 @@ def choose(model: PreTrainedModel, ids: Sequence[int]) -> Choice:
                 raise
             last = cause_of(error)
         else:
-            return Choice("plain", reuse, isolated=True, why=why, compared=compared)
+            return Choice("plain", reuse, isolated=True, least_rows=1, why=why, compared=compared)
     raise Differs(last)
 
 
@@ -110,20 +119,23 @@ def _try_plain(model: PreTrainedModel, reuse: Reuse, texts: Sequence[Text], tole
         plain.close()
 
 
-def _try_packed(model: PreTrainedModel, texts: Sequence[Text], tolerance: float) -> tuple[bool, str]:
-    """Whether sequences must run one at a time in deterministic mode, and why; raises where ``packed`` is wrong."""
+def _try_packed(model: PreTrainedModel, texts: Sequence[Text], tolerance: float) -> tuple[int | None, str]:
+    """Rows that a pass must have at least in deterministic mode; None, with the reason, where sequences must run one at
+    a time. Raises where ``packed`` is wrong.
+    """
     use_attention(model, ATTENTION)
     prepack_linear_layers(model)
-    packed = PackedModel(model, deterministic=True)
+    rows = least_rows(model)
+    packed = PackedModel(model, deterministic=True, least_rows=rows or 1)
     try:
         packed.forward([Chunk(packed.new_cache(), texts[0].prompt)])
         _check_layers(packed)
         alone, together = compare(packed, texts, tolerance)
         if packed.isolated:
-            return True, "its position encodings depend on the longest text of a pass"
-        if row_invariant(model) and all(torch.equal(*both) for both in zip(alone, together, strict=True)):
-            return False, ""
-        return True, "a row depends on the other rows of a pass"
+            return None, "its position encodings depend on the longest text of a pass"
+        if rows is not None and all(torch.equal(*both) for both in zip(alone, together, strict=True)):
+            return rows, ""
+        return None, "a row depends on the other rows of a pass"
     finally:
         packed.close()
 

@@ -33,6 +33,8 @@ class TokenCache(Protocol):
     ids: list[int]
     boundaries: tuple[int, ...]
     """Ends of the turns that the ids were read in."""
+    readers: tuple[str, ...]
+    """Name of the model that read each turn."""
     last_position: LastPosition | None
     """What the model computed at the last id, where a call asked for it; the next token then needs no pass."""
 
@@ -52,6 +54,7 @@ class NoCache:
 
     ids: list[int] = field(default_factory=list)
     boundaries: tuple[int, ...] = ()
+    readers: tuple[str, ...] = ()
     last_position: LastPosition | None = None
     bytes: int = 0
 

@@ -1,11 +1,11 @@
-"""Key-value caches of the sessions of one model, within a bound."""
+"""Key-value caches of the sessions of a model, or of models that share them, within a bound."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 
-from harness.backends.encoding import Encoded
+from harness.backends.reading import Encoded
 from harness.backends.sequences import TokenCache
 
 
@@ -42,14 +42,22 @@ class SessionCaches:
             self.dropped += 1
         return held < self._max_bytes or not running
 
-    def open(self, session: str, prompt: Encoded) -> TokenCache:
-        """The session's cache, or a new one, cropped to the turns that it shares with ``prompt``."""
+    def open(self, session: str, prompt: Encoded, readers: tuple[str, ...]) -> TokenCache:
+        """The session's cache, or a new one, cropped to the turns of ``prompt`` that it holds as ``readers`` read them.
+
+        Args:
+            session: The session.
+            prompt: The prompt that is to be read into it.
+            readers: Name of the model that reads each turn of the prompt.
+        """
         if session not in self._caches:
             self._caches[session] = self._new()
         cache = self._caches[session]
-        if cache.last_position is None or cache.ids != prompt.ids:
-            cache.crop(prompt.cached_prefix_length(Encoded(cache.ids, cache.boundaries)))
-        cache.boundaries = prompt.boundaries
+        if cache.last_position is None or cache.ids != prompt.ids or cache.readers != readers:
+            shared = prompt.shared_turns(Encoded(cache.ids, cache.boundaries))
+            pairs = zip(cache.readers[:shared], readers, strict=False)
+            cache.crop(prompt.length_of(next((turn for turn, (a, b) in enumerate(pairs) if a != b), shared)))
+        cache.boundaries, cache.readers = prompt.boundaries, readers
         self._caches.move_to_end(session)
         return cache
 

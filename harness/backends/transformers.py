@@ -13,22 +13,26 @@ from typing import Any, TypeVar
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from harness.backends.cache_group import CacheGroup
 from harness.backends.call import Call
 from harness.backends.choosing import choose_way, config_hash
 from harness.backends.completion_cache import completion_key
 from harness.backends.continuous import ContinuousBatching
-from harness.backends.encoding import NOTHING, Encoded, Encoder
-from harness.backends.loading import TransformersOptions, context_length, load_model, model_card, unreadable
+from harness.backends.encoding import Encoder
+from harness.backends.loading import TransformersOptions, context_length, held_as, load_model, unreadable
 from harness.backends.memory import keep_freed_memory, return_freed_memory
+from harness.backends.model_card import model_card
+from harness.backends.reading import Encoded
 from harness.backends.scoring import Scorer
 from harness.backends.self_test import make
+from harness.backends.sharing import SharingModel, check_can_share
 from harness.backends.worker import DeviceWorker, run_in_short_lived_thread
 from harness.config import check
-from harness.contracts import BackendTraits, CompletionStore
+from harness.contracts import Backend, BackendTraits, CompletionStore
 from harness.data import Completion, GivenAnswer, MemoryEstimate, ModelCard, Prompt, Request, ScoredToken
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
-from harness.weights.size import GIB, packing_of, size_of
+from harness.weights.size import GIB, size_of
 
 T = TypeVar("T")
 
@@ -44,22 +48,20 @@ class TransformersBackend(BackendTraits):
 
     @classmethod
     def estimate_memory(cls, shape: str | None, options: Mapping[str, Any]) -> MemoryEstimate | None:
-        """Weights in the type of the computation, and ``kv_cache_mb``; see ``BackendTraits``."""
+        """Weights as they are held while the model runs, and ``kv_cache_mb``; see ``BackendTraits``."""
         if shape is None:
             return None
         checked = check(dict(options), TransformersOptions, "options")
-        # Packed checkpoints are unpacked at load; only those of bitsandbytes stay packed.
-        packing = packing_of(shape, checked.quantization) if checked.quantization in ("nf4", "int8") else None
-        weights = size_of(shape).weight_bytes(packing, getattr(torch, checked.dtype).itemsize)
+        weights = size_of(shape).weight_bytes(held_as(shape, checked), getattr(torch, checked.dtype).itemsize)
         return MemoryEstimate(weights / GIB, checked.kv_cache_mb / 1024)
 
     def __init__(self, name: str, spec: ModelSpec, *, deterministic: bool) -> None:
         options = check(spec.options, TransformersOptions, f"options of model '{name}'")
         self._completions: CompletionStore | None = None
-        self._read: dict[str, tuple[Encoded, bool]] = {}
-        """The last prompt of each session, and whether its call only read it."""
         keep_freed_memory()
         run_in_short_lived_thread(lambda: self._load(name, spec, options, deterministic))
+        gc.collect()
+        return_freed_memory()  # as much as the weights again, which loading and prepacking leave
         self._worker = DeviceWorker.attach(self._card.details["device"], self._engine)
 
     def _load(self, name: str, spec: ModelSpec, options: TransformersOptions, deterministic: bool) -> None:
@@ -87,34 +89,33 @@ class TransformersBackend(BackendTraits):
         choice = choose_way(name, model, tokenizer, self._card.fingerprint)
         runs = make(model, choice, deterministic=deterministic)
         self._scorer = Scorer(runs, tokenizer, self._encoder, max_rows=options.max_rows, context=self._context)
+        self._sharing = SharingModel(name, runs, tokenizer, self._encoder)
+        self._identity = f"{self._card.fingerprint} {self._config_hash}"
+        self._group = CacheGroup({name: runs}, {name: self._identity}, options.kv_cache_mb << 20)
         self._engine = ContinuousBatching(
-            name,
-            runs,
-            tokenizer,
-            max_batch=options.max_batch,
-            max_rows=options.max_rows,
-            kv_cache_bytes=options.kv_cache_mb << 20,
+            name, runs, tokenizer, max_batch=options.max_batch, max_rows=options.max_rows, group=self._group
         )
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; see ``harness.contracts.Backend``."""
         prompt = self._encoder.encode_request(request, self._context)
-        previous, only_read = self._read.get(request.session, (NOTHING, False))
-        all_cached = only_read and previous.ids == prompt.ids
-        cached = len(prompt.ids) if all_cached else prompt.cached_prefix_length(previous)
-        self._read[request.session] = (prompt, request.max_tokens == 0)
+        name = self._card.model
+        readers, cached = self._group.plan(request.session, name, prompt, only_read=request.max_tokens == 0)
+        compute = partial(self._compute, request, prompt, readers, cached)
         if self._completions is None or request.temperature > 0:
-            return await self._compute(request, prompt, cached)
+            return await compute()
         asked = [prompt.ids, prompt.boundaries, request.stop, request.max_tokens]
         question = [self._config_hash, self._engine.by_turn, *asked]
+        if others := self._group.other_readers(name, readers):
+            question.append(others)
         key = completion_key(type(self), self._card.fingerprint, question)
-        completion = await self._completions.get_or_compute(key, lambda: self._compute(request, prompt, cached))
-        return replace(completion, model=self._card.model, cached_tokens=cached)
+        completion = await self._completions.get_or_compute(key, compute)
+        return replace(completion, model=name, cached_tokens=cached)
 
-    async def _compute(self, request: Request, prompt: Encoded, cached: int) -> Completion:
+    async def _compute(self, request: Request, prompt: Encoded, readers: tuple[str, ...], cached: int) -> Completion:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Completion] = loop.create_future()
-        call = Call(request, prompt, cached, loop, future, submitted=time.perf_counter())
+        call = Call(request, prompt, readers, cached, loop, future, submitted=time.perf_counter())
         self._worker.do(lambda: self._engine.submit(call))
         try:
             return await future
@@ -156,9 +157,30 @@ class TransformersBackend(BackendTraits):
         """Reuse greedy completions; see ``harness.contracts.SupportsCompletionCache``."""
         self._completions = store
 
+    def share_cache(self, others: Mapping[str, Backend], reread: int) -> None:
+        """Share caches with other models of this backend; see ``harness.contracts.SharesCache``."""
+        members = [self]
+        for name, other in others.items():
+            if not isinstance(other, TransformersBackend):
+                raise MixrouteError(
+                    f"kv_cache.shared: models '{self._card.model}' and '{name}' cannot share a cache: they have other "
+                    "backends; take one of them out of the list, or delete kv_cache"
+                )
+            members.append(other)
+        self._worker.wait_for(lambda: check_can_share([one._sharing for one in members]))
+        names = [one._card.model for one in members]
+        group = CacheGroup(
+            {name: one._sharing.model for name, one in zip(names, members, strict=True)},
+            {name: one._identity for name, one in zip(names, members, strict=True)},
+            sum(one._group.max_bytes for one in members),
+            reread,
+        )
+        for one in members:
+            one._group = one._engine.group = group
+
     def release(self, session: str) -> None:
         """Free the session's cache."""
-        self._read.pop(session, None)
+        self._group.forget(session)
         self._worker.do(lambda: self._engine.release(session))
 
     def card(self) -> ModelCard:
@@ -168,6 +190,6 @@ class TransformersBackend(BackendTraits):
     def close(self) -> None:
         """Free the weights."""
         self._worker.detach(self._engine)
-        del self._engine, self._scorer
+        del self._engine, self._scorer, self._group, self._sharing
         gc.collect()
         return_freed_memory()

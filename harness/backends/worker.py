@@ -6,7 +6,7 @@ import atexit
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ClassVar, Protocol
 
 
@@ -67,18 +67,26 @@ class DeviceWorker:
         """Run ``work`` on the worker's thread soon."""
         self._inbox.put(work)
 
+    def wait_for(self, work: Callable[[], None]) -> None:
+        """Run ``work`` on the worker's thread, and wait until it is done; raises what it raises."""
+        done: Future[None] = Future()
+
+        def settle() -> None:
+            try:
+                work()
+            except Exception as error:  # it must not end the thread that all models run on
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        self.do(settle)
+        done.result()
+
     def detach(self, engine: Engine) -> None:
         """Remove the engine; waits until no pass of it runs. The last engine ends the thread, for the reason given in
         ``run_in_short_lived_thread``.
         """
-        done = threading.Event()
-
-        def remove() -> None:
-            self._engines.remove(engine)
-            done.set()
-
-        self.do(remove)
-        done.wait()
+        self.wait_for(lambda: self._engines.remove(engine))
         with self._guard:
             self._members -= 1
             last = self._members == 0

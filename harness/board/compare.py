@@ -20,6 +20,7 @@ from harness.metrics.comparison import Key
 from harness.metrics.statistics import Estimate
 from harness.speed.rates import Rates
 from harness.terminal import line
+from harness.text import cut, quoted
 from harness.traces.cost import SECONDS
 from harness.traces.read import EpisodeNumbers, read_run
 
@@ -58,6 +59,8 @@ def _known(played: EpisodeNumbers, model: str) -> float:
     return amount
 
 
+_LONGEST_LABEL = 80  # characters of a label that a message lists
+
 _FIGURES: dict[str, Callable[[EpisodeNumbers], float]] = {
     "success": lambda played: float(played.success),
     "score": lambda played: played.score,
@@ -90,8 +93,10 @@ def compare_routers(folders: Iterable[Path], first: str, second: str, rates: Rat
             found += [_compare(name, ours, theirs) for name in _FIGURES if rates or name != GPU_SECONDS]
             found += _compare_clocks(ours, theirs)
     if not found:
-        labels = sorted({run.meta.label for run in runs})
-        raise MixrouteError(f"no group of runs has both '{first}' and '{second}'; there are: {', '.join(labels)}")
+        labels = sorted({cut(run.meta.label, _LONGEST_LABEL) for run in runs})
+        raise MixrouteError(
+            f"no group of runs has both {quoted(first)} and {quoted(second)}; there are: {', '.join(labels)}"
+        )
     return found
 
 
@@ -120,8 +125,8 @@ def _named(rows: Sequence[RunsAcrossSeeds], name: str) -> list[RunsAcrossSeeds]:
         for one in different.values()
     ]
     raise MixrouteError(
-        f"{len(different)} routers or configurations on {meta.task}/{meta.split} are labelled '{meta.label}': choose "
-        f"one by LABEL@ROUTER or LABEL@HASH; {'; '.join(choices)}"
+        f"{len(different)} routers or configurations on {meta.task}/{meta.split} are labelled {quoted(meta.label)}: "
+        f"choose one by LABEL@ROUTER or LABEL@HASH; {'; '.join(choices)}"
     )
 
 

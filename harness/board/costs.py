@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from harness.text import quoted
 from harness.traces.cost import COST_MODELS, MAIN_COST, Costs
 from harness.traces.read import EpisodeNumbers
 
@@ -89,7 +90,7 @@ def relative_cost(
     if len(common) < len(played):
         notes.append(f"normalised cost is over the {len(common)} of {len(played)} episodes that always-high has played")
     if len(references) > 1:
-        notes.append(f"several always-high rows: cost is normalised by the one labelled {label!r}")
+        notes.append(f"several always-high rows: cost is normalised by the one labelled {quoted(label)}")
     base = _total(_counterpart(costs[episode.instance], episode.seed) for episode in common)
     if base[MAIN_COST] == 0:
         notes.append("cost is not normalised: that of always-high is 0")

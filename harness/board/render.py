@@ -19,6 +19,7 @@ from harness.board.curves import Curve
 from harness.board.rows import Row
 from harness.board.table import Board
 from harness.metrics import BUDGETS
+from harness.sharing import stated_sharing
 from harness.text import clean, latex, markdown
 from harness.traces.cost import COST_MODELS
 
@@ -141,6 +142,7 @@ def title(row: Row, board: Board) -> str:
     run = ", ".join(
         [str(row.protocol["mode"] or "mode unknown")]
         + ([] if row.protocol["temperature"] is None else [f"temperature {row.protocol['temperature']:g}"])
+        + [f"kv_cache {json.dumps(value)}" for value in stated_sharing(row.protocol).values()]
     )
     own = f"{row.task}, {row.split}, {limit}, pool {row.pool}, {run}"
     place = row.task, row.split, row.pool
@@ -175,6 +177,8 @@ def facts(row: Row) -> list[str]:
         size = (
             f"{card['weight_bytes'] / 1e6:,.1f} MB, {card['bits']:g} bits, {card['parameters'] / 1e6:,.1f} M parameters"
         )
+        if card.get("arithmetic"):
+            size += f", linear layers {card['arithmetic']}"
         lines.append(f"model {name}: {size}, fingerprint {card['fingerprint'][:12]}")
     return lines
 

@@ -12,7 +12,7 @@ from typing import Any
 from harness.board.suites import entries_of, same_sample, tasks_of
 from harness.config import shipped_names
 from harness.errors import MixrouteError
-from harness.pool import SHIPPED
+from harness.pool import SHIPPED, load_pool
 from harness.records import RunMeta
 from harness.suite import RouterEntry, Suite, TaskEntry, parse_router
 
@@ -53,7 +53,10 @@ def _run(suite: Suite, meta: RunMeta, options: list[str]) -> str:
 def _same_conditions(suite: Suite, meta: RunMeta) -> bool:
     """Whether a suite plays in a run's mode and temperature, with a pool that may be made the run's."""
     same = (suite.mode, suite.temperature) == (meta.config.get("mode"), meta.config.get("temperature"))
-    return same and (_shipped_pool(meta.pool) or not _shipped_pool(suite.pool))
+    if not _shipped_pool(meta.pool):
+        return same and not _shipped_pool(suite.pool)
+    sharing = load_pool(meta.pool).kv_cache
+    return same and meta.config.get("kv_cache") == (sharing and sharing.model_dump())
 
 
 def _shipped_pool(name: str) -> bool:

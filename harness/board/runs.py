@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from harness.board.suites import JudgedRun, judge
 from harness.errors import MixrouteError
 from harness.files import content_hash
 from harness.records import RunMeta
+from harness.sharing import stated_sharing
+from harness.text import quoted
 from harness.traces.read import EpisodeNumbers, Run
 from harness.traces.store import EPISODES, RUN
 
@@ -57,8 +59,18 @@ def group_conditions(meta: RunMeta) -> dict[str, Any]:
         "task": meta.protocol,
         "mode": meta.config.get("mode"),
         "temperature": meta.config.get("temperature"),
-        "models": {name: {key: card.get(key) for key in shown} for name, card in sorted(meta.models.items())},
+        "models": {
+            name: {key: card.get(key) for key in shown} | _arithmetic(card)
+            for name, card in sorted(meta.models.items())
+        },
+        **stated_sharing(meta.config),
     }
+
+
+def _arithmetic(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What a quantized model computes its linear layers in, where its card says so."""
+    found = (card.get("details") or {}).get("arithmetic")
+    return {"arithmetic": found} if found else {}
 
 
 def runs_by_router(runs: Sequence[Run]) -> list[RunsAcrossSeeds]:
@@ -103,8 +115,9 @@ def _across_seeds(judged: Sequence[JudgedRun]) -> RunsAcrossSeeds:
             _, other = episodes.setdefault((played.instance, played.seed), (played, run))
             if other is not run:
                 raise MixrouteError(
-                    f"{other.folder / EPISODES} and {run.folder / EPISODES} both hold instance {played.instance!r} "
-                    f"with seed {played.seed} for '{run.meta.label}': leave one of the two folders out"
+                    f"{other.folder / EPISODES} and {run.folder / EPISODES} both hold instance "
+                    f"{quoted(played.instance)} with seed {played.seed} for {quoted(run.meta.label)}: leave one of "
+                    f"the two folders out"
                 )
     planned = {(instance, run.meta.seed) for run in runs for instance in run.meta.instances}
     remarks = tuple(sorted({note for one in judged for note in one.notes}))

@@ -18,7 +18,7 @@ from harness.board.clocks import episode_walls, step_walls
 from harness.errors import MixrouteError
 from harness.metrics import percentile
 from harness.records import CallRecord, Episode, StepRecord
-from harness.text import clean
+from harness.text import clean, cut, quoted
 from harness.traces.clock import Clock, read_clock
 from harness.traces.cost import COST_MODELS
 from harness.traces.read import EpisodeNumbers, check_shape, episode_numbers, model_cards, timed_episode
@@ -26,6 +26,7 @@ from harness.traces.store import EPISODES, find_runs, read_episodes, read_meta, 
 
 _STYLES = {"high": "bold magenta", "low": "bold cyan"}
 _MOST_CANDIDATES = 10
+_LONGEST_NAME = 120  # characters of a candidate
 
 
 def find_episode(root: Path, text: str) -> tuple[Path, str]:
@@ -42,14 +43,16 @@ def find_episode(root: Path, text: str) -> tuple[Path, str]:
     every = [(f"{meta.id}/{instance}", folder, instance) for folder, meta in runs for instance in meta.instances]
     found = [one for one in every if text in (one[0], one[2])] or [one for one in every if text in one[0]]
     if not found:
-        raise MixrouteError(f"no episode below {root} matches {text!r}; one of {len(every)}: {_listing(every[:1])}")
+        raise MixrouteError(
+            f"no episode below {root} matches {quoted(text)}; one of {len(every)}: {_listing(every[:1])}"
+        )
     if len(found) > 1:
-        raise MixrouteError(f"{text!r} matches {len(found)} episodes; give more of one of: {_listing(found)}")
+        raise MixrouteError(f"{quoted(text)} matches {len(found)} episodes; give more of one of: {_listing(found)}")
     return found[0][1], found[0][2]
 
 
 def _listing(found: list[tuple[str, Path, str]]) -> str:
-    names = [name for name, _, _ in found[:_MOST_CANDIDATES]]
+    names = [cut(clean(name), _LONGEST_NAME) for name, _, _ in found[:_MOST_CANDIDATES]]
     return ", ".join(names) + (", …" if len(found) > _MOST_CANDIDATES else "")
 
 
@@ -70,7 +73,9 @@ def show_episode(folder: Path, instance: str, console: Console, *, full: bool = 
     meta = read_meta(folder)
     episode = next((one for one in read_episodes(folder) if one.instance == instance), None)
     if episode is None:
-        raise MixrouteError(f"{folder / EPISODES} has no finished episode of {instance!r}: resume the run to play it")
+        raise MixrouteError(
+            f"{folder / EPISODES} has no finished episode of {quoted(instance)}: resume the run to play it"
+        )
     timing = None
     for timing_line in read_timings(folder):
         timing = timing_line if timing_line.instance == instance else timing

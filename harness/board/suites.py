@@ -17,6 +17,7 @@ from harness.plugins import complete_arguments
 from harness.records import RunMeta
 from harness.registry import Registry
 from harness.suite import SHIPPED, RouterEntry, Suite, TaskEntry, load_suite
+from harness.text import quoted
 from harness.traces.read import Run
 from harness.traces.siblings import PACK
 
@@ -40,7 +41,7 @@ def judge(run: Run) -> JudgedRun:
     if not found:
         if meta.curve not in _curves():
             return JudgedRun(run, True)
-        note = f"curve '{meta.curve}' is a shipped suite's, which does not plan this run: no point of it"
+        note = f"curve {quoted(meta.curve)} is a shipped suite's, which does not plan this run: no point of it"
         return JudgedRun(replace(run, meta=structs.replace(meta, curve="")), True, (note,))
     # Several suites may play a run; its own label decides between their names for it.
     same = [(suite, entry) for suite, entry in found if entry.name == meta.label] or found
@@ -50,9 +51,9 @@ def judge(run: Run) -> JudgedRun:
     names = ", ".join(sorted({suite.name for suite, _ in same}))
     notes = []
     if label != meta.label:
-        notes.append(f"labelled as in suite {names}, not {meta.label!r}")
+        notes.append(f"labelled as in suite {names}, not {quoted(meta.label)}")
     if meta.curve not in ("", curve):
-        notes.append(f"curve '{meta.curve}' is not the one of suite {names}: ignored")
+        notes.append(f"curve {quoted(meta.curve)} is not the one of suite {names}: ignored")
     if not planned:
         notes.append(
             f"seed {meta.seed} is not one of suite {names}: a row of its own, with which no other is compared; kept "

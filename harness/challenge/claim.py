@@ -21,7 +21,7 @@ from harness.errors import MixrouteError
 from harness.plugins import open_task
 from harness.records import CHAT_TEMPLATE, RunMeta
 from harness.suite import RunConfig
-from harness.text import one_line
+from harness.text import one_line, quoted
 from harness.traces.read import read_run
 from harness.traces.store import RUN, find_runs, read_meta
 
@@ -96,8 +96,8 @@ def _config(where: Path, meta: RunMeta, pool_file: str | None) -> RunConfig:
     for key, value in _texts({"task_args": config.task_args, "router_args": config.router_args, "fitted": meta.fitted}):
         if "/" in value or "\\" in value or PurePosixPath(value).suffix in _FILES or Path(value).exists():
             raise MixrouteError(
-                f"{where}: {key} = {value[:200]!r} names a file, and no path of an entry is opened: a row that is to "
-                "be challenged names what is shipped or installed"
+                f"{where}: {key} = {quoted(value, 200)} names a file, and no path of an entry is opened: a row that "
+                "is to be challenged names what is shipped or installed"
             )
     if pool_file is None and config.pool not in shipped_names(pool.SHIPPED):
         raise MixrouteError(
@@ -105,6 +105,12 @@ def _config(where: Path, meta: RunMeta, pool_file: str | None) -> RunConfig:
             "with the same models by --pool"
         )
     _check_task(where, meta, config)
+    played = pool_file or config.pool
+    if pool.load_pool(played).kv_cache != config.kv_cache:
+        raise MixrouteError(
+            f"{where}: its models shared key-value caches otherwise than those of pool '{played}' (config.kv_cache): "
+            "give a file with the same models and kv_cache by --pool"
+        )
     return config.model_copy(update={"pool": pool_file or config.pool})
 
 
@@ -142,8 +148,9 @@ def _check_task(where: Path, meta: RunMeta, config: RunConfig) -> None:
     if differing:
         key = differing[0]
         raise MixrouteError(
-            f"{where}: protocol.{key} is {meta.protocol.get(key)!r}, and this version plays {ours.get(key)!r}: what is "
-            "played by other rules cannot be compared; publish the row again with this version"
+            f"{where}: protocol.{key} is {quoted(meta.protocol.get(key))}, and this version plays "
+            f"{quoted(ours.get(key))}: what is played by other rules cannot be compared; publish the row again with "
+            f"this version"
         )
 
 

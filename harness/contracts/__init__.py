@@ -5,6 +5,7 @@ from harness.contracts.backends import (
     BackendTraits,
     CompletionStore,
     DescribesPrompts,
+    SharesCache,
     SupportsCompletionCache,
     SupportsScoring,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Expert",
     "Granularity",
     "Router",
+    "SharesCache",
     "Step",
     "StepRouter",
     "SupportsCompletionCache",

@@ -82,6 +82,26 @@ class SupportsCompletionCache(Protocol):
 
 
 @runtime_checkable
+class SharesCache(Protocol):
+    """A backend whose model can share the key-value cache of each session with other models."""
+
+    def share_cache(self, others: Mapping[str, Backend], reread: int) -> None:
+        """Share one cache with other models, before any of them is asked; called on one of them.
+
+        Afterwards whoever is asked reads what none of them has read of the session, and always the last turn itself;
+        ``cached_tokens`` counts what any of them has read. See docs/architecture.md, One cache for several models.
+
+        Args:
+            others: The other models, by name.
+            reread: Turns before the last one that a model must have read itself.
+
+        Raises:
+            MixrouteError: they cannot share one; it says why, or what differs.
+        """
+        ...
+
+
+@runtime_checkable
 class DescribesPrompts(Protocol):
     """A backend that may change prompts before its model reads them, as for a chat template without a system role."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, get_ar
 
 from harness.data import Completion, Observation, Prompt, RouterRole, Turn
 from harness.errors import MixrouteError
+from harness.text import quoted
 
 if TYPE_CHECKING:
     import random
@@ -179,5 +180,7 @@ def role_of(router: Router) -> RouterRole:
     role = getattr(router, "role", "trained" if isinstance(router, Trained) else "baseline")
     if role not in get_args(RouterRole):
         known = ", ".join(get_args(RouterRole))
-        raise MixrouteError(f"router {type(router).__name__} has role = {role!r}: set one of {known}, or leave it out")
+        raise MixrouteError(
+            f"router {type(router).__name__} has role = {quoted(role)}: set one of {known}, or leave it out"
+        )
     return cast("RouterRole", role)

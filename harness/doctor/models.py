@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 
 from harness.doctor.findings import Finding
 from harness.errors import MixrouteError
@@ -22,7 +23,9 @@ def _check(subject: str, name: str, spec: ModelSpec) -> Finding:
     if spec.backend != "transformers":
         return Finding(subject, ok=True, message=f"not checked: backend '{spec.backend}' runs models in its own way")
     from harness.backends.choosing import architecture, choose_way
-    from harness.backends.loading import TransformersOptions, load_model, model_card, unreadable
+    from harness.backends.loading import TransformersOptions, load_model, unreadable
+    from harness.backends.model_card import model_card
+    from harness.backends.quantized.convert import kernels
     from harness.config import check
 
     try:
@@ -31,8 +34,17 @@ def _check(subject: str, name: str, spec: ModelSpec) -> Finding:
         card = model_card(name, model, spec, options)
         named = architecture(model)
         choice = choose_way(name, model, tokenizer, card.fingerprint, force=True)
+        computes = _arithmetic(card.details.get("arithmetic"), kernels(model))
     except MixrouteError as error:
         return Finding(subject, ok=False, message=str(error))
     except Exception as error:  # of transformers, for an architecture that nobody has tried
         return Finding(subject, ok=False, message=str(unreadable(name, str(spec.weights), error)))
-    return Finding(subject, ok=True, message=f"{named}: {choice.says}")
+    return Finding(subject, ok=True, message=f"{named}: {computes}{choice.says}")
+
+
+def _arithmetic(found: str | None, kernels: Sequence[str]) -> str:
+    """What computes the linear layers of a quantized checkpoint; empty for others."""
+    if found is None:
+        return ""
+    by = f" by {', '.join(kernels)}" if kernels else ", at the speed of dense weights"
+    return f"linear layers {found}{by}; "

@@ -41,15 +41,29 @@ class Asked:
 
 
 def asked_of(
-    episode: Episode, task: Task, router: Router | None, models: Sequence[str], temperature: float
+    episode: Episode,
+    task: Task,
+    router: Router | None,
+    models: Sequence[str],
+    temperature: float,
+    *,
+    in_order: bool = False,
 ) -> Iterator[Asked]:
-    """The calls of an episode that have an answer, with their questions; arguments as of ``questions_of``."""
-    for step in questions_of(episode, task, router, models, temperature):
-        yield from (asked for asked in step if asked.call.decoded_tokens)
+    """The calls of an episode that have an answer (with ``in_order`` all calls), with their questions; arguments as of
+    ``questions_of``.
+    """
+    for step in questions_of(episode, task, router, models, temperature, in_order=in_order):
+        yield from (asked for asked in step if in_order or asked.call.decoded_tokens)
 
 
 def questions_of(
-    episode: Episode, task: Task, router: Router | None, models: Sequence[str], temperature: float
+    episode: Episode,
+    task: Task,
+    router: Router | None,
+    models: Sequence[str],
+    temperature: float,
+    *,
+    in_order: bool = False,
 ) -> Iterator[list[Asked]]:
     """The calls of each step of an episode with their questions, those that only read the prompt included.
 
@@ -59,6 +73,7 @@ def questions_of(
         router: The router as it was run, to be asked what it asks; None if there is none here.
         models: Names of the pool's models.
         temperature: The run's.
+        in_order: Whether the questions are those of one session.
     """
     prompts = prompts_of(episode, task)
     said = asyncio.run(_said(episode, prompts, task, router, models)) if router is not None else []
@@ -70,11 +85,12 @@ def questions_of(
             after, changes = heard[place] if known else (place, {})
             given = {name: value for name, value in changes.items() if value is not None}
             cut = not known and call.finish == "length"
-            longest = call.decoded_tokens if cut else task.max_tokens
+            longest = call.decoded_tokens if cut or call.decoded_tokens == 0 else task.max_tokens
             defaults = {"stop": task.stop, "max_tokens": longest, "temperature": temperature}
             where = f"{episode.instance} step {number}, call {place} to '{call.model}'"
             seed = seed_for(seed_for(episode.seed, episode.instance, number, "sampling"), place)
-            request = Request(session=where, prompt=prompt, seed=seed, **{**defaults, **given})
+            session = episode.instance if in_order else where
+            request = Request(session=session, prompt=prompt, seed=seed, **{**defaults, **given})
             found.append(Asked(where, call, request, known, after))
         yield found
 

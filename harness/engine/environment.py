@@ -14,6 +14,7 @@ from harness.engine.watchdog import BUSY, Occupant, Watchdog
 from harness.errors import EpisodeError
 from harness.guard import Blocked, contained
 from harness.records import MOST
+from harness.text import quoted
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ def checked_text(text: str) -> str:
     if not isinstance(text, str):
         raise EpisodeError(f"{type(text).__name__} instead of text")
     if printable(text) != text:
-        raise EpisodeError(f"text that is not Unicode: {text!r}")
+        raise EpisodeError(f"text that is not Unicode: {quoted(text)}")
     return text
 
 

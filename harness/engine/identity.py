@@ -14,6 +14,7 @@ from harness.errors import MixrouteError
 from harness.files import content_hash, is_file_name, name_without_folder, path_hash
 from harness.guard import call_plugin
 from harness.plugins import complete_arguments
+from harness.pool import Pool
 from harness.records import RunMeta, by_content
 from harness.sources import sources_hash
 from harness.suite import RouterEntry, RunConfig, Suite, TaskEntry
@@ -23,12 +24,12 @@ _OWN = ("limit", "router", "router_args", "seed")
 """Settings in which runs of one group may differ."""
 
 
-def run_config(suite: Suite, pool: str, task: TaskEntry, router: RouterEntry, seed: int) -> RunConfig:
+def run_config(suite: Suite, pool: Pool, task: TaskEntry, router: RouterEntry, seed: int) -> RunConfig:
     """The run of one router on one task of the suite, with arguments in their normal form.
 
     Args:
         suite: The suite.
-        pool: Name of its pool, not the pool's file.
+        pool: Its pool, of which the name counts and not the file.
         task: The task.
         router: The router.
         seed: Root seed.
@@ -41,12 +42,13 @@ def run_config(suite: Suite, pool: str, task: TaskEntry, router: RouterEntry, se
         task_args=task_arguments(task),
         split=task.split,
         limit=task.limit,
-        pool=pool,
+        pool=pool.name,
         router=name_without_folder(router.router),
         router_args=complete_arguments(registry.routers, router.router, router.args),
         seed=seed,
         mode=suite.mode,
         temperature=suite.temperature,
+        kv_cache=pool.kv_cache,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness.backends.completion_cache import CompletionCache
-from harness.contracts import Backend, DescribesPrompts, SupportsCompletionCache, Task
+from harness.contracts import Backend, DescribesPrompts, SharesCache, SupportsCompletionCache, Task
 from harness.data import Instance, Message, Prompt
 from harness.engine.environment import printable
 from harness.errors import MixrouteError
@@ -19,7 +19,9 @@ from harness.json_files import check_values
 from harness.plugins import open_task
 from harness.pool import Pool, open_backend
 from harness.seeding import seed_for
+from harness.sharing import SharedCache
 from harness.suite import Mode, TaskEntry
+from harness.text import quoted
 from harness.traces.contamination import instance_key
 from harness.traces.recording import as_json
 
@@ -127,9 +129,9 @@ def _first_prompt(opened: OpenTask) -> Prompt:
 def _checked(instance: Instance) -> Instance:
     """The instance itself, if a trace can name it."""
     if not isinstance(instance, Instance):
-        raise TypeError(f"{type(instance).__name__} {instance!r} is no Instance")
+        raise TypeError(f"{type(instance).__name__} {quoted(instance)} is no Instance")
     if not isinstance(instance.id, str) or not instance.id or printable(instance.id) != instance.id:
-        raise ValueError(f"the id {instance.id!r} is no text")
+        raise ValueError(f"the id {quoted(instance.id)} is no text")
     check_values(instance.id)
     return instance
 
@@ -163,4 +165,26 @@ def open_models(pool: Pool, mode: Mode, answers: CompletionCache | None) -> Iter
             stack.callback(_close, name, backend)
             if answers is not None and isinstance(backend, SupportsCompletionCache):
                 call_plugin(f"model '{name}'", "use_cache", partial(backend.use_cache, answers))
+        if pool.kv_cache is not None:
+            _share_cache(pool, pool.kv_cache, models)
         yield models
+
+
+def _share_cache(pool: Pool, sharing: SharedCache, models: Mapping[str, Backend]) -> None:
+    """Let models share a cache in each session.
+
+    Raises:
+        MixrouteError: they cannot.
+    """
+    first, *others = sharing.shared
+    where = f"pool '{pool.name}': kv_cache.shared"
+    for name in sharing.shared:
+        if not isinstance(models[name], SharesCache):
+            raise MixrouteError(
+                f"{where}: backend '{pool.models[name].backend}' of model '{name}' cannot share key-value caches: take "
+                "the model out of the list, or use backend transformers"
+            )
+    sharer = models[first]
+    assert isinstance(sharer, SharesCache)  # noqa: S101 - checked above
+    rest = {name: models[name] for name in others}
+    call_plugin(f"model '{first}'", "share_cache", lambda: sharer.share_cache(rest, sharing.reread))

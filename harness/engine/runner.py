@@ -201,7 +201,7 @@ class SuiteRunner:
         self, opened: OpenTask, entry: RouterEntry, fitted: Mapping[str, Any], seed: int, out: Path
     ) -> FinishedRun:
         router = self._router(entry, fitted)
-        config = run_config(self._suite, self._pool.name, opened.entry, entry, seed)
+        config = run_config(self._suite, self._pool, opened.entry, entry, seed)
         meta = self._meta(config, opened, entry, router, fitted)
         self._warn_once(f"router '{entry.name}': {note}" if (note := other_pool_note(meta)) else "")
         writer = TraceWriter(out / meta.id, meta)

@@ -19,7 +19,7 @@ from harness.json_files import Schema, convert_plain, read_json
 from harness.plan.past import Past
 from harness.plan.usage import Prices, Total, Usage
 from harness.plugins import open_router
-from harness.pool import load_pool
+from harness.pool import Pool, load_pool
 from harness.records import Count
 from harness.speed.rates import Rates
 from harness.suite import RouterEntry, RunConfig, Suite
@@ -79,7 +79,7 @@ def plan_suite(suite: Suite, out: Path, past_in: Iterable[Path], rates: Rates | 
     pool = load_pool(suite.pool)
     answering = HIGH if HIGH in pool.models else next(iter(pool.models))
     runs = []
-    for what, config, opened in _runs(suite, pool.name):
+    for what, config, opened in _runs(suite, pool):
         basis = past.basis(config)
         done = past.finished(out, config)
         left = max(0, len(opened.instances) - round(done.episodes))
@@ -137,7 +137,7 @@ def settle(out: Path) -> Plan | None:
     return settled
 
 
-def _runs(suite: Suite, pool: str) -> Iterator[tuple[str, RunConfig, OpenTask]]:
+def _runs(suite: Suite, pool: Pool) -> Iterator[tuple[str, RunConfig, OpenTask]]:
     """The suite's runs, and those on its development instances that thresholds are chosen on, each once."""
     probed: set[str] = set()
     for entry in suite.tasks:

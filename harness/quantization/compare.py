@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 from transformers import PreTrainedModel
 
-from harness.backends.loading import TransformersOptions, model_card, open_for_comparison
+from harness.backends.loading import TransformersOptions, open_for_comparison
+from harness.backends.model_card import model_card
 from harness.config import check
 from harness.data import ModelCard
 from harness.engine.opening import open_instances

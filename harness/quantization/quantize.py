@@ -75,7 +75,7 @@ def quantize(
         (name,) = chosen
         note = f"Pool {pool}, and as {place} the variant of its {model} that 'mixroute quantize' made."
         models = known.models | {place: _variant(spec, folder / name)}
-        return save_pool(folder / "pool.yaml", f"{known.name}-{name}", note, models)
+        return save_pool(folder / "pool.yaml", f"{known.name}-{name}", note, models, known.kv_cache)
     variants = sorted(path.parent for path in folder.glob("*/config.json"))
     models = {"high": spec} | {variant.name: _variant(spec, variant) for variant in variants}
     note = f"Quantized variants of {pool}, made by 'mixroute quantize'."

@@ -60,6 +60,14 @@ def calibrate(
     out = Terminal()
     out.print(cells_table(card.cells))
     out.print(line(f"energy: {card.energy}"))
+    if pool.kv_cache is not None:
+        names = ", ".join(pool.kv_cache.shared)
+        out.print(
+            line(
+                f"kv_cache: {names} share one cache; each was timed alone, and a call is charged by this card for what "
+                "it reads, which leaves out what any of them has read (mixroute switches RUNS --card CARD)"
+            )
+        )
     out.print(f"speed card: {path}", highlight=False, markup=False)
 
 

@@ -22,6 +22,7 @@ from harness.provenance import provenance
 from harness.seeding import seed_for
 from harness.speed.card import SCHEMA, Cell, Sample, SpeedCard, read_speed_card, save_speed_card
 from harness.speed.energy import energy_meter
+from harness.text import quoted
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,9 @@ def calibrate(pool: Pool, plan: MeasurementPlan, path: Path, shown: Callable[[Ce
         with _opened(name, spec, plan) as backend:
             facts = _facts(backend, spec)
             if card.models.get(name, facts) != facts:
-                raise MixrouteError(f"{path} holds model '{name}' with other weights or options: use another --out")
+                raise MixrouteError(
+                    f"{path} holds model {quoted(name)} with other weights or options: use another --out"
+                )
             card = msgspec.structs.replace(card, models={**card.models, name: facts})
             for length, concurrency in ((length, one) for length in plan.lengths for one in plan.concurrencies):
                 cell = card.cell(name, concurrency, length)
@@ -147,8 +150,8 @@ def _sample(
             break
     else:
         raise MixrouteError(
-            f"model '{name}' ends its answers after {whole.decoded_tokens / concurrency:.1f} tokens: time it with "
-            "--random-weights, or give a smaller --decode"
+            f"model {quoted(name)} ends its answers after {whole.decoded_tokens / concurrency:.1f} tokens: time it "
+            "with --random-weights, or give a smaller --decode"
         )
     # Prompts differ by a few tokens from one burst to the next.
     prefill = first.seconds * whole.prompt_tokens / first.prompt_tokens

@@ -127,7 +127,7 @@ def _speed(card: SpeedCard, model: str, concurrency: float, source: str) -> _Spe
     measured = sorted({cell.concurrency for cell in cells})
     if not measured or not measured[0] <= concurrency <= measured[-1]:
         raise MixrouteError(
-            f"{source} has model '{model}' at concurrency {', '.join(map(str, measured)) or '(none)'}, not at "
+            f"{source} has model {quoted(model)} at concurrency {', '.join(map(str, measured)) or '(none)'}, not at "
             f"{concurrency:g}: state one within, or calibrate that one too"
         )
     place = bisect_left(measured, concurrency)
@@ -138,7 +138,7 @@ def _speed(card: SpeedCard, model: str, concurrency: float, source: str) -> _Spe
     )
     if not lengths:
         raise MixrouteError(
-            f"{source}: model '{model}' has no length at both {below} and {above}: calibrate it further"
+            f"{source}: model {quoted(model)} has no length at both {below} and {above}: calibrate it further"
         )
     weight = 0.0 if above == below else log(concurrency / below) / log(above / below)
 
@@ -147,7 +147,7 @@ def _speed(card: SpeedCard, model: str, concurrency: float, source: str) -> _Spe
         one, other = (cell.seconds(phase)[0] for cell in ends if cell is not None)
         if min(one, other) <= 0:
             raise MixrouteError(
-                f"{source}: {phase} of model '{model}' at {below} to {above} x {length} tokens drowned in noise: "
+                f"{source}: {phase} of model {quoted(model)} at {below} to {above} x {length} tokens drowned in noise: "
                 "calibrate on a machine that does nothing else, or with a larger --decode"
             )
         return exp((1 - weight) * log(one) + weight * log(other))

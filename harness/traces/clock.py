@@ -22,6 +22,7 @@ from harness.json_files import read_json
 from harness.lines import read_lines
 from harness.numbers import round_significant
 from harness.records import CallTiming, Episode, EpisodeTiming, RunMeta, StepTiming
+from harness.text import quoted
 from harness.traces.store import EPISODES, plain_or_xz, read_bytes, read_meta, read_timed
 
 CLOCK = "clock.json"
@@ -124,7 +125,8 @@ class Clock:
         for line in self.lines.get(episode.instance, ()):
             if [len(step.calls) for step in line.steps] != shape:
                 raise MixrouteError(
-                    f"{where / LINES}: instance {episode.instance!r} has other steps or calls than {EPISODES}: {_FIX}"
+                    f"{where / LINES}: instance {quoted(episode.instance)} has other steps or calls than {EPISODES}: "
+                    f"{_FIX}"
                 )
 
     def mean_timing(self, episode: Episode) -> EpisodeTiming | None:
@@ -166,7 +168,7 @@ def read_clock(folder: Path, run: RunMeta | None = None) -> Clock | None:
     if meta.run != run.hash:
         raise MixrouteError(f"{path} is of another run (its hash differs): {_FIX}")
     if strangers := set(meta.instances) - set(run.instances):
-        raise MixrouteError(f"{path} times instance {min(strangers)!r}, which the run has not: {_FIX}")
+        raise MixrouteError(f"{path} times instance {quoted(min(strangers))}, which the run has not: {_FIX}")
     if meta.reference and set(meta.reference) != set(meta.instances):
         raise MixrouteError(f"{path} has the reference of other instances than its own: {_FIX}")
     if any(len(one.seconds) != meta.passes for one in meta.reference.values()):
@@ -175,14 +177,14 @@ def read_clock(folder: Path, run: RunMeta | None = None) -> Clock | None:
     for line in read_lines(lines_path, EpisodeClock):
         if line.instance not in found or line.number != len(found[line.instance]) or line.number >= meta.passes:
             raise MixrouteError(
-                f"{lines_path} has instance {line.instance!r}, pass {line.number}, out of place: {_FIX}"
+                f"{lines_path} has instance {quoted(line.instance)}, pass {line.number}, out of place: {_FIX}"
             )
         if line.seconds <= 0 or line.wall <= 0:
-            raise MixrouteError(f"{lines_path}: instance {line.instance!r} takes no time: {_FIX}")
+            raise MixrouteError(f"{lines_path}: instance {quoted(line.instance)} takes no time: {_FIX}")
         found[line.instance].append(line)
     for instance, lines in found.items():
         if len(lines) != meta.passes:
-            raise MixrouteError(f"{lines_path} has {len(lines)} of {meta.passes} passes of {instance!r}: {_FIX}")
+            raise MixrouteError(f"{lines_path} has {len(lines)} of {meta.passes} passes of {quoted(instance)}: {_FIX}")
     if len(found) != len(meta.instances) or not found:
         raise MixrouteError(f"{path} names an instance twice, or none: {_FIX}")
     return Clock(meta, found)

@@ -20,6 +20,7 @@ from harness.errors import MixrouteError
 from harness.files import replacing, write_atomically
 from harness.lines import MOST_BYTES, read_xz
 from harness.records import RunMeta
+from harness.text import quoted
 from harness.traces.clock import CLOCK, LINES, encode_lines, encode_meta, read_clock
 from harness.traces.completions import CompletionIndex
 from harness.traces.contamination import SEEN, read_seen, seen_file
@@ -97,10 +98,10 @@ def _read_back(folder: Path, entry: Path, meta: RunMeta) -> None:
     try:
         for original, read in zip(read_episodes(folder), read_episodes(entry), strict=True):
             if rounded_episode(original) != read:
-                raise MixrouteError(f"instance {read.instance!r} differs")
+                raise MixrouteError(f"instance {quoted(read.instance)} differs")
         for measured, timing in zip(read_timings(folder), read_timings(entry), strict=True):
             if rounded_timing(measured) != timing:
-                raise MixrouteError(f"the times of instance {timing.instance!r} differ")
+                raise MixrouteError(f"the times of instance {quoted(timing.instance)} differ")
         if read_clock(folder, meta) != read_clock(entry, meta):
             raise MixrouteError(f"{CLOCK} differs")
         if read_seen(folder) != read_seen(entry):

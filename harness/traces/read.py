@@ -12,6 +12,7 @@ from harness.data import ModelCard
 from harness.errors import MixrouteError
 from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.speed.rates import Rates
+from harness.text import quoted
 from harness.traces.clock import CLOCK, Clock, ClockMeta, EpisodeClock, read_clock
 from harness.traces.contamination import SEEN, instance_key, read_seen
 from harness.traces.cost import Costs, episode_cost
@@ -84,8 +85,8 @@ def read_run(folder: Path, rates: Rates | None = None) -> Run:
     for instance in meta.instances:
         if instance_key(meta.task, instance) in seen:
             raise MixrouteError(
-                f"{folder}: {SEEN} says that its models or its router were trained on {instance!r}, which it reports: "
-                "take the entry out"
+                f"{folder}: {SEEN} says that its models or its router were trained on {quoted(instance)}, which it "
+                "reports: take the entry out"
             )
     cards = model_cards(folder, meta)
     planned = frozenset(meta.instances)
@@ -95,7 +96,7 @@ def read_run(folder: Path, rates: Rates | None = None) -> Run:
         _check(folder, meta, episode, planned)
         if episode.instance in played:
             raise MixrouteError(
-                f"{folder / EPISODES} holds instance {episode.instance!r} twice: delete one of the lines"
+                f"{folder / EPISODES} holds instance {quoted(episode.instance)} twice: delete one of the lines"
             )
         check_shape(folder, episode, timing)
         numbers = episode_numbers(folder, episode, cards, None, rates)
@@ -106,8 +107,8 @@ def read_run(folder: Path, rates: Rates | None = None) -> Run:
         played[episode.instance] = numbers
     if clock is not None and (lost := set(clock.lines) - set(played)):
         raise MixrouteError(
-            f"{folder / EPISODES} has no episode of {min(lost)!r}, which {CLOCK} times: restore the file, or delete "
-            f"{CLOCK} to do without seconds"
+            f"{folder / EPISODES} has no episode of {quoted(min(lost))}, which {CLOCK} times: restore the file, or "
+            f"delete {CLOCK} to do without seconds"
         )
     shown = None if clock is None or rates is not None else clock.meta
     return Run(folder, meta, tuple(played[instance] for instance in sorted(played)), shown)
@@ -141,7 +142,7 @@ def model_cards(folder: Path, meta: RunMeta) -> dict[str, ModelCard]:
         ) from error
     for name, card in cards.items():
         if card.weight_bytes <= 0 or card.parameters <= 0:  # costs are computed from them
-            raise MixrouteError(f"{folder / RUN}: model '{name}' has no bytes or no parameters: restore the file")
+            raise MixrouteError(f"{folder / RUN}: model {quoted(name)} has no bytes or no parameters: restore the file")
     return cards
 
 
@@ -153,12 +154,13 @@ def _check(folder: Path, meta: RunMeta, episode: Episode, planned: frozenset[str
     ):
         if found != expected:
             raise MixrouteError(
-                f"{folder / EPISODES}: instance {episode.instance!r} has {name} {found!r}, but {RUN} says "
-                f"{expected!r}: the two are of different runs; restore the one that was replaced, or delete the folder"
+                f"{folder / EPISODES}: instance {quoted(episode.instance)} has {name} {quoted(found)}, but {RUN} says "
+                f"{quoted(expected)}: the two are of different runs; restore the one that was replaced, or delete "
+                f"the folder"
             )
     if episode.instance not in planned:
         raise MixrouteError(
-            f"{folder / EPISODES}: instance {episode.instance!r} is not among the 'instances' of {RUN}: "
+            f"{folder / EPISODES}: instance {quoted(episode.instance)} is not among the 'instances' of {RUN}: "
             "restore the file that was changed, or delete the line"
         )
 
@@ -174,7 +176,7 @@ def check_shape(folder: Path, episode: Episode, timing: EpisodeTiming | None) ->
     shape = [len(step.calls) for step in episode.steps]
     if timing.seed != episode.seed or [len(step.calls) for step in timing.steps] != shape:
         raise MixrouteError(
-            f"{folder / TIMINGS}: instance {episode.instance!r} has other steps, calls or seed than {EPISODES}: "
+            f"{folder / TIMINGS}: instance {quoted(episode.instance)} has other steps, calls or seed than {EPISODES}: "
             f"restore the file, or delete it to do without measured seconds"
         )
 
@@ -202,8 +204,8 @@ def episode_numbers(
         cost = episode_cost(episode, cards, timing, rates)
     except KeyError as missing:
         raise MixrouteError(
-            f"{folder / EPISODES}: instance {episode.instance!r} calls the model {missing}, which has no card under "
-            f"'models' in {RUN}: restore the file that was changed"
+            f"{folder / EPISODES}: instance {quoted(episode.instance)} calls the model {quoted(missing.args[0])}, "
+            f"which has no card under 'models' in {RUN}: restore the file that was changed"
         ) from missing
     error = episode.end == "error"
     return EpisodeNumbers(

@@ -18,6 +18,7 @@ from harness.errors import EpisodeError, MixrouteError
 from harness.files import Record
 from harness.json_files import check_values
 from harness.records import CallRecord, CallTiming, StepRecord, StepTiming
+from harness.text import quoted
 from harness.token_statistics import TokenStatistics
 from harness.traces.rounding import rounded_step
 
@@ -135,7 +136,7 @@ def recorded_answer(step: StepRecord) -> Completion:
     if not step.parts:
         wrote = [call for call in step.calls if (call.model, call.text) == (step.model, step.text)]
         if not wrote:
-            raise MixrouteError(f"the text of '{step.model}' was written by no call")
+            raise MixrouteError(f"the text of {quoted(step.model)} was written by no call")
         return recorded_completion(wrote[-1])
     if step.parts != sorted(set(step.parts)) or not 0 <= step.parts[0] <= step.parts[-1] < len(step.calls):
         raise MixrouteError(f"the answer is joined from calls {step.parts} of {len(step.calls)}")

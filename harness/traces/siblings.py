@@ -17,6 +17,7 @@ from harness.errors import MixrouteError
 from harness.files import Record
 from harness.json_files import read_json
 from harness.lines import MOST_LINE, read_xz, xz_lines
+from harness.text import quoted
 from harness.traces.completions import IN_MEMORY, CompletionTable
 
 PACK = "pack.json"
@@ -63,7 +64,7 @@ def read_pack(folder: Path) -> Pack | None:
         raise MixrouteError(f"{path} has schema {pack.schema}, not {PACK_SCHEMA}: read it with a newer mixroute")
     for name in (*(table.entry for table in pack.tables), pack.trained_on.entry):
         if name in ("", ".", "..") or "/" in name or "\\" in name:
-            raise MixrouteError(f"{path}: {name!r} is not the name of an entry's folder: restore the file")
+            raise MixrouteError(f"{path}: {quoted(name)} is not the name of an entry's folder: restore the file")
     return pack
 
 

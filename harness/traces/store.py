@@ -197,23 +197,18 @@ def read_episodes(folder: Path) -> Iterator[Episode]:
     """The episodes of a run or entry folder, in file order.
 
     Raises:
-        MixrouteError: a line is corrupt (a torn last line of a running or killed run is passed over), or a table of a
-            packed entry is missing or damaged.
+        MixrouteError: a line is corrupt (a torn last line of a running or killed run is passed over), a table of a
+            packed entry is missing or damaged, or a call has statistics of other tokens than it says.
     """
     path, restore = plain_or_xz(folder / EPISODES), restorer(folder)
-    episodes = read_lines(path, Episode, restore or bytes)
-    yield from episodes if restore is None else _of_their_length(path, episodes)
-
-
-def _of_their_length(path: Path, episodes: Iterator[Episode]) -> Iterator[Episode]:
-    """The episodes, if each call's completion has as many tokens as the call says."""
-    for episode in episodes:
+    where = "" if restore is None else f" in {COMPLETIONS}"
+    for episode in read_lines(path, Episode, restore or bytes):
         for call in (call for step in episode.steps for call in step.calls):
             lengths = {len(call.logprobs), len(call.entropies), len(call.margins)}
-            if lengths != {call.decoded_tokens}:
+            if lengths != {call.decoded_tokens} and (where or lengths != {0}):  # none where they are not known
                 raise MixrouteError(
-                    f"{path}: instance {episode.instance!r} has a call of {call.decoded_tokens} decoded tokens, whose "
-                    f"completion in {COMPLETIONS} has {sorted(lengths)}: restore the file"
+                    f"{path}: instance {quoted(episode.instance)} has a call of {call.decoded_tokens} decoded "
+                    f"tokens, whose statistics{where} are of {sorted(lengths)}: restore the file"
                 )
         yield episode
 

@@ -18,16 +18,20 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from harness.backends.completion_cache import CompletionCache
+from harness.config import check
 from harness.contracts import Backend, SupportsScoring, Task
 from harness.data import GivenAnswer, Request
 from harness.engine.asked import Asked, asked_of
 from harness.engine.opening import open_models
 from harness.errors import MixrouteError
 from harness.plugins import open_router
+from harness.pool import Pool
 from harness.records import RunMeta
 from harness.seeding import seed_for
+from harness.sharing import stated_sharing
 from harness.suite import Mode, RunConfig
 from harness.text import one_line
 from harness.traces.evidence import AuditRecord, entry_digest
@@ -59,6 +63,11 @@ class _Entry:
     meta: RunMeta
     asked: dict[str, list[Asked]] = field(default_factory=dict)
     """The calls of the audited episodes, by instance."""
+
+    @property
+    def shares(self) -> bool:
+        """Whether models shared a cache: its answers rest on who read what, and are asked for again in their order."""
+        return bool(stated_sharing(self.meta.config))
 
 
 Models = Mapping[str, Backend]
@@ -93,7 +102,7 @@ def audit_entries(
         done(audit)
 
     # By pool, since models take long to load, and by task, whose entries share questions.
-    groups: dict[tuple[str, Mode], dict[tuple[str, str], list[_Entry]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, Mode, str], dict[tuple[str, str], list[_Entry]]] = defaultdict(lambda: defaultdict(list))
     for folder in folders:
         meta = read_meta(folder)
         record = known.get(entry_digest(folder))
@@ -103,11 +112,13 @@ def audit_entries(
             finish(not_audited(folder, "it was made at the commit that is the seed, and could know it: give --seed"))
         else:
             mode: Mode = "throughput" if meta.config.get("mode") == "throughput" else "deterministic"
-            groups[meta.pool, mode][meta.task, meta.split].append(_Entry(folder, meta))
+            sharing = json.dumps(stated_sharing(meta.config), sort_keys=True)
+            groups[meta.pool, mode, sharing][meta.task, meta.split].append(_Entry(folder, meta))
     with closing(ScoreStore()) as store:
-        for (pool, mode), tasks in groups.items():
+        for (pool, mode, sharing), tasks in groups.items():
             try:
-                with open_models(pool_of(pool, pools), mode, CompletionCache()) as models:
+                playing = _as_played(pool_of(pool, pools), json.loads(sharing))
+                with open_models(playing, mode, CompletionCache()) as models:
                     for entries in tasks.values():
                         _audit_together(entries, count, seed, models, opener, store, finish)
             except MixrouteError as error:
@@ -115,6 +126,15 @@ def audit_entries(
                     if one.folder not in found:
                         finish(not_audited(one.folder, str(error)))
     return [found[folder] for folder in folders]
+
+
+def _as_played(pool: Pool, sharing: Mapping[str, Any]) -> Pool:
+    """The pool, whose models share caches as an entry states it, whatever the pool's file says.
+
+    Raises:
+        MixrouteError: the entry names other models.
+    """
+    return check({**pool.model_dump(by_alias=True), "kv_cache": None, **sharing}, Pool, f"pool '{pool.name}'")
 
 
 def drawn(instances: Sequence[str], count: int, seed: str) -> list[str]:
@@ -156,7 +176,7 @@ def _audit_together(
             continue
         ready.append(one)
     for instance in sorted({instance for one in ready for instance in one.asked}):
-        _score([asked for one in ready for asked in one.asked.get(instance, [])], models, store)
+        _score([asked for one in ready for asked in one.asked.get(instance, []) if not one.shares], models, store)
     for one in ready:
         audit = asyncio.run(_judge(one, seed, models, store))
         if audit.record:
@@ -181,6 +201,8 @@ def _check_models(one: _Entry, models: Models) -> None:
     meta = one.meta
     for name in sorted({asked.call.model for several in one.asked.values() for asked in several}):
         model = models.get(name)
+        if one.shares and meta.config.get("mode") == "throughput":
+            raise MixrouteError("its models shared a cache in mode throughput, whose answers may differ in any play")
         if model is None:
             raise MixrouteError(f"pool '{meta.pool}' has no model '{name}' here")
         if not isinstance(model, SupportsScoring):
@@ -201,7 +223,7 @@ def _ask(one: _Entry, chosen: Sequence[str], opener: Opener) -> None:
     for episode in read_episodes(one.folder):
         if episode.instance in chosen:
             one.asked[episode.instance] = list(
-                asked_of(episode, task, router, list(one.meta.models), config.temperature)
+                asked_of(episode, task, router, list(one.meta.models), config.temperature, in_order=one.shares)
             )
     if missing := set(chosen) - set(one.asked):
         raise MixrouteError(f"it has no episode of {min(missing)}")
@@ -229,6 +251,9 @@ def _keyed(several: Sequence[Asked], models: Models) -> Iterator[tuple[bytes, As
 async def _judge(one: _Entry, seed: str, models: Models, store: ScoreStore) -> Audit:
     judgement = Judgement(Check(AUDIT))
     for instance in sorted(one.asked):
+        if one.shares:
+            await judgement.calls_in_order(one.asked[instance], models)
+            continue
         for key, asked in _keyed(one.asked[instance], models):
             await judgement.call(asked, store.read(key), models[asked.call.model])
     one.asked = {instance: [] for instance in one.asked}  # prompts are large

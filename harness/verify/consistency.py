@@ -46,6 +46,9 @@ def check_identity(meta: RunMeta) -> Check:
     stated = (meta.split, meta.pool, meta.router, meta.seed)
     configured = (config.split, config.pool, config.router, config.seed)
     check.expect("run.json", "split, pool, router and seed", stated, configured)
+    for name in config.kv_cache.shared if config.kv_cache else ():
+        if name not in meta.models:
+            check.problem("run.json", f"config.kv_cache names '{name}', which is no model of it")
     if not meta.provenance.get("packages") or not meta.provenance.get("hardware"):
         check.problem("run.json", "provenance lacks packages or hardware")
     return check

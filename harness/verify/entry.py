@@ -152,11 +152,13 @@ def _against_task(
         protocol.problem("run.json", "its instances are not those that the task gives for this split and limit")
     encoders, reason = open_encoders(meta, pools)
     greedy, deterministic = config.temperature == 0, config.mode == "deterministic"
-    ledger = LedgerCheck(list(meta.models), encoders, task.max_tokens, greedy=greedy, deterministic=deterministic)
+    ledger = LedgerCheck(
+        list(meta.models), encoders, task.max_tokens, config.kv_cache, greedy=greedy, deterministic=deterministic
+    )
     if reason:
         ledger.tokens.reason = reason
     replay = ReplayCheck(task, {one.id: one for one in chosen})
-    routing = RoutingCheck(router, list(meta.models), _edited(meta, router), task, encoders, routed)
+    routing = RoutingCheck(router, list(meta.models), _edited(meta, router), task, encoders, routed, config.kv_cache)
     episodes = read_episodes(folder)
     while several := [(episode, prompts_of(episode, task)) for episode in islice(episodes, EPISODES_AT_ONCE)]:
         for episode, prompts in several:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.contracts import Backend
@@ -37,6 +38,34 @@ class Judgement:
     """Calls whose question is not known."""
     wrong: int = 0
 
+    async def calls_in_order(self, several: Sequence[Asked], models: Mapping[str, Backend]) -> None:
+        """Judge the calls of an episode whose models shared a cache, by asking all of them again in their order.
+
+        Args:
+            several: The calls and their questions, all of one session.
+            models: The models by name, which share a cache likewise.
+        """
+        try:
+            for asked in several:
+                model = models[asked.call.model]
+                try:
+                    fresh = await model.generate(asked.request)
+                except EpisodeError as error:
+                    self.wrong += 1
+                    self.check.problem(asked.where, f"asked again, it fails: {error}")
+                    return
+                if not asked.known and fresh.prompt_tokens != asked.call.prompt_tokens:
+                    self.left_out += 1
+                    return
+                gap, problem = _compare_fresh(asked.call, fresh, tolerance_of(model))
+                self.calls += asked.call.decoded_tokens > 0
+                self.asked_again += 1
+                self._note(asked, gap, problem)
+        finally:
+            for asked in several[:1]:
+                for model in models.values():
+                    model.release(asked.request.session)
+
     async def call(self, asked: Asked, scores: Scores, model: Backend) -> None:
         """Judge a call by its scores; where these do not settle it, ask the model again.
 
@@ -63,6 +92,9 @@ class Judgement:
             self.left_out += 1
             return
         self.calls += 1
+        self._note(asked, gap, problem)
+
+    def _note(self, asked: Asked, gap: float, problem: str) -> None:
         self.largest_gap = max(self.largest_gap, gap)
         if problem:
             self.wrong += 1

@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 
-from harness.backends.encoding import NOTHING, Encoded, Encoder
+from harness.backends.encoding import Encoder
+from harness.backends.reading import Readings
 from harness.data import Prompt
 from harness.engine.episode import NO_MODEL
 from harness.errors import MixrouteError
 from harness.records import CallRecord, Episode, StepRecord
+from harness.sharing import SharedCache
 from harness.traces.recording import recorded_answer
 from harness.verify.report import Check
 
@@ -26,6 +28,7 @@ class LedgerCheck:
         models: Names of the models that have a card.
         encoders: The tokenizers of the models, as far as they are installed.
         max_tokens: Most tokens of a call that the protocol allows.
+        sharing: The models that share a cache, if any.
         greedy: Whether every token is to be the model's first choice.
         deterministic: Whether the backend counts the token that stops it, as those of deterministic mode do.
     """
@@ -35,6 +38,7 @@ class LedgerCheck:
         models: Sequence[str],
         encoders: Mapping[str, Encoder],
         max_tokens: int,
+        sharing: SharedCache | None = None,
         *,
         greedy: bool,
         deterministic: bool,
@@ -44,6 +48,7 @@ class LedgerCheck:
         self._models = set(models)
         self._encoders = encoders
         self._max_tokens = max_tokens
+        self._sharing = sharing
         self._greedy = greedy
         self._deterministic = deterministic
         self._counted = 0
@@ -56,7 +61,7 @@ class LedgerCheck:
     def episode(self, episode: Episode, prompts: Sequence[Prompt]) -> None:
         """Check the calls of an episode, whose steps had these prompts."""
         last: str | None = None
-        read: dict[str, tuple[Encoded, bool]] = {}
+        read = Readings.of(self._sharing)
         for number, (step, prompt) in enumerate(zip(episode.steps, prompts, strict=False)):
             where = f"{episode.instance} step {number}"
             self._answer(where, step)
@@ -64,7 +69,7 @@ class LedgerCheck:
                 self._call(where, call, last)
                 last = call.model
                 if call.model in self._encoders:
-                    self._count(where, call, prompt, read)
+                    self._count(where, call, prompt, read, number)
 
     def finish(self) -> None:
         """Judge what can be judged only over all calls."""
@@ -115,18 +120,17 @@ class LedgerCheck:
                 break
         check.expect(where, "switch", call.switch, last not in (None, call.model))
 
-    def _count(self, where: str, call: CallRecord, prompt: Prompt, read: dict[str, tuple[Encoded, bool]]) -> None:
+    def _count(self, where: str, call: CallRecord, prompt: Prompt, read: Readings, step: int) -> None:
         encoded = self._encoders[call.model].encode(prompt)
+        # Which text a call goes on from, the trace does not say; no later prompt has turns that end within it.
+        whole = encoded.continued(call.prompt_tokens, unknown=-1 - step)
+        cached = read.call(call.model, whole, only_read=call.decoded_tokens == 0)
         if call.prompt_tokens < len(encoded.ids):
             self.tokens.problem(where, f"{call.prompt_tokens} prompt tokens, but the prompt has {len(encoded.ids)}")
         elif call.prompt_tokens > len(encoded.ids):  # see RoutingCheck
             self.continued += 1
         else:
-            last, at_its_end = read.get(call.model, (NOTHING, False))
-            complete = at_its_end and last.ids == encoded.ids  # the model has only read this prompt just now
-            cached = len(encoded.ids) if complete else encoded.cached_prefix_length(last)
             self.tokens.expect(where, f"cached tokens of '{call.model}'", call.cached_tokens, cached)
-        read[call.model] = (encoded, call.decoded_tokens == 0)
         fewest = self._fewest[call.model](call.text)
         if call.content_tokens < fewest:
             self.tokens.problem(where, f"{call.content_tokens} tokens cannot spell {call.text!r}: it takes {fewest}")

@@ -20,6 +20,7 @@ from harness.files import Record, content_hash, write_atomically
 from harness.json_files import read_json
 from harness.provenance import hardware_of
 from harness.records import RunMeta
+from harness.sharing import stated_sharing
 from harness.suite import Suite, load_suite
 from harness.traces.clock import clock_bytes, read_clocked, timed_on
 from harness.traces.evidence import entry_digest
@@ -167,7 +168,7 @@ def conditions_of(meta: RunMeta) -> dict[str, Any]:
     """What the hash of a run's group covers beside its models."""
     config = meta.config
     named = {key: config.get(key) for key in ("mode", "task_args", "temperature")}
-    return {**named, "protocol": dict(sorted(meta.protocol.items()))}
+    return {**named, "protocol": dict(sorted(meta.protocol.items())), **stated_sharing(config)}
 
 
 def cards_of(meta: RunMeta) -> dict[str, dict[str, Any]]:

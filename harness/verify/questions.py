@@ -1,9 +1,10 @@
 """One question, one answer: entries that ask a model the same thing must have been told the same.
 
-At temperature 0 in deterministic mode an answer depends on the model, its prompt and where decoding stops. No model and
-no task is needed to compare the answers of two entries: a prompt follows from the protocol and from what was observed
-and answered before. Where two calls may stop at different places (another limit, another stop string, which traces do
-not hold), one answer must begin as the other does.
+At temperature 0 in deterministic mode an answer depends on the model, its prompt and where decoding stops, and where
+models share a key-value cache on who read which turn. No model and no task is needed to compare the answers of two
+entries: a prompt follows from the protocol and from what was observed and answered before. Where two calls may stop
+at different places (another limit, another stop string, which traces do not hold), one answer must begin as the other
+does.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import numpy as np
 
 from harness.errors import MixrouteError
 from harness.records import CallRecord, RunMeta, StepRecord
+from harness.sharing import sharing_of
 from harness.traces.store import read_episodes, read_meta
 from harness.verify.answers import Answer, contradiction
 from harness.verify.pools import Pools, pool_of, with_its_tokenizers
+from harness.verify.readers import OtherReaders
 from harness.verify.report import FAILED, SOUND, TRUSTED, Check, Standing
 
 NAME = "the same question has the same answer in all entries"
@@ -163,21 +166,25 @@ def _questions(
     if meta.config.get("mode") != "deterministic" or meta.config.get("temperature") != 0:
         return
     weights = _weights(meta, pools)
+    sharing = sharing_of(meta.config, folder.name)
+    fingerprints = {model: str(card.get("fingerprint")) for model, card in meta.models.items()}
     protocol = json.dumps(meta.protocol, sort_keys=True).encode()
     for episode in read_episodes(folder):
         history = hashlib.blake2b(protocol, digest_size=16)
+        read = OtherReaders(sharing, fingerprints)
         for number, step in enumerate(episode.steps):
             history.update(msgspec.msgpack.encode((step.observation, step.admissible)))
             asked = history.digest()
             for at, call in enumerate(step.calls):
+                plain = _is_plain(step, at, weights) or read.same_prompt(call, step.calls[0])
+                others = read.call(number, call, plain=plain)
                 if call.decoded_tokens == 0:  # it only read: there is no answer
                     continue
                 counts.calls += 1
-                if not _is_plain(step, at, weights):
+                if not plain:
                     counts.left_out += 1
                     continue
-                card = meta.models.get(call.model, {})
-                whole = msgspec.msgpack.encode((asked, str(card.get("fingerprint"))))
+                whole = msgspec.msgpack.encode((asked, str(fingerprints.get(call.model)), *others))
                 where = f"{episode.instance} step {number}, '{call.model}'"
                 yield hashlib.blake2b(whole, digest_size=16).digest(), where, call
             history.update(msgspec.msgpack.encode((step.text, step.action)))

@@ -8,7 +8,8 @@ from math import isclose
 from typing import Any
 
 from harness.backends.decoding import cut_at_stop
-from harness.backends.encoding import NOTHING, Encoder
+from harness.backends.encoding import Encoder
+from harness.backends.reading import Readings
 from harness.contracts import Router, Task
 from harness.data import Completion, Prompt
 from harness.engine.asked import step_of
@@ -16,6 +17,7 @@ from harness.engine.episode import NO_MODEL
 from harness.engine.step import check_answer
 from harness.errors import NotRecorded
 from harness.records import CallRecord, Episode
+from harness.sharing import SharedCache
 from harness.traces.recording import joined_call_indices, recorded_completion
 from harness.verify.report import Check
 
@@ -34,6 +36,7 @@ class RoutingCheck:
         task: The task that was played.
         encoders: The tokenizers of the models, as far as they are installed.
         routing: Where problems are noted.
+        sharing: The models that share a cache, if any.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class RoutingCheck:
         task: Task,
         encoders: Mapping[str, Encoder],
         routing: Check,
+        sharing: SharedCache | None = None,
     ) -> None:
         self.routing = routing
         self._router = router
@@ -51,6 +55,7 @@ class RoutingCheck:
         self._edited = f"{edited}: " if edited else ""
         self._task = task
         self._encoders = encoders
+        self._sharing = sharing
 
     def episodes(self, several: Sequence[tuple[Episode, Sequence[Prompt]]]) -> None:
         """Check episodes with their prompts, side by side: a learned router decides several steps at once."""
@@ -71,7 +76,7 @@ class RoutingCheck:
 
     async def _episode(self, router: Router, episode: Episode, prompts: Sequence[Prompt]) -> None:
         turns = episode.turns
-        read: dict[str, tuple[Prompt, str]] = {}
+        read = Readings.of(self._sharing)
         unseen: NotRecorded | None = None
         for number, (record, prompt) in enumerate(zip(episode.steps, prompts, strict=True)):
             if record.model == NO_MODEL:  # the step in which an error ended the episode
@@ -111,7 +116,7 @@ class RecordedCalls:
         prompt: What the models read.
         task: The task, for what a call may write by default.
         encoders: The tokenizers of the models, as far as they are installed.
-        read: By model, what it has read last in this episode: a prompt and part of an answer. Updated by each call.
+        read: What the models have read in this episode. Updated by each call.
     """
 
     def __init__(
@@ -121,7 +126,7 @@ class RecordedCalls:
         prompt: Prompt,
         task: Task,
         encoders: Mapping[str, Encoder],
-        read: dict[str, tuple[Prompt, str]],
+        read: Readings,
     ) -> None:
         self._number = number
         self._records = records
@@ -156,6 +161,9 @@ class RecordedCalls:
             if record.decoded_tokens != 0:
                 raise Deviation(f"step {self._number}: it lets '{model}' read the prompt, the trace has no such call")
             self._reading = place
+            if (encoder := self._encoders.get(model)) is not None:
+                prompt = encoder.encode(self._prompt, changes.get("continue_from") or "")
+                self._read.call(model, prompt, only_read=True)
             raise NotRecorded("it reads hidden states, which traces do not hold")
         self._check_bounds(record, changes)
         completion = recorded_completion(record)
@@ -177,16 +185,14 @@ class RecordedCalls:
         if cut_at_stop(record.text, self._task.stop if stop is None else stop) is not None:
             raise Deviation(f"{where} has a stop string in its text")
         begun, encoder = changes.get("continue_from") or "", self._encoders.get(record.model)
-        last = self._read.get(record.model)
-        self._read[record.model] = (self._prompt, begun)
         if encoder is None:
             return
         encoded = encoder.encode(self._prompt, begun)
+        cached = self._read.call(record.model, encoded, only_read=record.decoded_tokens == 0)
         if not begun:
             if record.prompt_tokens != len(encoded.ids):
                 raise Deviation(f"{where} has {record.prompt_tokens} prompt tokens, its prompt {len(encoded.ids)}")
             return  # what is cached of it, the ledger's check counts
-        cached = encoded.cached_prefix_length(encoder.encode(*last) if last else NOTHING)
         recorded, ours = (record.prompt_tokens, record.cached_tokens), (len(encoded.ids), cached)
         if recorded != ours:
             raise Deviation(

@@ -59,6 +59,9 @@ class Size:
 _AT_LOAD = {"nf4": Packing(4, 32, zeros=False), "int8": Packing(8, 0, zeros=False)}
 """Packing by bitsandbytes; NF4 has a float32 scale for 64 weights, as many bytes as a bfloat16 scale for 32."""
 
+INTEGERS = Packing(8, 0, zeros=False)
+"""Weights of up to 8 bits with a scale for each output, as kernels for integers on a CPU hold them."""
+
 
 @cache
 def size_of(shape: str) -> Size:

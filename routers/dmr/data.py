@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 
 from harness.contracts import Backend, Task
 from harness.data import Request
+from harness.pool import Pool
 from harness.records import Episode
 from harness.traces.store import read_episodes
 from harness.training.play import CONCURRENCY
@@ -33,8 +34,14 @@ class LabelledEpisode:
     """Index of the first step at which the episode can no longer be won; see ``KlSftRecipe.unrecoverable_steps``."""
 
 
+def readers_of(pool: Pool) -> list[str]:
+    """The models that read again what was played, to tell low's hidden states: low, and those that share its cache."""
+    shared = pool.kv_cache.shared if pool.kv_cache is not None else []
+    return shared if "low" in shared else ["low"]
+
+
 def trajectories(
-    episodes: Sequence[Episode], task: Task, config: NetworkConfig, low: Backend | None
+    episodes: Sequence[Episode], task: Task, config: NetworkConfig, reading: Mapping[str, Backend]
 ) -> list[Trajectory]:
     """The trajectory of each played episode: its last steps, each in the state in which its model was chosen.
 
@@ -42,7 +49,7 @@ def trajectories(
         episodes: Episodes of at least one step.
         task: Task that was played.
         config: Sizes of the network.
-        low: The low model, for a network that reads hidden states; its answers are in the episodes.
+        reading: The models of ``readers_of``, for a network that reads hidden states.
     """
     found = []
     for episode in episodes:
@@ -53,8 +60,7 @@ def trajectories(
         return found
     if config.reads in LENGTHS:
         return [Trajectory(one.steps, _drafts(episode, config)) for one, episode in zip(found, episodes, strict=True)]
-    assert low is not None  # noqa: S101 - opened by the caller for such a network
-    states = asyncio.run(_states(episodes, task, low, config.steps))
+    states = asyncio.run(_states(episodes, task, reading, config.steps))
     return [Trajectory(one.steps, own) for one, own in zip(found, states, strict=True)]
 
 
@@ -68,8 +74,12 @@ def _drafts(episode: Episode, config: NetworkConfig) -> Tensor:
     return torch.tensor(found)
 
 
-async def _states(episodes: Sequence[Episode], task: Task, low: Backend, steps: int) -> list[Tensor]:
-    """The hidden state at the end of each step's prompt."""
+async def _states(episodes: Sequence[Episode], task: Task, reading: Mapping[str, Backend], steps: int) -> list[Tensor]:
+    """Low's hidden state at the end of each step's prompt.
+
+    Where models share low's cache, the one that acted then reads the prompt too, as it did when it was asked.
+    """
+    low, shared = reading["low"], len(reading) > 1
     slots = asyncio.Semaphore(CONCURRENCY)
 
     async def read(number: int, episode: Episode) -> Tensor:
@@ -77,21 +87,28 @@ async def _states(episodes: Sequence[Episode], task: Task, low: Backend, steps: 
         turns = episode.turns
         async with slots:
             found = []
-            for index in range(max(0, len(turns) - steps), len(turns)):
+            for index in range(0 if shared else max(0, len(turns) - steps), len(turns)):
                 prompt = task.prompt(turns[:index], turns[index].observation)
-                found.append((await low.generate(Request(session, prompt, stop=task.stop, max_tokens=0))).state)
-            low.release(session)
-        return torch.tensor(found)
+                request = Request(session, prompt, stop=task.stop, max_tokens=0)
+                found.append((await low.generate(request)).state)
+                acted = episode.steps[index].model
+                if acted in reading and acted != "low":
+                    await reading[acted].generate(request)
+            for model in reading.values():
+                model.release(session)
+        return torch.tensor(found[-steps:])
 
     return await asyncio.gather(*(read(number, episode) for number, episode in enumerate(episodes)))
 
 
-def labelled_episodes(run: Path, task: Task, config: NetworkConfig, low: Backend | None) -> list[LabelledEpisode]:
-    """The labelled episodes of a run."""
+def labelled_episodes(
+    run: Path, task: Task, config: NetworkConfig, reading: Mapping[str, Backend]
+) -> list[LabelledEpisode]:
+    """The labelled episodes of a run; ``reading`` as for ``trajectories``."""
     labels = read_labels(run)
     episodes = [episode for episode in read_episodes(run) if episode.steps and not episode.error]
     found = []
-    for episode, trajectory in zip(episodes, trajectories(episodes, task, config, low), strict=True):
+    for episode, trajectory in zip(episodes, trajectories(episodes, task, config, reading), strict=True):
         steps = labels[episode.instance].steps
         left_out = max(0, len(steps) - config.steps)
         unrecoverable_from = max(0, _first_unrecoverable(episode, steps) - left_out)

@@ -44,14 +44,18 @@ class Grpo:
         network: Initial network; it is trained in place, and a copy of it is the reference.
         options: Hyperparameters.
         price: Lambda of the reward.
+        readers: Names of the models that tell low's hidden states; see ``readers_of``.
     """
 
-    def __init__(self, network: RouterNetwork, options: GrpoRecipe, price: float) -> None:
+    def __init__(
+        self, network: RouterNetwork, options: GrpoRecipe, price: float, readers: Sequence[str] = ("low",)
+    ) -> None:
         self.network = network.eval()  # without dropout: the policy that plays is the policy that is updated
         self.optimizer = torch.optim.AdamW(network.parameters(), options.learning_rate, weight_decay=0.0)
         self.reference = copy.deepcopy(network).requires_grad_(requires_grad=False)
         self._options = options
         self._price = price
+        self._readers = readers
 
     def iterate(self, tasks: Sequence[OpenTask], pool: Mapping[str, Backend], seed: int) -> dict[str, float]:
         """Roll out and update once; returns the metrics to log.
@@ -90,6 +94,7 @@ class Grpo:
         if spread == 0:
             return []
         config = self.network.config
+        reading = {name: pool[name] for name in self._readers if name in pool}
         unit = spread + 1e-6 if self._options.scale == "group" else 1.0
         return [
             Rollout(
@@ -98,7 +103,7 @@ class Grpo:
                 (reward - mean) / unit,
             )
             for episode, reward, trajectory in zip(
-                group, rewards, trajectories(group, opened.task, config, pool.get("low")), strict=True
+                group, rewards, trajectories(group, opened.task, config, reading), strict=True
             )
         ]
 

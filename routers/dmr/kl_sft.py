@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from harness.backends.completion_cache import CompletionCache
+from harness.contracts import Backend
 from harness.engine.opening import open_models
 from harness.errors import MixrouteError
 from harness.provenance import provenance
@@ -26,7 +27,7 @@ from harness.traces.contamination import instance_key
 from harness.traces.store import read_meta
 from harness.training.splits import open_training_tasks
 from routers.dmr.checkpoint import DmrCard, save_checkpoint
-from routers.dmr.data import LabelledEpisode, labelled_episodes, padded
+from routers.dmr.data import LabelledEpisode, labelled_episodes, padded, readers_of
 from routers.dmr.label import StepLabel, label
 from routers.dmr.network import RouterNetwork
 from routers.dmr.recipe import DmrRecipe, KlSftRecipe, Label, training_pool
@@ -76,15 +77,15 @@ def train_kl_sft(recipe: DmrRecipe, folder: Path) -> dict[float, Path]:
 def _labelled(recipe: DmrRecipe, runs: Sequence[Path]) -> list[LabelledEpisode]:
     tasks = {(one.task.name, one.entry.split): one.task for one in open_training_tasks(recipe)}
     with ExitStack() as stack:
-        low = None
+        reading: Mapping[str, Backend] = {}
         if recipe.network.reads == "hidden":
             pool = training_pool(recipe)
-            only = pool.model_copy(update={"models": {"low": pool.models["low"]}})
-            low = stack.enter_context(open_models(only, recipe.mode, CompletionCache()))["low"]
+            only = pool.with_models({name: pool.models[name] for name in readers_of(pool)})
+            reading = stack.enter_context(open_models(only, recipe.mode, CompletionCache()))
         found = []
         for run in runs:
             meta = read_meta(run)
-            found += labelled_episodes(run, tasks[meta.task, meta.split], recipe.network, low)
+            found += labelled_episodes(run, tasks[meta.task, meta.split], recipe.network, reading)
     return found
 
 

@@ -67,9 +67,14 @@ class Both:
         self._p = p
 
     async def act(self, step: Step) -> Completion:
-        """Ask one after the other, so that the order of the calls is the same in every run."""
-        high, low = await step.ask("high"), await step.ask("low")
-        return high if step.rng.random() < self._p else low
+        """Ask one after the other, so that the order of the calls is the same in every run.
+
+        The one that is followed comes last: where models share a cache, it then holds what that model has read, as it
+        does where no other was asked.
+        """
+        order = ("low", "high") if step.rng.random() < self._p else ("high", "low")
+        _, followed = [await step.ask(model) for model in order]
+        return followed
 
 
 def label(recipe: DmrRecipe, working: Path) -> list[Path]:
@@ -89,8 +94,10 @@ def label(recipe: DmrRecipe, working: Path) -> list[Path]:
     name = recipe.labels or recipe.name
     folder = (working.with_name(name) if recipe.labels else working) / "labels"
     opened = open_training_tasks(recipe)
-    models = training_pool(recipe).models
-    pool = save_pool(folder / "pool.yaml", name, f"Pool {recipe.pool} as it plays in training.", models)
+    training = training_pool(recipe)
+    models = training.models
+    description = f"Pool {recipe.pool} as it plays in training."
+    pool = save_pool(folder / "pool.yaml", name, description, models, training.kv_cache)
     router = RouterEntry(router="both", args={"p": recipe.behaviour_high_share})
     runs = play_runs(f"{name}-labels", str(pool), opened, [router], [recipe.seed], folder, mode=recipe.mode)
     missing = [run for run in runs if len(read_labels(run.folder)) < len(run.meta.instances)]

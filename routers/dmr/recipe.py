@@ -119,5 +119,4 @@ def training_pool(recipe: DmrRecipe) -> Pool:
         MixrouteError: the pool cannot be read.
     """
     pool = load_pool(recipe.pool)
-    models = {name: spec_in_training(spec, recipe.precision) for name, spec in pool.models.items()}
-    return pool.model_copy(update={"models": models})
+    return pool.with_models({name: spec_in_training(spec, recipe.precision) for name, spec in pool.models.items()})

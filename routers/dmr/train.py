@@ -23,6 +23,7 @@ from harness.training.play import draw_instances, play_episodes
 from harness.training.splits import open_training_tasks
 from harness.training.state import resume, save_state, scalars
 from routers.dmr.checkpoint import DmrCard, find_checkpoint, load_checkpoint, save_checkpoint
+from routers.dmr.data import readers_of
 from routers.dmr.grpo import Grpo
 from routers.dmr.kl_sft import train_kl_sft
 from routers.dmr.network import RouterNetwork
@@ -48,9 +49,10 @@ def train_dmr(recipe: DmrRecipe, folder: Path) -> list[Path]:
         initial = _initial_checkpoints(recipe, folder)
         tasks = open_training_tasks(recipe)
         dev = [open_instances(entry) for entry in recipe.dev]
-        with open_models(training_pool(recipe), recipe.mode, CompletionCache()) as pool:
+        training = training_pool(recipe)
+        with open_models(training, recipe.mode, CompletionCache()) as pool:
             for (rate, price), target in missing.items():
-                _train(recipe, initial[rate], price, target, tasks, dev, pool)
+                _train(recipe, initial[rate], price, target, tasks, dev, pool, readers_of(training))
     return list(made.values())
 
 
@@ -82,6 +84,7 @@ def _train(
     tasks: Sequence[OpenTask],
     dev: Sequence[OpenTask],
     pool: Mapping[str, Backend],
+    readers: Sequence[str],
 ) -> None:
     before: frozenset[str] = frozenset()
     if start is None:
@@ -91,7 +94,7 @@ def _train(
         network, _, before = load_checkpoint(start)
         with torch.no_grad():
             network.head.bias.sub_(math.log(recipe.grpo.threshold / (1 - recipe.grpo.threshold)))
-    policy = Grpo(network, recipe.grpo, price)
+    policy = Grpo(network, recipe.grpo, price, readers)
     working = target.with_name(f".{target.name}")
     played = [
         replace(opened, instances=draw_instances(opened.instances, recipe.grpo.distinct, recipe.seed))

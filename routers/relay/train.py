@@ -115,7 +115,7 @@ def _train(
         shutil.copytree(adapter, made, dirs_exist_ok=True)
         write_card(made, card, own | trained_on(warm))
         models_with_relay = {**pool.models, RELAY: warm.model_copy(update={"adapter": str(made)})}
-        save_pool(made / POOL, recipe.name, description, models_with_relay)
+        save_pool(made / POOL, recipe.name, description, models_with_relay, pool.kv_cache)
 
 
 def _reinforce(
@@ -158,8 +158,7 @@ def _reinforce(
 
 def _only(pool: Pool, models: Mapping[str, ModelSpec], recipe: RelayRecipe) -> Pool:
     """The pool with these models alone, in the type that they compute in during training."""
-    playing = {name: spec_in_training(spec, recipe.precision) for name, spec in models.items()}
-    return pool.model_copy(update={"models": playing})
+    return pool.with_models({name: spec_in_training(spec, recipe.precision) for name, spec in models.items()})
 
 
 def _dev(recipe: RelayRecipe, opened: OpenTask, models: Mapping[str, Backend]) -> dict[str, Any]:

@@ -37,13 +37,18 @@ class StoreBuilder:
     Args:
         connection: Connection to a new database, or to one that an earlier builder left unfinished.
         scratch: File for what is needed while building; ``:memory:`` where nothing is to outlive the process.
+
+    Raises:
+        sqlite3.DatabaseError: the database cannot be read or written, or does not belong to ``scratch``.
     """
 
     def __init__(self, connection: sqlite3.Connection, scratch: str = ":memory:") -> None:
         self._db = connection
         connection.execute("ATTACH ? AS scratch", (scratch,))
         if not connection.execute("SELECT 1 FROM main.sqlite_master").fetchone():
-            connection.executescript(SCHEMA + _SCRATCH)
+            connection.executescript(f"BEGIN; {SCHEMA} {_SCRATCH} COMMIT;")  # both files have their tables, or neither
+        elif not self.finished and not connection.execute("SELECT 1 FROM scratch.sqlite_master").fetchone():
+            raise sqlite3.DatabaseError("the file for what is needed while building holds nothing")
         (self._next,) = connection.execute("SELECT count(*) FROM products").fetchone()
         self._digest = self.get("digest") or hashlib.sha256(f"webshop {VERSION}".encode()).hexdigest()
         self._documents: defaultdict[str, array[int]] = defaultdict(lambda: array("i"))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoTokenizer
 
 from harness.backends.decoding import content_length
-from harness.backends.encoding import NOTHING, Encoded, Encoder
+from harness.backends.encoding import Encoder
 from harness.backends.generation_settings import check_generation_settings, generation_settings
+from harness.backends.reading import NOTHING, Encoded
 from harness.backends.served.checkpoint import checkpoint_card, checkpoint_folder
 from harness.backends.served.options import VllmOptions
 from harness.backends.served.shares import BusyClock, token_from_top

@@ -55,7 +55,7 @@ def saved(folder: Path, kind: str, **changes: Any) -> Path:
 def test_answers_are_the_models_own(tmp_path: Path, name: str) -> None:
     kind, changes, way = KINDS[name]
     backend = open_model(saved(tmp_path, kind, **changes))
-    runs = backend._engine._model
+    runs = backend._sharing.model
     packed = "packed, alone" if runs.isolated else "packed"
     assert (packed if isinstance(runs, PackedModel) else "plain") == way
     tokenizer = tiny_tokenizer()

@@ -15,7 +15,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from harness.backends import choosing
 from harness.backends.packed import PackedModel
 from harness.backends.packed_attention import ATTENTION, NotPackable, PackedPass, packed_attention, running
-from harness.backends.row_check import row_invariant
+from harness.backends.row_check import least_rows
 from harness.backends.self_test import Choice, choose
 from harness.backends.sequences import Chunk
 from mixroute import MixrouteError
@@ -86,7 +86,7 @@ def test_that_memory_ran_out_says_nothing_of_the_model(
             open_model(tiny_weights)
     assert not (cache / "self-tests").exists()
     backend = open_model(tiny_weights)
-    assert isinstance(backend._engine._model, PackedModel)
+    assert isinstance(backend._sharing.model, PackedModel)
     backend.close()
 
 
@@ -142,7 +142,7 @@ def test_a_choice_is_remembered_for_these_weights_and_this_configuration(
 def test_an_argument_that_is_not_known_is_refused(argument: str, value: Any) -> None:
     layer = nn.Identity()
     layer.layer_idx = 0  # type: ignore[assignment]
-    model = PackedModel(tiny("llama"), deterministic=True)
+    model = PackedModel(tiny("llama"), deterministic=True, least_rows=1)
     one = PackedPass([Chunk(model.new_cache(), [5])])
     row = torch.ones(1, 2, 1, 4)
     with running(one):
@@ -194,6 +194,6 @@ class Mixing(nn.Linear):
 
 def test_the_row_check_finds_a_layer_that_looks_at_all_rows() -> None:
     model = tiny("llama")
-    assert row_invariant(model)
+    assert least_rows(model)
     model.model.layers[1].mlp.up_proj = Mixing(64, 128)
-    assert not row_invariant(model)
+    assert least_rows(model) is None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from harness.backends.encoding import Encoded
 from harness.backends.packed import KVCache
+from harness.backends.reading import Encoded
 from harness.backends.session_caches import SessionCaches
 
 PROMPT = Encoded([1, 2, 3, 4], (2, 4))
@@ -13,7 +13,7 @@ PROMPT = Encoded([1, 2, 3, 4], (2, 4))
 
 def fill(caches: SessionCaches, session: str) -> None:
     """Let the session read the prompt, into a cache of 400 bytes."""
-    cache = caches.open(session, PROMPT)
+    cache = caches.open(session, PROMPT, ("m", "m"))
     assert isinstance(cache, KVCache)
     cache.store = {0: (torch.zeros(50), torch.zeros(50))}
     cache.ids.extend(PROMPT.ids[len(cache.ids) :])
@@ -26,9 +26,9 @@ def test_the_least_recently_used_idle_caches_are_dropped() -> None:
         fill(caches, session)
         assert caches.bytes <= 1200  # the bound, and what the newest cache has grown
     assert caches.dropped == 2
-    assert caches.open("a", PROMPT).ids == [1, 2]  # the last turn is read for each answer
-    assert caches.open("b", PROMPT).ids == []
-    assert caches.open("e", PROMPT).ids == [1, 2]
+    assert caches.open("a", PROMPT, ("m", "m")).ids == [1, 2]  # the last turn is read for each answer
+    assert caches.open("b", PROMPT, ("m", "m")).ids == []
+    assert caches.open("e", PROMPT, ("m", "m")).ids == [1, 2]
 
 
 def test_a_session_waits_where_running_sessions_fill_the_bound() -> None:

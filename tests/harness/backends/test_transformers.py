@@ -17,7 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.backends.completion_cache import CompletionCache
 from harness.backends.decoding import content_length
-from harness.backends.encoding import BLOCK, Encoder
+from harness.backends.encoding import Encoder
+from harness.backends.reading import BLOCK
 from harness.backends.transformers import TransformersBackend
 from harness.traces.cost import add_costs, call_cost
 from harness.traces.recording import record_call
@@ -28,7 +29,7 @@ from tests.harness.backends.asking import ask, open_model, plain
 WORDS = st.text(alphabet="abc \n", min_size=1, max_size=60)
 
 
-@pytest.fixture(scope="module", params=["none", "nf4"])
+@pytest.fixture(scope="module", params=["none", "nf4", "rtn-w4-channel"])
 def backend(tiny_weights: Path, request: pytest.FixtureRequest) -> Iterator[TransformersBackend]:
     opened = open_model(tiny_weights, quantization=request.param)
     yield opened

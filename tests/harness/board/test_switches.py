@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -72,7 +73,9 @@ def test_the_command_prints_both(tmp_path: Path) -> None:
     shown = mixroute("switches", "runs", "--card", "card.json", "--at", "1", cwd=tmp_path).stdout
     assert "speed card card.json" in shown
     assert "high alone" in shown
-    assert "60 (43%)" in mixroute("switches", "runs", cwd=tmp_path).stdout
+    counted = " ".join(mixroute("switches", "runs", cwd=tmp_path).stdout.split())
+    assert "60 (43%) 10.0 80" in counted
+    assert "one cache" in counted
 
 
 def test_a_pool_without_high_has_nothing_to_compare_with(tmp_path: Path) -> None:
@@ -118,3 +121,58 @@ def test_the_call_that_was_taken_counts_whichever_came_last(tmp_path: Path) -> N
     (folder / EPISODES).write_bytes(msgspec.json.encode(msgspec.structs.replace(episode, steps=[asked])) + b"\n")
     (found,) = count_switches([folder])
     assert found.offloaded_tokens == step.calls[0].decoded_tokens
+
+
+def shared(read: str, **sharing: object) -> Run:
+    """A run whose models share a cache, of one game in which they act in this order."""
+    return Run("turns", {"game": Play(read)}, config={"kv_cache": {"shared": ["high", "low"], **sharing}})
+
+
+def counts(folder: Path, run: Run) -> tuple[float | None, float | None]:
+    """Prefill tokens with own caches and with one; each step adds a turn of ``TURN`` tokens."""
+    write_run(folder, run)
+    (episode,) = read_episodes(folder)
+    steps = []
+    for number, step in enumerate(episode.steps, 1):
+        calls = [msgspec.structs.replace(call, prompt_tokens=TURN * number, cached_tokens=0) for call in step.calls]
+        steps.append(msgspec.structs.replace(step, calls=calls))
+    rewritten = msgspec.structs.replace(episode, steps=steps)
+    (folder / EPISODES).write_bytes(msgspec.json.encode(rewritten) + b"\n")
+    (found,) = count_switches([folder])
+    assert found.shares == bool(run.config)
+    return found.own_cache_prefill_tokens, found.one_cache_prefill_tokens
+
+
+def test_what_one_cache_saves_follows_from_the_order_of_the_calls(tmp_path: Path) -> None:
+    one_of_each = Run("turns", {"game": Play("hlhl")})
+    assert counts(tmp_path / "a", one_of_each) == (20 + 40 + 40 + 40, 80)
+    assert counts(tmp_path / "b", shared("hlhl")) == (140, 80)
+    # Each step's model takes over, and reads the turn before the last one anew.
+    assert counts(tmp_path / "c", shared("hlhl", reread=1)) == (140, 20 + 40 + 40 + 40)
+    assert counts(tmp_path / "d", shared("hhll", reread=1)) == (20 + 20 + 60 + 20, 20 + 20 + 40 + 20)
+    other_size = {"high": CARDS["high"], "low": replace(CARDS["low"], parameters=90)}
+    assert counts(tmp_path / "e", Run("turns", {"game": Play("hlhl")}, cards=other_size)) == (140, None)
+
+
+def test_calls_that_read_only_or_go_on_are_counted_as_the_ledger_does(tmp_path: Path) -> None:
+    folder = write(tmp_path, "relay", "l")
+    (episode,) = read_episodes(folder)
+    (low,) = episode.steps[0].calls
+    reads = msgspec.structs.replace(low, decoded_tokens=0, content_tokens=0, logprobs=[], entropies=[], margins=[])
+    high = msgspec.structs.replace(low, model="high", prompt_tokens=TURN + 40)
+    again = msgspec.structs.replace(low, prompt_tokens=TURN + 50)
+    step = msgspec.structs.replace(episode.steps[0], calls=[reads, low, high, again])
+    rewritten = msgspec.structs.replace(episode, steps=[step])
+    (folder / EPISODES).write_bytes(msgspec.json.encode(rewritten) + b"\n")
+    (found,) = count_switches([folder])
+    # low reads the prompt once, high what is there of the answer, low the part of it from its last whole block on.
+    assert found.own_cache_prefill_tokens == TURN + (TURN + 40) + 50
+    assert found.one_cache_prefill_tokens == TURN + 40 + (50 - 32)
+
+
+def test_published_entries_are_recounted_as_they_were_played() -> None:
+    entries = Path(__file__).parents[3] / "results/entries"
+    found = count_switches(folder for folder in find_runs(entries) if "webshop" in folder.name)
+    assert found
+    for one in found:
+        assert one.own_cache_prefill_tokens == one.prefill_tokens

@@ -11,7 +11,9 @@ from rich.console import Console
 
 from harness.engine.identity import content_of, run_config, run_hash
 from harness.engine.runner import SuiteRunner
+from harness.pool import ModelSpec, Pool
 from harness.records import RunMeta, by_content
+from harness.sharing import SharedCache
 from harness.suite import RouterEntry, Suite, TaskEntry
 from mixroute import MixrouteError, StepRouter, open_router, register_router, register_task
 from routers.dmr.checkpoint import SHIPPED
@@ -38,12 +40,20 @@ class Elsewhere(ArithGenTask):
         super().__init__(split)
 
 
-def hashes(task: dict[str, Any], router: dict[str, Any], pool: str = "p", **changes: Any) -> tuple[str, str]:
+def hashes(
+    task: dict[str, Any],
+    router: dict[str, Any],
+    pool: str = "p",
+    kv_cache: SharedCache | None = None,
+    **changes: Any,
+) -> tuple[str, str]:
     """Hash and group of a run that is not played."""
     content = {"schema": 1, "name": "s", "pool": "not-opened", "tasks": [task], "routers": [router]}
     suite = Suite.model_validate(content | changes)
     entry, asked = suite.tasks[0], suite.routers[0]
-    config = run_config(suite, pool, entry, asked, 0)
+    models = {"high": ModelSpec(weights="nowhere"), "low": ModelSpec(weights="nowhere")}
+    opened = Pool(schema=1, name=pool, models=models, kv_cache=kv_cache)
+    config = run_config(suite, opened, entry, asked, 0)
     files = content_of(entry, asked, open_router(asked.router, **asked.args))
     return run_hash(config, {}, {}, {}, files)
 
@@ -67,6 +77,17 @@ def test_a_limit_makes_another_run_of_the_same_group() -> None:
 @pytest.mark.parametrize("changes", [{"pool": "q"}, {"temperature": 0.5}, {"mode": "throughput"}], ids=str)
 def test_pool_temperature_and_mode_make_another_group(changes: dict[str, Any]) -> None:
     assert hashes(ARITH, {"router": "random"})[1] != hashes(ARITH, {"router": "random"}, **changes)[1]
+
+
+def test_a_shared_cache_makes_another_group_whatever_the_order_of_its_models() -> None:
+    router = {"router": "random"}
+    plain, *shared = (
+        hashes(ARITH, router, kv_cache=sharing)
+        for sharing in (None, *(SharedCache(shared=names) for names in (["high", "low"], ["low", "high"])))
+    )
+    anew = hashes(ARITH, router, kv_cache=SharedCache(shared=["high", "low"], reread=1))
+    assert shared[0] == shared[1]
+    assert len({plain, shared[0], anew}) == len({plain[1], shared[0][1], anew[1]}) == 3
 
 
 def test_where_data_lies_does_not_count() -> None:

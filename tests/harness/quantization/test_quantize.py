@@ -13,7 +13,8 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from harness.backends.loading import TransformersOptions, load_model, model_card
+from harness.backends.loading import TransformersOptions, load_model
+from harness.backends.model_card import model_card
 from harness.pool import ModelSpec, load_pool
 from harness.weights.schemes import SCHEMES, get_scheme
 from mixroute import MixrouteError

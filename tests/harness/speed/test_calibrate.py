@@ -24,7 +24,8 @@ def pool_file(tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatc
     shape = {"weights": "not/here", "shape": str(tiny_weights / "config.json")}
     models = {"high": shape, "low": {**shape, "options": {"quantization": "nf4"}}}
     path = tmp_path / "pool.yaml"
-    path.write_text(yaml.safe_dump({"schema": 1, "name": "drawn", "models": models}))
+    sharing = {"shared": ["high", "low"]}
+    path.write_text(yaml.safe_dump({"schema": 1, "name": "drawn", "models": models, "kv_cache": sharing}))
     return path
 
 
@@ -32,6 +33,7 @@ def test_every_model_is_timed_everywhere(pool_file: Path) -> None:
     options = ("--concurrency", "1,2", "--length", "24,60", "--decode", "4", "--repeats", "2", "--random-weights")
     shown = mixroute("calibrate", pool_file, *options, cwd=pool_file.parent).stdout
     assert "milliseconds" in shown
+    assert "kv_cache: high, low share one cache; each was timed alone" in " ".join(shown.split())
     card = read_speed_card(pool_file.parent / "runs/speed/drawn.json")
     found = {(cell.model, cell.concurrency, cell.length) for cell in card.cells}
     assert found == {(name, calls, length) for name in ("high", "low") for calls in (1, 2) for length in (24, 60)}

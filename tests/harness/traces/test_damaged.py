@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,20 @@ def test_every_reader_reads_a_damaged_run_or_names_its_file(
         except MixrouteError as error:
             assert str(root) in str(error)
             assert len(str(error)) < 1500
+
+
+@pytest.mark.parametrize("name", ["logprobs", "entropies", "margins"])
+@pytest.mark.parametrize("reader", [name for name in READERS if name != "digest"])
+def test_statistics_of_other_tokens_than_a_call_has_are_damage(
+    sound: Path, tmp_path: Path, name: str, reader: str
+) -> None:
+    run = Path(shutil.copytree(sound, tmp_path / "run"))
+    text = (run / "episodes.jsonl").read_text()
+    (run / "episodes.jsonl").write_text(re.sub(rf'"{name}": ?\[[^]]*\]', f'"{name}":[]', text, count=1))
+    with pytest.raises(
+        MixrouteError, match=r"game/0' has a call of \d decoded tokens, whose statistics are of \[0, \d\]"
+    ):
+        READERS[reader](run)
 
 
 @pytest.mark.parametrize(

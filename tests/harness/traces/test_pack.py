@@ -208,7 +208,7 @@ def test_a_file_that_unpacks_to_too_much_is_an_error(
     [
         (b'"completion":[0,2]', "refer to completion 2 of table 0"),
         (b'"completion":[1,0]', "refer to completion 0 of table 1"),
-        (b'"completion":[0,1]', r"a call of 1 decoded tokens, whose completion .* has \[2\]"),
+        (b'"completion":[0,1]', r"a call of 1 decoded tokens, whose statistics in .* are of \[2\]"),
         (b'"completion":[0,-1]', "is corrupt"),
     ],
 )

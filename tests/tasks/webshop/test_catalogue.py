@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from harness.errors import MixrouteError
 from tasks.webshop import Catalogue, builder, load_catalogue
 from tasks.webshop.catalogue import open_catalogue
 from tasks.webshop.generate import Generated, write_files
+from tasks.webshop.store import SCHEMA
 
 QUERIES = ("women's hoodies with long sleeve", "queen size", "blue", "no such thing at all zzz", "")
 
@@ -75,6 +77,38 @@ def test_a_stopped_build_goes_on(folder: Path, cache: Path, monkeypatch: pytest.
     assert [file.suffix for file in (cache / "webshop" / "stores").iterdir() if file.suffix == ".sqlite"] == []
     assert contents(load_catalogue(folder, on_disk=True)) == expected
     assert added == 50 + 120 - 40  # the first two batches were kept
+
+
+@pytest.mark.parametrize("instructions", [*range(25, 1000, 75), 3000])
+def test_a_build_that_stops_at_any_instruction_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instructions: int
+) -> None:
+    folder = write_files(Generated("dev", 10), tmp_path / "data")
+    connect, left = sqlite3.connect, iter(range(instructions, -1, -1))
+
+    def stopping(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        connection.set_progress_handler(lambda: next(left, 0) == 0, 1)
+        return connection
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite3, "connect", stopping)
+        with pytest.raises(MixrouteError, match="run again"):
+            load_catalogue(folder, on_disk=True)
+    assert contents(load_catalogue(folder, on_disk=True)) == contents(load_catalogue(folder, on_disk=False))
+
+
+def test_half_of_an_unfinished_database_is_removed(folder: Path, cache: Path) -> None:
+    load_catalogue(folder, on_disk=True)
+    (finished,) = (cache / "webshop" / "stores").glob("*.sqlite")
+    finished.unlink()
+    connection = sqlite3.connect(finished.with_suffix(".part"))
+    connection.executescript(SCHEMA)
+    connection.close()
+    finished.with_suffix(".scratch").touch()
+    with pytest.raises(MixrouteError, match="was removed: run again"):
+        load_catalogue(folder, on_disk=True)
+    load_catalogue(folder, on_disk=True)
 
 
 def test_a_damaged_database_is_named(folder: Path, cache: Path) -> None:

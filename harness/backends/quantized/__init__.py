@@ -1,0 +1,1 @@
+"""Layers whose weights stay quantized while a model runs."""
