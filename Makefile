@@ -8,7 +8,7 @@ RUNS ?= runs/default
 .DEFAULT_GOAL := help
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help bench test verify audit readme coverage fuzz campaign lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark browser
+.PHONY: help bench test verify audit readme coverage fuzz campaign lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark browser gpu
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ lint: $(READY) ## Check style, types, and the layers of imports.
 
 benchmark: $(READY) ## Measure timings; none of them is asserted.
 	$(BIN)/python -m pytest tests/benchmarks -o addopts= -m 'not slow' --benchmark-only --benchmark-columns=min,median,stddev,rounds
+
+# Without our environment: a machine with CUDA has a PyTorch of its own, and perhaps no network.
+gpu: ## Check and time backend transformers on a CUDA machine that has PyTorch and transformers (10 minutes, OUT=folder).
+	timeout 600 $(PYTHON) -m tests.gpu --out $(or $(OUT),runs/gpu)
 
 setup: $(READY) ## Build the environment in .venv and do nothing else.
 

@@ -28,11 +28,10 @@ def tiny_tokenizer() -> Any:
     )
 
 
-def save_tiny_model(folder: Path, seed: int = 0, letters: str | None = None) -> None:
-    """Write weights and tokenizer of a random Llama (2 layers, 4 heads on 2 key heads) to ``folder``.
+def tiny_model(seed: int = 0, letters: str | None = None) -> tuple[Any, Any]:
+    """A random Llama (2 layers, 4 heads on 2 key heads) and its tokenizer.
 
     Args:
-        folder: Where to.
         seed: Of the weights.
         letters: If given, the model tells only these ASCII letters apart, and writes no others.
     """
@@ -63,5 +62,11 @@ def save_tiny_model(folder: Path, seed: int = 0, letters: str | None = None) -> 
         if letters is not None:
             kept = torch.tensor([token in {*letters, "<|im_end|>"} for token in vocabulary])
             model.model.embed_tokens.weight[~kept] = 0.0  # tied: their logits are 0
+    return model, fast
+
+
+def save_tiny_model(folder: Path, seed: int = 0, letters: str | None = None) -> None:
+    """Write weights and tokenizer of ``tiny_model`` to ``folder``."""
+    model, tokenizer = tiny_model(seed, letters)
     model.save_pretrained(folder)
-    fast.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from harness.sharing import SharedCache
+if TYPE_CHECKING:  # models are run on machines without pydantic, too (tests/gpu)
+    from harness.sharing import SharedCache
 
 BLOCK = 16
 """Tokens between boundaries in part of an answer: the block size of vLLM's prefix cache (its option ``block_size``)."""

@@ -9,6 +9,7 @@ order: ``packed``, then ``plain`` with its three uses of the cache. A model for 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -23,11 +24,11 @@ from harness.backends.plain import PlainModel, Reuse
 from harness.backends.quantized.convert import exact_activations
 from harness.backends.row_check import least_rows
 from harness.backends.sequences import Chunk, SequenceModel
-from harness.files import Record
 from harness.text import one_line
 
 
-class Choice(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Choice:
     """How a model is run, and why."""
 
     way: Literal["packed", "plain"]

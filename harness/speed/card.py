@@ -79,9 +79,15 @@ class SpeedCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         key = (model, concurrency, length)
         return next((cell for cell in self.cells if (cell.model, cell.concurrency, cell.length) == key), None)
 
+    def arithmetic(self) -> dict[str, str]:
+        """What computes the layers of each quantized model: ``W4A8``, ``W4A16``, ``unpacked``; others are left out."""
+        found = {name: model.get("details", {}).get("arithmetic") for name, model in self.models.items()}
+        return {name: str(arithmetic) for name, arithmetic in found.items() if arithmetic}
+
 
 class _Model(msgspec.Struct):
     random: bool
+    details: dict[str, Any] = {}
 
 
 class _Hardware(msgspec.Struct):

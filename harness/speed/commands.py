@@ -59,6 +59,8 @@ def calibrate(
         raise typer.Exit(130) from None
     out = Terminal()
     out.print(cells_table(card.cells))
+    for name, arithmetic in card.arithmetic().items():
+        out.print(line(f"{name} computes {arithmetic}"))
     out.print(line(f"energy: {card.energy}"))
     if pool.kv_cache is not None:
         names = ", ".join(pool.kv_cache.shared)

@@ -93,9 +93,10 @@ class Rates:
         gpus = self._card.provenance["hardware"]["gpus"]
         machine = " + ".join(gpus) if gpus else self._card.provenance["hardware"]["cpu"]
         drawn = ", random weights" if any(model["random"] for model in self._card.models.values()) else ""
+        computes = "".join(f", {name} {found}" for name, found in self._card.arithmetic().items())
         how = "interpolated between measured concurrencies" if self._between else "measured"
         text = (
-            f"seconds are not the runs' own but of speed card {self._source} (pool {self._card.pool}{drawn}, "
+            f"seconds are not the runs' own but of speed card {self._source} (pool {self._card.pool}{drawn}{computes}, "
             f"mode {self._card.mode}, {machine}), at concurrency {self._concurrency:g} ({how})"
         )
         if self._calls:

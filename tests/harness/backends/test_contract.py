@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import subprocess
@@ -26,9 +25,6 @@ from harness.pool import ModelSpec, load_pool, open_backend
 from harness.weights.adapters import weights_folder
 from mixroute import (
     Backend,
-    Completion,
-    EpisodeError,
-    GivenAnswer,
     Message,
     Prompt,
     Request,
@@ -37,6 +33,8 @@ from mixroute import (
     open_task,
 )
 from tests.command import PATIENCE
+from tests.harness.backends import contract
+from tests.harness.backends.contract import ask
 from tests.harness.backends.gguf_file import tuned_gguf
 
 pytestmark = pytest.mark.model
@@ -108,13 +106,6 @@ def served(command: list[str]) -> Iterator[str]:
         process.wait(PATIENCE)
 
 
-def ask(backend: Backend, *requests: Request) -> list[Completion]:
-    async def together() -> list[Completion]:
-        return await asyncio.gather(*(backend.generate(request) for request in requests))
-
-    return asyncio.run(together())
-
-
 @pytest.fixture(scope="module")
 def task() -> Task:
     return open_task("alfworld-gen", split="dev")
@@ -159,29 +150,16 @@ def test_the_agent_plays(backend: Backend, task: Task) -> None:
 def test_an_answer_ends_where_it_must(backend: Backend, task: Task) -> None:
     (whole,) = ask(backend, first(task, 0))
     assert whole.finish == "stop"
-    (cut,) = ask(backend, first(task, 0, max_tokens=2))
-    assert (cut.finish, len(cut.tokens)) == ("length", 2)
-    assert whole.text.startswith(cut.text)
-    (other,) = ask(backend, first(task, 0, stop=(whole.text[-3:],)))
-    assert other.text == whole.text[:-3]
+    contract.check_it_ends_where_it_must(backend, first(task, 0))
 
 
 def test_it_goes_on_from_part_of_an_answer(backend: Backend, task: Task) -> None:
     (whole,) = ask(backend, first(task, 0))
-    begun = whole.text.rpartition(" ")[0]
-    (rest,) = ask(backend, first(task, 0, continue_from=begun))
-    assert begun + rest.text == whole.text
-    assert rest.prompt_tokens > whole.prompt_tokens
+    contract.check_it_goes_on_from_part_of_an_answer(backend, first(task, 0), whole.text.rindex(" "))
 
 
 def test_a_seed_repeats_its_sample(backend: Backend, task: Task) -> None:
-    def sampled(seed: int) -> str:
-        (answer,) = ask(backend, first(task, 2, temperature=2.0, seed=seed, max_tokens=12))
-        return answer.text
-
-    texts = [sampled(seed) for seed in range(4)]
-    assert len(set(texts)) > 1
-    assert sampled(3) == texts[3]
+    contract.check_a_seed_repeats_its_sample(backend, first(task, 2))
 
 
 def test_many_ask_at_once(backend: Backend, task: Task) -> None:
@@ -193,21 +171,12 @@ def test_many_ask_at_once(backend: Backend, task: Task) -> None:
 
 
 def test_a_cancelled_call_leaves_it_usable(backend: Backend, task: Task) -> None:
-    async def cancel() -> None:
-        call = asyncio.create_task(backend.generate(first(task, 3, max_tokens=256, stop=())))
-        await asyncio.sleep(0.3)
-        call.cancel()
-        await asyncio.gather(call, return_exceptions=True)
-
-    asyncio.run(cancel())
-    (answer,) = ask(backend, first(task, 4))
-    assert answer.text.strip()
+    long = first(task, 3, max_tokens=256, stop=())
+    contract.check_a_cancelled_call_leaves_it_usable(backend, long, first(task, 4))
 
 
 def test_a_prompt_that_is_too_long_is_its_episodes_error(backend: Backend) -> None:
-    prompt = Prompt((Message("user", "word " * 40_000),), "plain")
-    with pytest.raises(EpisodeError):
-        ask(backend, Request("long", prompt, max_tokens=4))
+    contract.check_a_prompt_that_is_too_long_is_its_episodes_error(backend)
 
 
 def test_a_chat_goes_through_the_models_template(backend: Backend) -> None:
@@ -222,16 +191,7 @@ def test_what_it_scores_is_what_it_wrote(backend: Backend, task: Task) -> None:
         pytest.skip("it cannot score given answers")
     requests = [first(task, number) for number in range(4)]
     requests += [first(task, 0, max_tokens=2), first(task, 1, continue_from=" go to")]
-    answers = ask(backend, *requests)
-    given = [GivenAnswer(one.text, one.content_tokens, len(one.tokens), one.finish) for one in answers]
-    scored = asyncio.run(backend.score(list(zip(requests, given, strict=True))))
-    for answer, tokens in zip(answers, scored, strict=True):
-        assert tokens is not None
-        assert [one.token.id for one in tokens] == [token.id for token in answer.tokens]
-        for ours, token in zip(tokens, answer.tokens, strict=True):
-            assert ours.shortfall == pytest.approx(0, abs=1e-3)
-            expected = (token.logprob, token.entropy, token.margin)
-            assert (ours.token.logprob, ours.token.entropy, ours.token.margin) == pytest.approx(expected, abs=1e-3)
+    contract.check_what_it_scores_is_what_it_wrote(backend, requests)
 
 
 def test_its_card_says_what_costs_follow_from(backend: Backend) -> None:

@@ -79,3 +79,25 @@ def test_a_prompt_beyond_the_context_is_left_out(pool_file: Path, tmp_path: Path
     plan = replace(SMALL, concurrencies=(1,), lengths=(24, 5000))
     card = calibrate(pool, plan, tmp_path / "card.json", lambda cell: None)
     assert {cell.length for cell in card.cells} == {24}
+
+
+def test_the_card_says_what_arithmetic_each_model_ran_in(tmp_path: Path, tiny_weights: Path, pool_file: Path) -> None:
+    ways = {
+        "integers": ({"quantization": "rtn-w4-channel"}, "W4A8"),
+        "head": ({"quantization": "rtn-w4-channel", "head": "int8"}, "W4A8, head W8A8"),
+        "groups": ({"quantization": "rtn-w4"}, "W4A16"),
+        "dense": ({"quantization": "rtn-w4", "kernels": "unpacked"}, "unpacked"),
+        "high": ({}, None),
+    }
+    shape = {"weights": "random", "shape": str(tiny_weights / "config.json")}
+    models = {name: {**shape, "options": {**options, "device": "cpu"}} for name, (options, _) in ways.items()}
+    path = tmp_path / "packed.yaml"
+    path.write_text(yaml.safe_dump({"schema": 1, "name": "packed", "models": models}))
+    options = ("--concurrency", "1", "--length", "24", "--decode", "2", "--repeats", "1", "--out", "card.json")
+    shown = mixroute("calibrate", path, *options, cwd=tmp_path).stdout
+    card = read_speed_card(tmp_path / "card.json")
+    assert {name: model["details"].get("arithmetic") for name, model in card.models.items()} == {
+        name: arithmetic for name, (_, arithmetic) in ways.items()
+    }
+    for name, (_, arithmetic) in ways.items():
+        assert (f"{name} computes {arithmetic}" in shown) == (arithmetic is not None)

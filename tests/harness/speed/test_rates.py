@@ -87,6 +87,11 @@ def test_it_says_what_was_stretched() -> None:
     assert "concurrency 4 (measured)" in Rates(speed_card(), 4, "card").note()
 
 
+def test_it_says_what_computed_quantized_models() -> None:
+    models = {"high": {"random": True, "details": {}}, "low": {"random": True, "details": {"arithmetic": "W4A16"}}}
+    assert "(pool toy, random weights, low W4A16, mode" in Rates(speed_card(models=models), 4, "card").note()
+
+
 def write_runs(folder: Path) -> None:
     """A call of these runs reads 6 tokens and writes 3, at a prompt of 10."""
     cards = {name: replace(card) for name, card in CARDS.items()}

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.backends.quantized.grouped import GroupedLinear, supports
+from harness.backends.quantized.grouped import supports
 from harness.backends.quantized.integer import IntegerEmbedding, IntegerLinear, RowQuantizer
 from tests.examples import examples
+from tests.harness.backends.quantized.grouped_layers import ROUNDING, error_of_grouped_layer
 
 
 def integer_layer(bits: int = 4, *, bias: bool = True, outputs: int = 48, inputs: int = 64) -> IntegerLinear:
@@ -69,26 +70,14 @@ def test_an_embedding_is_that_of_its_integers() -> None:
     assert torch.equal(embedding(torch.tensor([[3, 0]])), torch.tensor([[[0.75, 1.0, 1.25], [-6.0, -5.0, -4.0]]]))
 
 
-@pytest.mark.parametrize("group", [32, 64, 128])
+@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+@pytest.mark.parametrize("group", [32, 64, 128, None])
 @pytest.mark.parametrize("zeros", [True, False])
 @pytest.mark.parametrize("bits", [2, 3, 4])
 def test_weights_in_groups_are_those_of_their_integers_scales_and_zero_points(
-    group: int, zeros: bool, bits: int
+    device: str, group: int | None, zeros: bool, bits: int
 ) -> None:
-    generator = torch.Generator().manual_seed(group)
-    least, most = -(1 << bits - 1), (1 << bits - 1) - 1
-    integers = torch.randint(least, most + 1, (32, 256), generator=generator, dtype=torch.int8)
-    scale = torch.rand(32, 256 // group, generator=generator) * 0.1 + 0.01
-    zero = torch.randint(least, most + 1, scale.shape, generator=generator, dtype=torch.int8) if zeros else None
-    bias = torch.randn(32, generator=generator)
-    assert supports("cpu", 32, 256, scale.shape[1], bits)
-    layer = GroupedLinear(integers, scale, zero, bias, bits=bits, dtype=torch.float32)
-    whole = integers.float().view(32, -1, group)
-    weight = ((whole - (0 if zero is None else zero.float()[..., None])) * scale[..., None]).flatten(1)
-    x = torch.randn(9, 256, generator=generator)
-    expected = x @ weight.t() + bias
-    # bfloat16 has 8 bits: rows, scales, offsets and results are rounded to a 256th
-    assert torch.allclose(layer(x), expected, atol=0.02 * float(expected.abs().max()))
+    assert error_of_grouped_layer(device, bits, group=group, zeros=zeros) < ROUNDING
 
 
 @pytest.mark.parametrize(
