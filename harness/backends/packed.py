@@ -91,7 +91,8 @@ class PackedModel(SequenceModel):
 
     def __init__(self, model: PreTrainedModel, *, deterministic: bool, least_rows: int) -> None:
         super().__init__(model, deterministic=deterministic)
-        self._least_rows = least_rows if deterministic else 1
+        self.least_rows = least_rows if deterministic else 1
+        """Rows that a pass is padded to."""
         self._ropes = LengthRopes(model)
         self.isolated = bool(self._ropes)
         self.last_pass = PackedPass(())
@@ -109,10 +110,10 @@ class PackedModel(SequenceModel):
         ids = [token for chunk in chunks for token in chunk.ids]
         positions = [len(chunk.cache.ids) + i for chunk in chunks for i in range(len(chunk.ids))]
         ends = torch.tensor(counts).cumsum(0) - 1
-        if (padding := self._least_rows - len(ids)) > 0:
+        if (padding := self.least_rows - len(ids)) > 0:
             ids += [0] * padding
             positions += [0] * padding
-        if (padding := self._least_rows - len(counts)) > 0:
+        if (padding := self.least_rows - len(counts)) > 0:
             ends = torch.cat([ends, ends.new_zeros(padding)])
         logits, states = self._pass(chunks, ids, positions, ends)
         for chunk in chunks:

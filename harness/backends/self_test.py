@@ -22,7 +22,7 @@ from harness.backends.packed import PackedModel
 from harness.backends.packed_attention import ATTENTION, NotPackable
 from harness.backends.plain import PlainModel, Reuse
 from harness.backends.quantized.convert import exact_activations
-from harness.backends.row_check import least_rows
+from harness.backends.row_check import LEAST_ROWS, least_rows
 from harness.backends.sequences import Chunk, SequenceModel
 from harness.text import one_line
 
@@ -126,16 +126,19 @@ def _try_packed(model: PreTrainedModel, texts: Sequence[Text], tolerance: float)
     """
     use_attention(model, ATTENTION)
     prepack_linear_layers(model)
-    rows = least_rows(model)
-    packed = PackedModel(model, deterministic=True, least_rows=rows or 1)
+    packed = PackedModel(model, deterministic=True, least_rows=LEAST_ROWS[-1])
     try:
         packed.forward([Chunk(packed.new_cache(), texts[0].prompt)])
         _check_layers(packed)
-        alone, together = compare(packed, texts, tolerance)
         if packed.isolated:
+            compare(packed, texts, tolerance)
             return None, "its position encodings depend on the longest text of a pass"
-        if rows is not None and all(torch.equal(*both) for both in zip(alone, together, strict=True)):
-            return rows, ""
+        least = least_rows(model)
+        for rows in [rows for rows in LEAST_ROWS if rows >= (least or LEAST_ROWS[-1])]:
+            packed.least_rows = rows  # other layers than those that least_rows tries may need more
+            alone, together = compare(packed, texts, tolerance)
+            if least is not None and all(torch.equal(*both) for both in zip(alone, together, strict=True)):
+                return rows, ""
         return None, "a row depends on the other rows of a pass"
     finally:
         packed.close()

@@ -116,11 +116,11 @@ def test_rounding_at_load_is_that_variant(
     made: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIXROUTE_CACHE", str(tmp_path))
-    options = TransformersOptions(quantization="rtn-w3")
+    options = TransformersOptions(quantization="rtn-w3", kernels="unpacked")
     at_load = ModelSpec(weights=str(tiny_weights))
     for _ in range(2):  # made, then found in the cache
         model, _ = load_model("low", at_load, options)
-    variant, _ = load_model("low", ModelSpec(weights=str(made / "rtn-w3")), TransformersOptions())
+    variant, _ = load_model("low", ModelSpec(weights=str(made / "rtn-w3")), TransformersOptions(kernels="unpacked"))
     state = variant.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
     cards = [model_card("low", one, at_load, options) for one in (model, variant)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def test_a_rounded_checkpoint_runs_packed(
     assert kernels(packed)
     assert (card.parameters, card.weight_bytes) == (card_of_dense.parameters, card_of_dense.weight_bytes)
     assert card.fingerprint != card_of_dense.fingerprint
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     difference = (logprobs(packed).exp() * (logprobs(packed) - logprobs(dense))).sum(-1).mean()
     assert 0 < difference < near
 
@@ -94,7 +95,7 @@ def test_a_format_without_a_kernel_runs_dense_and_says_so(
     opened: Callable[..., Opened], bytes_in_groups: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model, card = opened(bytes_in_groups)
-    (record,) = caplog.records
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert "runs unpacked" in record.message
     assert "14 layers of 8 bits with a scale for 32 weights on cpu" in record.message
     assert card.details["arithmetic"] == "unpacked"
