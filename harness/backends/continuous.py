@@ -8,6 +8,7 @@ bit. Else all that is unread goes into one pass.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import deque
@@ -21,8 +22,10 @@ from harness.backends.cache_group import CacheGroup
 from harness.backends.call import Call
 from harness.backends.decoding import content_length, cut_at_stop, decode, end_tokens, ended_by_special, pick_token
 from harness.backends.memory import out_of_memory
+from harness.backends.reading import Encoded
 from harness.backends.sequences import Chunk, LastPosition, SequenceModel
-from harness.data import Completion, FinishReason, Timing
+from harness.backends.worker import DeviceWorker
+from harness.data import Completion, FinishReason, Request, Timing
 from harness.errors import EpisodeError
 from harness.text import one_line
 
@@ -203,3 +206,31 @@ class ContinuousBatching:
         if kind not in self._warned:
             self._warned.add(kind)
             log.warning("model '%s': %s", self._name, message)
+
+
+async def answer(
+    worker: DeviceWorker,
+    engine: ContinuousBatching,
+    request: Request,
+    prompt: Encoded,
+    readers: tuple[str, ...],
+    cached: int,
+) -> Completion:
+    """The completion of a request, computed on the device; a caller that is cancelled takes its call back.
+
+    Args:
+        worker: Runs the engine.
+        engine: The model's.
+        request: What is asked.
+        prompt: Its prompt.
+        readers: See ``Call``.
+        cached: See ``Call``.
+    """
+    loop = asyncio.get_running_loop()
+    call = Call(request, prompt, readers, cached, loop, loop.create_future(), submitted=time.perf_counter())
+    worker.do(lambda: engine.submit(call))
+    try:
+        return await call.future
+    except asyncio.CancelledError:
+        worker.do(lambda: engine.cancel(call))
+        raise

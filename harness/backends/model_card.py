@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
 from harness.backends.loading import TransformersOptions, is_compressed
 from harness.backends.quantized.convert import UNPACKED, arithmetic, head_rows_quantized
+from harness.backends.stored import stored_card, stored_tensors
 from harness.data import ModelCard
 from harness.pool import ModelSpec
 
@@ -34,19 +33,13 @@ def model_card(name: str, model: PreTrainedModel, spec: ModelSpec, options: Tran
         digest.update(repr(sorted({**run_as, "arithmetic": computes}.items())).encode())
     if computes:
         run_as["arithmetic"] = computes
-    return ModelCard(
-        model=name,
-        parameters=parameters,
-        weight_bytes=stored,
-        bits=round(8 * stored / parameters, 3),
-        fingerprint=digest.hexdigest(),
-        details={**spec.model_dump(include={"weights", "adapter"}), "device": str(model.device), **run_as},
-    )
+    return stored_card(name, spec, parameters, stored, digest.hexdigest(), {"device": str(model.device), **run_as})
 
 
 def _dense(model: PreTrainedModel) -> tuple[int, int, hashlib._Hash]:
     """Parameters, stored bytes and hash of a model whose layers hold their weights as tensors."""
-    stored_bytes = _checkpoint_bytes(model)
+    config = _stored_config(model)
+    stored_bytes = _bytes_of_a_weight(config)
     digest = hashlib.sha256()
     parameters = total = 0
     seen: set[int] = set()
@@ -62,8 +55,8 @@ def _dense(model: PreTrainedModel) -> tuple[int, int, hashlib._Hash]:
         else:
             parameters += tensor.numel()
             total += tensor.numel() * (tensor.element_size() if tensor.dtype == torch.int8 else stored_bytes)
-    if is_compressed(_stored_config(model)):
-        total = sum(tensor.nbytes for _, tensor in _checkpoint(str(model.name_or_path)))
+    if is_compressed(config):
+        total = sum(tensor.nbytes for _, tensor in stored_tensors(Path(str(model.name_or_path))))
     return parameters, total, digest
 
 
@@ -71,16 +64,16 @@ def _packed(model: PreTrainedModel) -> tuple[int, int, hashlib._Hash]:
     """Parameters, stored bytes and hash of a model with packed layers, whose weights only their kernels can read."""
     digest = hashlib.sha256()
     parameters = total = 0
-    for key, tensor in _checkpoint(str(model.name_or_path)):
+    for key, tensor in stored_tensors(Path(str(model.name_or_path))):
         _update(digest, key, tensor)
         total += tensor.nbytes
         if key.endswith("weight_shape"):
             parameters += int(tensor.prod())
         elif not key.endswith((*_PARTS, "weight_packed")):
             parameters += tensor.numel()
-    stored_bytes = _checkpoint_bytes(model)
-    for rows, size in head_rows_quantized(model):
-        total -= rows * (size * (stored_bytes - 1) - _SCALE_BYTES)
+    if heads := head_rows_quantized(model):
+        stored_bytes = _bytes_of_a_weight(_stored_config(model))
+        total -= sum(rows * (size * (stored_bytes - 1) - _SCALE_BYTES) for rows, size in heads)
     return parameters, total, digest
 
 
@@ -94,15 +87,7 @@ def _stored_config(model: PreTrainedModel) -> Any:  # noqa: ANN401 - transformer
     return AutoConfig.from_pretrained(str(model.name_or_path))
 
 
-def _checkpoint_bytes(model: PreTrainedModel) -> int:
-    """Bytes of a weight in the checkpoint, whatever the type of the computation."""
-    stored = getattr(_stored_config(model), "dtype", None)
+def _bytes_of_a_weight(config: Any) -> int:  # noqa: ANN401 - see above
+    """Bytes of a weight in a checkpoint with this configuration, whatever the type of the computation."""
+    stored = getattr(config, "dtype", None)
     return (stored if isinstance(stored, torch.dtype) else torch.float32).itemsize
-
-
-def _checkpoint(folder: str) -> Iterator[tuple[str, Tensor]]:
-    """Name and content of each tensor of a checkpoint, in the order of files and names."""
-    for file in sorted(Path(folder).glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            for key in sorted(tensors.keys()):
-                yield key, tensors.get_tensor(key)

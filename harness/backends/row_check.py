@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from harness.backends.linear import PrepackedLinear
-from harness.backends.quantized.convert import PackedLayer
+from harness.backends.quantized.layer import PackedLinear
 
 LEAST_ROWS = (1, 4, 8, 16)
 """Numbers of rows that are tried as the least of a pass."""
@@ -20,7 +20,7 @@ _PIECES = 48  # rows that are computed in pieces
 _WIDE = 8192  # outputs of a layer, such as the head, that is tried with _PIECES rows only: 300 take time and memory
 _SHARES = 16  # rows of which one more in each block goes to the first experts
 
-Linear = nn.Linear | PrepackedLinear | Conv1D | PackedLayer
+Linear = nn.Linear | PrepackedLinear | Conv1D | PackedLinear
 
 
 def least_rows(model: PreTrainedModel) -> int | None:
@@ -41,7 +41,7 @@ def row_invariant(model: PreTrainedModel, least: int) -> bool:
     tried: set[tuple[object, ...]] = set()
     for module in model.modules():
         kind = (type(module), *(tuple(parameter.shape) for parameter in module.parameters()))
-        if isinstance(module, PrepackedLinear | PackedLayer):
+        if isinstance(module, PrepackedLinear | PackedLinear):
             kind = (*kind, module.in_features, module.out_features)
         if kind in tried:
             continue

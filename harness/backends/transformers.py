@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from harness.backends.cache_group import CacheGroup
-from harness.backends.call import Call
 from harness.backends.choosing import choose_way, config_hash
 from harness.backends.completion_cache import completion_key
-from harness.backends.continuous import ContinuousBatching
+from harness.backends.continuous import ContinuousBatching, answer
 from harness.backends.encoding import Encoder
 from harness.backends.loading import TransformersOptions, context_length, held_as, load_model, unreadable
 from harness.backends.memory import keep_freed_memory, return_freed_memory
 from harness.backends.model_card import model_card
-from harness.backends.reading import Encoded
 from harness.backends.scoring import Scorer
 from harness.backends.self_test import make
 from harness.backends.sharing import SharingModel, check_can_share
@@ -33,8 +30,6 @@ from harness.data import Completion, GivenAnswer, MemoryEstimate, ModelCard, Pro
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
 from harness.weights.size import GIB, size_of
-
-T = TypeVar("T")
 
 
 class TransformersBackend(BackendTraits):
@@ -101,7 +96,7 @@ class TransformersBackend(BackendTraits):
         prompt = self._encoder.encode_request(request, self._context)
         name = self._card.model
         readers, cached = self._group.plan(request.session, name, prompt, only_read=request.max_tokens == 0)
-        compute = partial(self._compute, request, prompt, readers, cached)
+        compute = partial(answer, self._worker, self._engine, request, prompt, readers, cached)
         if self._completions is None or request.temperature > 0:
             return await compute()
         asked = [prompt.ids, prompt.boundaries, request.stop, request.max_tokens]
@@ -112,39 +107,14 @@ class TransformersBackend(BackendTraits):
         completion = await self._completions.get_or_compute(key, compute)
         return replace(completion, model=name, cached_tokens=cached)
 
-    async def _compute(self, request: Request, prompt: Encoded, readers: tuple[str, ...], cached: int) -> Completion:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Completion] = loop.create_future()
-        call = Call(request, prompt, readers, cached, loop, future, submitted=time.perf_counter())
-        self._worker.do(lambda: self._engine.submit(call))
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self._worker.do(lambda: self._engine.cancel(call))
-            raise
-
     async def score(self, answers: Sequence[tuple[Request, GivenAnswer]]) -> list[tuple[ScoredToken, ...] | None]:
         """Score given answers, in as few passes as they fit in; see ``harness.contracts.SupportsScoring``."""
         scored: list[tuple[ScoredToken, ...] | None] = [None] * len(answers)
         for given in self._scorer.passes(answers):
-            for place, tokens in (await self._on_worker(partial(self._scorer.score, given))).items():
+            scoring = self._worker.run(partial(self._scorer.score, given))
+            for place, tokens in (await asyncio.wrap_future(scoring)).items():
                 scored[place] = tokens
         return scored
-
-    async def _on_worker(self, work: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def settle() -> None:
-            try:
-                outcome = work()
-            except Exception as error:  # it must not end the thread that all models run on
-                loop.call_soon_threadsafe(future.set_exception, error)
-            else:
-                loop.call_soon_threadsafe(future.set_result, outcome)
-
-        self._worker.do(settle)
-        return await future
 
     def prompt_notes(self, prompt: Prompt) -> Mapping[str, str]:
         """What is done to such prompts beside rendering them, the clock that templates are told included.
@@ -167,7 +137,7 @@ class TransformersBackend(BackendTraits):
                     "backends; take one of them out of the list, or delete kv_cache"
                 )
             members.append(other)
-        self._worker.wait_for(lambda: check_can_share([one._sharing for one in members]))
+        self._worker.run(lambda: check_can_share([one._sharing for one in members])).result()
         names = [one._card.model for one in members]
         group = CacheGroup(
             {name: one._sharing.model for name, one in zip(names, members, strict=True)},

@@ -7,7 +7,9 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 def run_in_short_lived_thread(work: Callable[[], None]) -> None:
@@ -67,26 +69,28 @@ class DeviceWorker:
         """Run ``work`` on the worker's thread soon."""
         self._inbox.put(work)
 
-    def wait_for(self, work: Callable[[], None]) -> None:
-        """Run ``work`` on the worker's thread, and wait until it is done; raises what it raises."""
-        done: Future[None] = Future()
+    def run(self, work: Callable[[], T]) -> Future[T]:
+        """Run ``work`` on the worker's thread soon; the future has what it returns or raises."""
+        done: Future[T] = Future()
 
         def settle() -> None:
+            if not done.set_running_or_notify_cancel():
+                return
             try:
-                work()
+                outcome = work()
             except Exception as error:  # it must not end the thread that all models run on
                 done.set_exception(error)
             else:
-                done.set_result(None)
+                done.set_result(outcome)
 
         self.do(settle)
-        done.result()
+        return done
 
     def detach(self, engine: Engine) -> None:
         """Remove the engine; waits until no pass of it runs. The last engine ends the thread, for the reason given in
         ``run_in_short_lived_thread``.
         """
-        self.wait_for(lambda: self._engines.remove(engine))
+        self.run(lambda: self._engines.remove(engine)).result()
         with self._guard:
             self._members -= 1
             last = self._members == 0

@@ -191,7 +191,8 @@ def print_switches(found: list[Switches], console: Console) -> None:
         groups[one.task, one.split, one.group].append(one)
     for (task, split, _), rows in groups.items():
         timed = rows[0].net_seconds is not None
-        title = f"{task}, {split}: mean of an episode" + ("; seconds beyond those of high alone" if timed else "")
+        means = "mean of an episode; seconds beyond those of high alone" if timed else "means of n episodes"
+        title = f"{task}, {split}: {means}"
         table = Table(title=line(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
         table.add_column("router", overflow="fold")
         other = "own caches" if rows[0].shares else "one cache"
@@ -202,7 +203,7 @@ def print_switches(found: list[Switches], console: Console) -> None:
         console.print(table)
 
 
-_COUNTED = ("episodes", "prefill tokens", "at switches", "redundant", "per offloaded")
+_COUNTED = ("n", "prefill\ntokens", "at\nswitches", "redundant", "per\noffloaded")  # 80 columns leave 12 to a label
 _TIMED = ("redundant per offloaded", "prefill s", "decode s", "net s", "high alone s")
 
 

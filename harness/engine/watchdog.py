@@ -11,6 +11,7 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.errors import PluginExited, RunStopped
@@ -152,10 +153,24 @@ class Watchdog:
         with self._lock:
             self._inside = before
             late, self._raised = self._raised, False
-            if late:  # if it has not arrived yet, it must not hit other code
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._loop_thread), None)
+            if late:
+                self._let_it_arrive()
         if late:
             raise Blocked
+
+    def _let_it_arrive(self) -> None:
+        """Take an exception of the watchdog here, on the loop's thread, so that it cannot hit other code.
+
+        Whether the one that was raised has arrived cannot be asked. To take it back would leave CPython's note that one
+        is pending, with which 3.11 spins for ever in threads that have a trace function. So another one replaces it.
+        """
+        with suppress(Blocked):
+            self._raise_on_loop()
+            while True:
+                pass
+
+    def _raise_on_loop(self) -> None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._loop_thread), ctypes.py_object(Blocked))
 
     def _watch(self) -> None:
         period = min(1.0, min(self.router_limit, self.environment_limit) / 4)
@@ -178,8 +193,7 @@ class Watchdog:
                     if inside.spent > inside.limit:
                         inside.spent = 0.0
                         self._raised = True
-                        blocked = ctypes.py_object(Blocked)
-                        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._loop_thread), blocked)
+                        self._raise_on_loop()
             if ticked and not self._loop.is_closed():
                 ticked = False
                 self._loop.call_soon_threadsafe(tick)

@@ -5,9 +5,7 @@ Those need pydantic, msgspec and compressed-tensors; what runs models needs none
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -16,8 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from harness.backends.cache_group import CacheGroup
-from harness.backends.call import Call
-from harness.backends.continuous import ContinuousBatching
+from harness.backends.continuous import ContinuousBatching, answer
 from harness.backends.encoding import Encoder
 from harness.backends.scoring import Scorer
 from harness.backends.self_test import Choice, make
@@ -74,14 +71,7 @@ class Engine:
         """Answer one request; see ``harness.contracts.Backend``."""
         prompt = self._encoder.encode_request(request, self._context)
         readers, cached = self._group.plan(request.session, self._name, prompt, only_read=request.max_tokens == 0)
-        loop = asyncio.get_running_loop()
-        call = Call(request, prompt, readers, cached, loop, loop.create_future(), submitted=time.perf_counter())
-        self._worker.do(lambda: self._engine.submit(call))
-        try:
-            return await call.future
-        except asyncio.CancelledError:
-            self._worker.do(lambda: self._engine.cancel(call))
-            raise
+        return await answer(self._worker, self._engine, request, prompt, readers, cached)
 
     async def score(self, answers: Sequence[tuple[Request, GivenAnswer]]) -> list[tuple[ScoredToken, ...] | None]:
         """Score given answers; see ``harness.contracts.SupportsScoring``. No calls may be running."""

@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harness.backends.quantized.grouped import GroupedLinear, supports
-from harness.backends.quantized.integer import IntegerEmbedding, IntegerLinear, RowQuantizer
-
-PackedLayer = IntegerLinear | GroupedLinear
+from harness.backends.quantized.integer import IntegerEmbedding, IntegerLinear, RowQuantizer, quantize_rows
+from harness.backends.quantized.layer import PackedLinear
 
 UNPACKED = "unpacked"
 """Arithmetic of quantized layers that run as dense weights: at their speed, whatever their bytes are."""
 _EXACT_TERMS = 3
-_WIDE_ROWS = 16  # bits of an activation that is not quantized
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def pack_linear_layers(model: PreTrainedModel) -> list[str]:
     return [f"{count} layers of {reason}" for reason, count in refused.items()]
 
 
-def _packed(layer: nn.Module, dtype: torch.dtype, quantize: RowQuantizer) -> PackedLayer | str:
+def _packed(layer: nn.Module, dtype: torch.dtype, quantize: RowQuantizer) -> PackedLinear | str:
     """The layer, packed; or what there is no kernel for."""
     stored = _stored(layer)
     if isinstance(stored, str):
@@ -143,9 +141,9 @@ def head_rows_quantized(model: PreTrainedModel) -> list[tuple[int, int]]:
 
 
 def _rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Integers of -127 to 127 and the scale of each row, by which they are nearest to the weights."""
-    scale = weight.float().abs().amax(1).clamp_min(1e-30) / 127
-    return (weight.float() / scale[:, None]).round().to(torch.int8), scale
+    """Integers of 8 bits and the scale of each row."""
+    integers, scale = quantize_rows(weight.float())
+    return integers.to(torch.int8), scale[:, 0]
 
 
 def arithmetic(model: nn.Module) -> str:
@@ -153,9 +151,9 @@ def arithmetic(model: nn.Module) -> str:
     those that run as dense weights; empty for a model that is not quantized.
     """
     head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None  # type: ignore[no-untyped-call]
-    found = {_kind(layer) for layer in packed_layers(model) if layer is not head}
-    if isinstance(head, PackedLayer):
-        found.add(f"head {_kind(head)}")
+    found = {layer.arithmetic for layer in packed_layers(model) if layer is not head}
+    if isinstance(head, PackedLinear):
+        found.add(f"head {head.arithmetic}")
     if any(getattr(module, "quantization_scheme", None) is not None for module in model.modules()):
         found.add(UNPACKED)
     return ", ".join(sorted(found, key=lambda kind: (kind.startswith("head"), kind)))
@@ -181,10 +179,6 @@ def kernels(model: nn.Module) -> list[str]:
     return sorted({layer.kernel for layer in packed_layers(model)})
 
 
-def packed_layers(model: nn.Module) -> list[PackedLayer]:
+def packed_layers(model: nn.Module) -> list[PackedLinear]:
     """The packed linear layers of a model."""
-    return [module for module in model.modules() if isinstance(module, PackedLayer)]
-
-
-def _kind(layer: PackedLayer) -> str:
-    return f"W{layer.bits}A{8 if isinstance(layer, IntegerLinear) else _WIDE_ROWS}"
+    return [module for module in model.modules() if isinstance(module, PackedLinear)]

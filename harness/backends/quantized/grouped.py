@@ -8,31 +8,32 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-GROUPS = (256, 128, 64, 32)
-"""Numbers of weights that may share a scale."""
+from harness.backends.quantized.layer import PackedLinear
+
+_GROUPS = (256, 128, 64, 32)  # weights that may share a scale
 _SHIFT = 8  # the kernels take integers of 0 to 15, and take 8 off
 _TILES = (8, 4, 2)  # of 16 inputs, that a group of CUDA threads reads at once
 _OUTPUTS = {"cpu": 16, "cuda": 8}  # the number of outputs is a multiple of this
-_LARGEST = 7  # integers are -8 to 7
+_MOST_BITS = 4
 
 
 def group_for(inputs: int, groups: int) -> int | None:
     """Number of weights that share a scale in a kernel, for weights with so many scales an output; None for none."""
     shared = inputs // groups
-    return next((size for size in GROUPS if shared % size == 0), None)
+    return next((size for size in _GROUPS if shared % size == 0), None)
 
 
 def supports(device: str, outputs: int, inputs: int, groups: int, bits: int) -> bool:
     """Whether a device has a kernel for a matrix of this shape."""
     multiple = _OUTPUTS.get(device)
-    if multiple is None or outputs % multiple or bits > _LARGEST.bit_length() + 1 or group_for(inputs, groups) is None:
+    if multiple is None or outputs % multiple or bits > _MOST_BITS or group_for(inputs, groups) is None:
         return False
     return device == "cpu" or any(inputs % (16 * tiles) == 0 for tiles in _TILES)
 
 
-class GroupedLinear(nn.Module):
+class GroupedLinear(PackedLinear):
     """A linear layer with weights of at most four bits, a scale and perhaps a zero point for each group of them.
 
     Args:
@@ -44,6 +45,8 @@ class GroupedLinear(nn.Module):
         dtype: Type of the results.
     """
 
+    activation_bits = 16
+
     def __init__(
         self,
         integers: Tensor,
@@ -54,11 +57,7 @@ class GroupedLinear(nn.Module):
         bits: int,
         dtype: torch.dtype,
     ) -> None:
-        super().__init__()
-        self.out_features, self.in_features = integers.shape
-        self.bits = bits
-        self.dtype = dtype
-        self.bias = bias
+        super().__init__(integers.shape, bias, bits=bits, dtype=dtype)
         device = integers.device.type
         size = group_for(self.in_features, scale.shape[1])
         if size is None:
@@ -85,10 +84,7 @@ class GroupedLinear(nn.Module):
         """Name of what computes the products."""
         return "Int4Pack"
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer: shape (..., inputs) to (..., outputs)."""
+    def multiply(self, x: Tensor) -> Tensor:
+        """See ``PackedLinear``."""
         rows = x.reshape(-1, self.in_features).to(torch.bfloat16)
-        y = self._multiply(rows, self._packed, self._group, self._scales_and_offsets).to(self.dtype)
-        if self.bias is not None:
-            y = y + self.bias
-        return y.view(*x.shape[:-1], self.out_features)
+        return self._multiply(rows, self._packed, self._group, self._scales_and_offsets)

@@ -9,9 +9,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from harness.backends.quantized.layer import PackedLinear
 from harness.backends.quantized.products import ROW_LIMIT, fastest
 
 _LEAST = 1e-30  # scale of a row of zeros
+
+
+def quantize_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The nearest integers, in float32, and the scale of each row: shape (rows, size) to itself and (rows, 1)."""
+    scale = torch.linalg.vector_norm(rows, torch.inf, dim=-1, keepdim=True).clamp_min_(_LEAST).mul_(1 / ROW_LIMIT)
+    return (rows / scale).round_(), scale
 
 
 class RowQuantizer:
@@ -27,18 +34,16 @@ class RowQuantizer:
         if self._last is not None and self._last[0] is x and len(self._last[1]) == self.terms:
             return self._last[1]
         rest = x.reshape(-1, x.shape[-1]).float()
-        terms: list[tuple[Tensor, Tensor]] = []
-        for _ in range(self.terms):
-            if terms:
-                rest = rest - terms[-1][0] * terms[-1][1]
-            scale = torch.linalg.vector_norm(rest, torch.inf, dim=-1, keepdim=True)
-            scale = scale.clamp_min_(_LEAST).mul_(1 / ROW_LIMIT)
-            terms.append(((rest / scale).round_(), scale))
+        terms = [quantize_rows(rest)]
+        while len(terms) < self.terms:
+            integers, scale = terms[-1]
+            rest = rest - integers * scale
+            terms.append(quantize_rows(rest))
         self._last = (x, terms)
         return terms
 
 
-class IntegerLinear(nn.Module):
+class IntegerLinear(PackedLinear):
     """A linear layer with weights of a few bits and rows of 8 bits.
 
     Args:
@@ -50,6 +55,8 @@ class IntegerLinear(nn.Module):
         dtype: Type of the results.
     """
 
+    activation_bits = 8
+
     def __init__(
         self,
         weight: Tensor,
@@ -60,12 +67,8 @@ class IntegerLinear(nn.Module):
         quantize: RowQuantizer,
         dtype: torch.dtype,
     ) -> None:
-        super().__init__()
-        self.out_features, self.in_features = weight.shape
-        self.bits = bits
-        self.dtype = dtype
+        super().__init__(weight.shape, None if bias is None else bias.float(), bits=bits, dtype=dtype)
         self.scale = scale.float()
-        self.bias = None if bias is None else bias.float()
         self.quantize = quantize
         self._product = fastest(self.out_features, self.in_features, bits)(weight, self.scale)
 
@@ -84,15 +87,13 @@ class IntegerLinear(nn.Module):
         """The weights that the integers stand for, made anew at each access."""
         return (self.integers * self.scale[:, None]).to(self.dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer: shape (..., inputs) to (..., outputs)."""
+    def multiply(self, x: Tensor) -> Tensor:
+        """See ``PackedLinear``."""
         (integers, scale), *finer = self.quantize(x)
         y = self._product(integers).mul_(scale)
         for integers, scale in finer:
             y += self._product(integers).mul_(scale)
-        if self.bias is not None:
-            y += self.bias
-        return y.to(self.dtype).view(*x.shape[:-1], self.out_features)
+        return y
 
 
 class IntegerEmbedding(nn.Module):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from safetensors import safe_open
 
+from harness.backends.stored import stored_card, stored_tensors
 from harness.data import ModelCard
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
@@ -59,22 +59,12 @@ def checkpoint_card(name: str, folder: Path, spec: ModelSpec, run_as: Mapping[st
     digest = hashlib.sha256(repr(sorted(run_as.items())).encode())
     if spec.has_random_weights:
         digest.update((folder / "config.json").read_bytes())
-    stored = 0
     for file in files:
         with file.open("rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
-        with safe_open(file, framework="pt") as tensors:
-            for key in tensors.keys():  # noqa: SIM118 - not a mapping
-                stored += tensors.get_tensor(key).nbytes
     size = size_of(str(folder / "config.json"))
     if spec.has_random_weights:
         stored = size.weight_bytes(packing_of(str(spec.shape), str(run_as.get("quantization", "none"))))
-    parameters = size.parameters
-    return ModelCard(
-        model=name,
-        parameters=parameters,
-        weight_bytes=stored,
-        bits=round(8 * stored / parameters, 3),
-        fingerprint=digest.hexdigest(),
-        details={**spec.model_dump(include={"weights", "adapter"}), **run_as},
-    )
+    else:
+        stored = sum(tensor.nbytes for _, tensor in stored_tensors(folder))
+    return stored_card(name, spec, size.parameters, stored, digest.hexdigest(), run_as)

@@ -159,6 +159,23 @@ def test_a_kept_answer_is_charged_as_if_it_were_computed(tiny_weights: Path, tmp
     backend.close()
 
 
+def test_a_call_that_is_cancelled_is_computed_no_further(tiny_weights: Path) -> None:
+    backend = open_model(tiny_weights)
+    request = next(
+        one for one in (plain(text, max_tokens=40) for text in "abcdefgh") if ask(backend, one)[0].finish == "length"
+    )
+
+    async def cancel() -> bool:
+        call = asyncio.create_task(backend.generate(replace(request, max_tokens=3000)))
+        await asyncio.sleep(0)  # it is asked
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        return await asyncio.wrap_future(backend._worker.run(backend._engine.busy))
+
+    assert not asyncio.run(cancel())
+    backend.close()
+
+
 def test_stop_strings_end_the_text_and_are_charged(backend: TransformersBackend) -> None:
     (whole,) = ask(backend, plain("hello", max_tokens=12))
     letter = next(c for c in whole.text if c.isprintable())

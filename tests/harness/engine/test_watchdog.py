@@ -72,6 +72,20 @@ def test_a_router_that_never_asks_is_stopped(tmp_path: Path, act: Callable[[Step
         mixroute.run(suite_of(tmp_path, router_of(act), router_timeout=1.0), tmp_path / "runs")
 
 
+def test_a_run_that_is_stopped_leaves_no_pending_exception(tmp_path: Path) -> None:
+    """Under a trace function, as of coverage or a debugger, threads of CPython 3.11 would spin at a call for ever."""
+    program = """
+import sys, threading
+threading.settrace(lambda *_: None)
+sys.settrace(lambda *_: None)
+import pytest
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "tests/harness/engine/test_watchdog.py", "-k", sys.argv[1]]))
+"""
+    command = [sys.executable, "-c", program, "never_asks and (works_in_pieces or refuses_to_stop)"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stdout
+
+
 def test_a_router_may_leave_a_task_behind(tmp_path: Path) -> None:
     async def act(step: Step) -> Completion:
         asyncio.get_running_loop().create_task(swallows_cancellation(step))

@@ -61,8 +61,7 @@ def test_where_no_kernel_for_integers_is_left_float32_is_exact(monkeypatch: pyte
     monkeypatch.setattr("harness.backends.quantized.products.INTEGER_KERNELS", ())
     kernel = fastest(5, 3072, 8)
     assert kernel is Float
-    weight = torch.full((5, 3072), -128, dtype=torch.int8)
-    weight[1:] = matrix(4, 3072, -128, 127, 0)
-    rows = torch.full((1, 3072), float(ROW_LIMIT))
+    weight = matrix(5, 3072, -128, -100, 0)  # sums of up to 50 million, and no power of two in all of their parts
+    rows = matrix(3, 3072, 100, ROW_LIMIT, 1).float()
     scale = torch.ones(5)
     assert torch.equal(kernel(weight, scale)(rows), expected(rows, weight, scale))
