@@ -191,6 +191,15 @@ def test_the_figures_of_the_readme_are_those_of_the_board() -> None:
         assert filled_in(edited, board) == readme
 
 
+def test_the_readme_shows_seconds_where_the_board_has_some() -> None:
+    readme, board = (REPOSITORY / "README.md").read_text(), json.loads((RESULTS / "board.json").read_bytes())
+    for value, tables in ((None, 0), (0.5125, 2)):
+        for row in board["rows"]:
+            row["cost"]["seconds"] = value if row["label"] == "always-low" else None
+        filled = filled_in(readme, json.dumps(board).encode())
+        assert filled.count("| bytes | seconds |") == filled.count(" | 0.512 |") == tables
+
+
 def test_every_result_in_the_readme_stands_between_comments() -> None:
     """An interval, or a share of a table of routers, outside of them could be edited without being seen."""
     readme = (REPOSITORY / "README.md").read_text()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.board.clocks import TimedRow
+from harness.board.clocks import RowSeconds
 from harness.metrics import success_within
 from harness.traces.cost import COST_MODELS, SECONDS, Costs
 from harness.traces.read import EpisodeNumbers
 
 
 def success_by_cost(
-    played: Sequence[EpisodeNumbers], timed: TimedRow, reference: Costs | None
+    played: Sequence[EpisodeNumbers], timed: RowSeconds, reference: Costs | None
 ) -> dict[str, list[float] | None]:
     """By cost model, the row's ``success_within``; None where a cost or the reference is not known.
 

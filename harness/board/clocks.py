@@ -65,7 +65,7 @@ class RowClock(msgspec.Struct, frozen=True):
     """Whether wall seconds include the router's own code, as long as it took when the run was played."""
 
 
-class TimedRow(msgspec.Struct, frozen=True):
+class RowSeconds(msgspec.Struct, frozen=True):
     """The seconds of a row and what limits them."""
 
     clock: RowClock | None = None
@@ -80,7 +80,7 @@ class TimedRow(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def timed_row(runs: Sequence[Run]) -> TimedRow:
+def row_seconds(runs: Sequence[Run]) -> RowSeconds:
     """The seconds of a row.
 
     Args:
@@ -88,10 +88,10 @@ def timed_row(runs: Sequence[Run]) -> TimedRow:
     """
     clocks = [run.clock for run in runs if run.clock]
     if not clocks:
-        return TimedRow(notes=(NO_CLOCK,))
+        return RowSeconds(notes=(NO_CLOCK,))
     first = clocks[0]
     if len({(one.session, one.passes, one.concurrency) for one in clocks}) > 1:
-        return TimedRow(notes=(TWO_SESSIONS,))
+        return RowSeconds(notes=(TWO_SESSIONS,))
     played = [one for run in runs for one in run.played if one.timed]
     passes = range(first.passes)
     own = [fsum(one.timed.lines[number].seconds for one in played if one.timed) for number in passes]
@@ -126,7 +126,7 @@ def timed_row(runs: Sequence[Run]) -> TimedRow:
         (one.instance, one.seed): fmean(line.seconds for line in one.timed.lines) for one in played if one.timed
     }
     base = None if reference is None else fsum(reference[0]) / first.passes / len(played)
-    return TimedRow(clock, seconds, relative, by_episode, base, tuple(notes))
+    return RowSeconds(clock, seconds, relative, by_episode, base, tuple(notes))
 
 
 def step_walls(played: EpisodeNumbers) -> list[float]:
@@ -144,7 +144,7 @@ def episode_walls(played: EpisodeNumbers) -> list[float]:
     return [one.wall + fsum(played.timed.router or ()) for one in played.timed.lines]
 
 
-def session_note(rows: Iterable[TimedRow]) -> str | None:
+def session_note(rows: Iterable[RowSeconds]) -> str | None:
     """How the seconds of a section were measured, and how far they repeat; None where none were.
 
     Args:

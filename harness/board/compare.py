@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from harness.board.clocks import timed_row
+from harness.board.clocks import row_seconds
 from harness.board.costs import charge_errors
 from harness.board.runs import RunsAcrossSeeds, router_key, runs_by_router
 from harness.board.section import references_of
@@ -142,7 +142,7 @@ def _compare_clocks(ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> list[Comp
     """The measured seconds of both, over the episodes that were timed; nothing where one has none, or where they are of
     two sessions of which one had no always-high.
     """
-    one, two = timed_row(ours.runs), timed_row(theirs.runs)
+    one, two = row_seconds(ours.runs), row_seconds(theirs.runs)
     if one.clock is None or two.clock is None:
         return []
     if one.clock.session == two.clock.session:

@@ -11,7 +11,7 @@ import msgspec
 
 from harness.board.budgets import success_by_cost
 from harness.board.claims import Claim, claims_of
-from harness.board.clocks import RowClock, TimedRow, timed_row
+from harness.board.clocks import RowClock, RowSeconds, row_seconds
 from harness.board.costs import charge_errors, mean_cost, relative_cost
 from harness.board.curves import RoutingMetrics
 from harness.board.reproduce import command_of, commit_of
@@ -142,7 +142,7 @@ class RowEstimates:
     high_share: float | None
     cost: Costs
     cost_absolute: Costs
-    timed: TimedRow
+    timed: RowSeconds
     notes: tuple[str, ...]
 
 
@@ -160,7 +160,7 @@ def estimate(runs: RunsAcrossSeeds, references: Sequence[RunsAcrossSeeds], *, by
     steps = sum(episode.steps for episode in played)
     cost, limits = relative_cost(played, [(one.meta.label, one.played) for one in references])
     absolute = mean_cost([episode.cost for episode in played])
-    timed = TimedRow() if by_card else timed_row(runs.runs)
+    timed = RowSeconds() if by_card else row_seconds(runs.runs)
     if not by_card:
         cost, absolute = {**cost, SECONDS: timed.relative}, {**absolute, SECONDS: timed.seconds}
     return RowEstimates(

@@ -19,10 +19,10 @@ from harness.lines import read_lines, repair
 from harness.pool import load_pool
 from harness.provenance import provenance
 from harness.seeding import seed_for
-from harness.timing.replay import Replayer
-from harness.timing.session import Session, Settings, TimedRow, draw_session, machine_of
+from harness.timing.replay import Replayed, Replayer
+from harness.timing.session import SCHEMA, Session, Settings, TimedRow, draw_session, machine_of
 from harness.traces.appending import GrowingFile
-from harness.traces.clock import CLOCK, LINES, ClockMeta, EpisodeClock, ReferenceClock, Seconds, write_clock
+from harness.traces.clock import CLOCK, LINES, ClockMeta, EpisodeClock, ReferenceClock, write_clock
 from harness.traces.clock import SCHEMA as CLOCK_SCHEMA
 
 SESSION = "time.json"
@@ -38,14 +38,7 @@ class Block(Record, frozen=True):
     """Of the pass."""
     block: int
     row: int
-    wall: Seconds
-    cpu: Seconds
-    """CPU seconds of the process meanwhile."""
-    missing: int
-    """Recorded tokens that were not decoded again."""
-    decoded: int
-    """Tokens that were decoded."""
-    episodes: list[EpisodeClock]
+    measured: Replayed
 
     @property
     def place(self) -> tuple[int, int, int, int]:
@@ -86,6 +79,8 @@ def _resumed(folder: Path, settings: Settings) -> Session | None:
         return None
     fix = "delete it to begin another session"
     session: Session = read_json(path, Session, fix)
+    if session.schema != SCHEMA:
+        raise MixrouteError(f"{path} has schema {session.schema}, not {SCHEMA}: {fix}")
     if session.settings != settings:
         raise MixrouteError(f"{path} is of a session with other options that was not finished: give these, or {fix}")
     if session.machine != machine_of(provenance()):
@@ -102,26 +97,16 @@ def _measure(
     if not left:
         return
     with ExitStack() as stack:
-        models = stack.enter_context(open_models(load_pool(section.pool), section.mode, None))
-        replayer = Replayer(folder, section, models)
+        pool = load_pool(section.pool)
+        models = stack.enter_context(open_models(pool, section.mode, None))
+        replayer = Replayer(folder, section, pool, models)
         replayer.warm_up(section.blocks)
         blocks = GrowingFile(folder / BLOCKS)
         stack.callback(blocks.close)
         for place in left:
             _, which, block, row = place
             replayed = replayer.replay(row, section.blocks[block], which)
-            line = Block(
-                number,
-                which,
-                block,
-                row,
-                replayed.wall,
-                replayed.cpu,
-                replayed.missing,
-                replayed.decoded,
-                replayed.episodes,
-            )
-            blocks.append(msgspec.json.encode(line) + b"\n")
+            blocks.append(msgspec.json.encode(Block(number, which, block, row, replayed)) + b"\n")
             shown(
                 f"{section.name}: pass {which + 1} of {session.settings.passes}, block {block + 1} of "
                 f"{len(section.blocks)}, {section.rows[row].label}: {replayed.wall:.1f} s"
@@ -143,9 +128,9 @@ def _places(session: Session, number: int) -> Iterator[tuple[int, int, int, int]
 
 def _write_clocks(folder: Path, session: Session) -> None:
     """Write the clock of each run; runs of timed rows in which nothing was replayed have none."""
-    measured: defaultdict[tuple[int, int], list[Block]] = defaultdict(list)
+    measured: defaultdict[tuple[int, int], list[Replayed]] = defaultdict(list)
     for block in read_lines(folder / BLOCKS, Block):
-        measured[block.section, block.row].append(block)
+        measured[block.section, block.row].append(block.measured)
     for number, section in enumerate(session.sections):
         place = next((at for at, row in enumerate(section.rows) if row.reference), None)
         runs = [] if place is None else [run.hash for run in section.rows[place].runs if run.instances]
@@ -155,7 +140,7 @@ def _write_clocks(folder: Path, session: Session) -> None:
                 _write_row(folder, session, row, measured[number, at], runs, reference)
 
 
-def _reference(blocks: Sequence[Block]) -> dict[str, ReferenceClock]:
+def _reference(blocks: Sequence[Replayed]) -> dict[str, ReferenceClock]:
     found: defaultdict[str, list[EpisodeClock]] = defaultdict(list)
     for episode in (one for block in blocks for one in block.episodes):
         found[episode.instance].append(episode)
@@ -171,7 +156,7 @@ def _write_row(
     folder: Path,
     session: Session,
     row: TimedRow,
-    blocks: Sequence[Block],
+    blocks: Sequence[Replayed],
     reference_runs: list[str],
     reference: dict[str, ReferenceClock],
 ) -> None:

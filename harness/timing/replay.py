@@ -13,7 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -22,11 +22,13 @@ from harness.data import Completion
 from harness.engine.asked import Asked, questions_of
 from harness.engine.loop import run_to_end
 from harness.errors import EpisodeError, MixrouteError
+from harness.files import Record
 from harness.plugins import open_router, open_task
+from harness.pool import Pool
 from harness.records import Episode, RunMeta
 from harness.suite import RunConfig
 from harness.timing.session import TimedRow, TimedSection
-from harness.traces.clock import EpisodeClock, StepClock
+from harness.traces.clock import EpisodeClock, Seconds, StepClock
 from harness.traces.store import read_episodes, read_meta
 
 log = logging.getLogger(__name__)
@@ -35,17 +37,18 @@ _WARM_STEPS = 2
 MOST_MISSING = 0.01
 """Largest share of a block's recorded tokens that may not be computed again, where the mode is not deterministic."""
 
-Question = list[list[Asked]]
+_LEAVE_OUT = "name the rows to time, without this one, with --only"
+
+Questions = list[list[Asked]]
 """The questions of an episode, by step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """A block of a row, replayed."""
+class Replayed(Record, frozen=True):
+    """What was measured of a block of a row."""
 
-    wall: float
-    """Seconds from the first question to the last answer of the block."""
-    cpu: float
+    wall: Seconds
+    """From the first question to the last answer of the block."""
+    cpu: Seconds
     """CPU seconds of the process meanwhile."""
     missing: int
     """Recorded tokens that were not decoded again, since answers ended earlier."""
@@ -59,13 +62,15 @@ class Replayer:
     Args:
         root: Folder of the runs.
         section: What to replay.
-        models: Its pool, loaded, without a completion cache.
+        pool: Its pool.
+        models: The pool's models, loaded, without a completion cache.
 
     Raises:
         MixrouteError: a run was changed or cannot be read, its task cannot be opened, or the models are not the run's.
     """
 
-    def __init__(self, root: Path, section: TimedSection, models: Mapping[str, Backend]) -> None:
+    def __init__(self, root: Path, section: TimedSection, pool: Pool, models: Mapping[str, Backend]) -> None:
+        self._pool = pool
         self._models = models
         self._episodes: list[dict[str, tuple[RunMeta, Episode]]] = [_episodes(root, row) for row in section.rows]
         self._exact = section.mode == "deterministic"
@@ -75,8 +80,8 @@ class Replayer:
 
     def warm_up(self, blocks: Sequence[Sequence[str]]) -> None:
         """Replay the beginning of the first block of each row: what is allocated or compiled once, is."""
-        for place in range(len(self._episodes)):
-            self._replay(place, blocks[0], 0, _WARM_STEPS)
+        for row in range(len(self._episodes)):
+            self._replay(row, blocks[0], 0, _WARM_STEPS)
 
     def replay(self, row: int, instances: Sequence[str], number: int) -> Replayed:
         """Replay the episodes of a row for these instances, all at once.
@@ -89,7 +94,15 @@ class Replayer:
         Raises:
             MixrouteError: a model fails, or computes other tokens than it did.
         """
-        return self._replay(row, instances, number, None)
+        replayed = self._replay(row, instances, number, None)
+        recorded = replayed.missing + replayed.decoded
+        if replayed.missing > MOST_MISSING * recorded:
+            raise MixrouteError(
+                f"{instances[0]} and others that are replayed at once: {replayed.missing} of {recorded} recorded "
+                f"tokens are not computed again, as answers end earlier here: play the run on this machine, or "
+                f"{_LEAVE_OUT}"
+            )
+        return replayed
 
     def _replay(self, row: int, instances: Sequence[str], number: int, most_steps: int | None) -> Replayed:
         asked = [self._questions(*self._episodes[row][instance])[:most_steps] for instance in instances]
@@ -106,21 +119,15 @@ class Replayer:
             wall, cpu = time.perf_counter() - began, time.process_time() - spent
         finally:
             gc.enable()
-        if self._missing > MOST_MISSING * (self._missing + self._decoded):
-            raise MixrouteError(
-                f"{instances[0]} and others that are replayed at once: {self._missing} of "
-                f"{self._missing + self._decoded} recorded tokens are not computed again, as answers end earlier "
-                "here: play the run on this machine, or leave its row out with --only"
-            )
         return Replayed(wall, cpu, self._missing, self._decoded, clocks)
 
-    def _questions(self, meta: RunMeta, episode: Episode) -> Question:
+    def _questions(self, meta: RunMeta, episode: Episode) -> Questions:
         config = RunConfig.model_validate(meta.config)
         task = _task(config.task, config.split, json.dumps(config.task_args, sort_keys=True))
         router = _router(config.router, json.dumps({**config.router_args, **meta.fitted}, sort_keys=True))
         return list(questions_of(episode, task, router, list(meta.models), config.temperature))
 
-    async def _episode(self, instance: str, number: int, questions: Question) -> EpisodeClock:
+    async def _episode(self, instance: str, number: int, questions: Questions) -> EpisodeClock:
         self._number += 1
         session = f"time {self._number}"
         try:
@@ -182,24 +189,25 @@ class Replayer:
         )
 
     def _check_models(self, meta: RunMeta) -> None:
+        if RunConfig.model_validate(meta.config).kv_cache != self._pool.kv_cache:
+            raise MixrouteError(
+                f"run {meta.id}: its models shared key-value caches otherwise than those of pool '{meta.pool}' do now "
+                f"(kv_cache): play it again, or {_LEAVE_OUT}"
+            )
         for name, card in meta.models.items():
             ours = self._models[name].card().fingerprint if name in self._models else "(none)"
             if ours != card.get("fingerprint"):
                 raise MixrouteError(
                     f"run {meta.id}: model '{name}' of pool '{meta.pool}' has another fingerprint here than when the "
-                    "run was played: play it again, or leave it out with --only"
+                    f"run was played: play it again, or {_LEAVE_OUT}"
                 )
-
-
-def _counts(tokens: tuple[int, int, int]) -> str:
-    return "{} prompt tokens ({} cached) and decodes {}".format(*tokens)
 
 
 def _why(asked: Asked, found: tuple[int, int, int], recorded: tuple[int, int, int]) -> str:
     if found[:2] != recorded[:2]:
         unknown = "" if asked.known else ", and its router, which knows what it asked, cannot be run on the trace"
-        return f"it was asked otherwise{unknown}: leave its row out with --only"
-    return "this machine or these versions compute another answer: play the run here, or leave it out with --only"
+        return f"it was asked otherwise{unknown}: {_LEAVE_OUT}"
+    return f"this machine or these versions compute another answer: play the run here, or {_LEAVE_OUT}"
 
 
 def _episodes(root: Path, row: TimedRow) -> dict[str, tuple[RunMeta, Episode]]:

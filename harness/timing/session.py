@@ -122,7 +122,7 @@ def draw_session(folder: Path, settings: Settings) -> Session:
         by_section[str(section_of(run.meta))].append(run)
     sections = [one for key in sorted(by_section) if (one := _section(by_section[key], settings))]
     if not sections:
-        raise MixrouteError(f"every row of {folder} that can be timed has a clock: --only ROW times one again")
+        raise MixrouteError(f"{folder} has no finished row without a clock: --only ROW times one again")
     return Session(SCHEMA, secrets.token_hex(8), settings, provenance(), sections)
 
 
@@ -169,7 +169,7 @@ def _playable(row: RunsAcrossSeeds) -> dict[str, list[Run]]:
     found: defaultdict[str, list[Run]] = defaultdict(list)
     for run in row.runs:
         for played in run.played:
-            if not played.error:
+            if not played.error and played.steps:
                 found[played.instance].append(run)
     return dict(found)
 

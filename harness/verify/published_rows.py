@@ -46,6 +46,8 @@ def check_files(folder: Path) -> Check:
     for path in sorted(folder.iterdir()):
         if path.name not in FILES or path.is_symlink() or not path.is_file():
             check.problem(path.name, "it is no file of an entry: pack the run with `mixroute pack`")
+    if (folder / f"{LINES}.xz").exists() and not (folder / CLOCK).exists():
+        check.problem(CLOCK, f"it is missing beside {LINES}.xz: pack the run again, or delete that")
     return check
 
 

@@ -21,7 +21,7 @@ from harness.plugins import open_router, open_task
 from harness.records import Episode
 from harness.suite import load_suite
 from harness.timing.measure import time_runs
-from harness.timing.session import Settings
+from harness.timing.session import Settings, draw_session
 from harness.traces.clock import CLOCK, LINES, Clock, read_clock
 from harness.traces.store import EPISODES, find_runs, read_episodes, read_meta
 from tests.command import PATIENCE, mixroute, start, wait_until
@@ -173,7 +173,7 @@ def test_a_session_that_was_killed_goes_on(timed: Path, played: Path, tmp_path: 
     assert "seconds and latency are those of `mixroute time`" in " ".join(done.stdout.split())
     assert structure(runs) == structure(timed / "runs")
     assert {clock.meta.session for clock in clocks(runs).values()} == {session}
-    first = json.loads(kept.splitlines()[0])["episodes"][0]
+    first = json.loads(kept.splitlines()[0])["measured"]["episodes"][0]
     lines = [line for path in runs.glob(f"*/{LINES}") for line in map(json.loads, path.read_text().splitlines())]
     assert first in lines  # what was measured before was kept
 
@@ -181,7 +181,7 @@ def test_a_session_that_was_killed_goes_on(timed: Path, played: Path, tmp_path: 
 def test_a_row_that_is_added_later_has_an_always_high_of_its_own(timed: Path, pool: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     shutil.copytree(timed / "runs", runs)
-    with pytest.raises(MixrouteError, match=r"every row of .*/runs that can be timed has a clock: --only ROW"):
+    with pytest.raises(MixrouteError, match=r"runs has no finished row without a clock: --only ROW"):
         measure(runs)
     before = {path: path.read_bytes() for path in runs.glob(f"*/{CLOCK}")}
     play(tmp_path, pool, ["stuck"])
@@ -239,6 +239,24 @@ def test_what_cannot_be_replayed_is_refused_by_name(played: Path, tmp_path: Path
         measure(tmp_path / "runs")
     assert "--only" in str(raised.value)
     assert clocks(tmp_path / "runs") == {}
+
+
+def test_a_pool_that_shares_caches_otherwise_than_when_it_was_played_is_refused(played: Path, tmp_path: Path) -> None:
+    shutil.copytree(played / "runs", tmp_path / "runs")
+    for path in (tmp_path / "runs").glob("*/run.json"):
+        meta = json.loads(path.read_text())
+        meta["config"]["kv_cache"] = {"shared": ["high", "low"], "reread": 0}
+        path.write_text(json.dumps(meta))
+    with pytest.raises(MixrouteError, match="shared key-value caches otherwise than those of pool 'writer' do now"):
+        measure(tmp_path / "runs")
+
+
+def test_a_session_of_another_version_is_refused(played: Path, tmp_path: Path) -> None:
+    shutil.copytree(played / "runs", tmp_path / "runs")
+    session = draw_session(tmp_path / "runs", Settings(2, 32, 2, 0, []))
+    (tmp_path / "runs" / "time.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(session, schema=99)))
+    with pytest.raises(MixrouteError, match=r"time\.json has schema 99, not 1: delete it to begin another session"):
+        measure(tmp_path / "runs")
 
 
 def test_unknown_rows_and_packed_entries_are_refused(played: Path, tmp_path: Path) -> None:

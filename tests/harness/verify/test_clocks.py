@@ -69,6 +69,12 @@ def test_honest_clocks_hold(honest: Path, writer_pools: Pools) -> None:
     assert all(not check_files(folder).failed for folder in find_runs(honest))
 
 
+def test_seconds_without_what_says_how_they_were_measured_are_found(entries: Path) -> None:
+    folder = of_router(entries, "always-low")
+    (folder / "clock.json").unlink()
+    assert "clock.json: it is missing beside clock.jsonl.xz" in check_files(folder).result().details[0]
+
+
 def _long_step(meta: dict[str, Any], lines: list[dict[str, Any]]) -> None:
     lines[0]["steps"][0][0] = lines[0]["wall"] + 1
 
