@@ -59,12 +59,14 @@ class Figures:
         return row
 
     def _default(self, task: str, labels: Sequence[str], *, score: bool = False) -> str:
+        """Rows of the default suite; with seconds where ``mixroute time`` has measured any."""
         rows = [row for row in self._rows if (row["task"], row["split"]) == (task, "test") and row["limit"]]
-        head = ["router", "success % [95%]", *(["score"] if score else []), "high share %", "bytes", "seconds"]
-        return table(head, [
+        timed = any(row["cost"]["seconds"] is not None for row in rows)
+        head = ["router", "success % [95%]", *(["score"] if score else []), "high share %", "bytes"]
+        return table([*head, *(["seconds"] if timed else [])], [
             [
                 row["label"], _won(row), *([number(row["score"]["mean"], 3)] if score else []), _high(row),
-                number(row["cost"]["weight_bytes"], 3), number(row["cost"]["seconds"], 3),
+                number(row["cost"]["weight_bytes"], 3), *([number(row["cost"]["seconds"], 3)] if timed else []),
             ]
             for row in rows if row["label"] in labels
         ])  # fmt: skip

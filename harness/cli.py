@@ -26,6 +26,7 @@ from harness.shell_completion import complete_pool, complete_router, complete_su
 from harness.speed.commands import calibrate
 from harness.terminal import Terminal
 from harness.text import clean, quoted
+from harness.timing.commands import time
 from harness.training.commands import train_agent, train_average
 from harness.verify.commands import verify
 
@@ -274,7 +275,7 @@ def data(
 
 train.command("agent")(train_agent)
 train.command("average")(train_average)
-for command in (verify, challenge, switches, calibrate, doctor, quantize, variants):
+for command in (verify, challenge, switches, calibrate, time, doctor, quantize, variants):
     app.command()(command)
 app.command("twins", hidden=True)(variants)  # its name before 0.2
 

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -38,6 +39,15 @@ def _program() -> str:
 def computed_by() -> dict[str, Any]:
     """The part of the provenance that a model's completions may depend on."""
     return {"packages": _versions(), "hardware": {key: _hardware()[key] for key in ("cpu", "threads", "gpus")}}
+
+
+def hardware_of(provenance: Mapping[str, Any]) -> str:
+    """The machine of a recorded provenance, as the lock file and the board name it."""
+    machine = provenance.get("hardware")
+    facts = machine if isinstance(machine, Mapping) else {}
+    gpus = facts.get("gpus")
+    devices = gpus if isinstance(gpus, list) and gpus else [facts.get("cpu")]
+    return f"{', '.join(map(str, devices))}, {facts.get('cores')} cores, {facts.get('threads')} threads"
 
 
 def source_of(cls: type[Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests.shared_data import REPOSITORY
 RESULTS = REPOSITORY / "results"
 WRITTEN = ("accuracy_cost.png", "board.csv", "board.json", "board.md", "board.tex", "index.html")
 OF_ENTRY = ("run.json", *(f"{name}.xz" for name in ("episodes.jsonl", "timings.jsonl", "trained_on.txt")))
-MAY_HAVE = ("completions.jsonl.xz", "pack.json")
+MAY_HAVE = ("completions.jsonl.xz", "pack.json", "clock.json", "clock.jsonl.xz")
 ALLOWED = {
     "results": re.compile("|".join(map(re.escape, (*WRITTEN, "lock.json")))),
     "results/evidence": re.compile(r"(verdicts|audits|challenges)\.json"),
@@ -189,6 +189,15 @@ def test_the_figures_of_the_readme_are_those_of_the_board() -> None:
     for edited in (readme.replace("90.8 [85.0", "91.8 [85.0"), readme.replace(">49.2%<", ">51.2%<")):
         assert edited != readme
         assert filled_in(edited, board) == readme
+
+
+def test_the_readme_shows_seconds_where_the_board_has_some() -> None:
+    readme, board = (REPOSITORY / "README.md").read_text(), json.loads((RESULTS / "board.json").read_bytes())
+    for value, tables in ((None, 0), (0.5125, 2)):
+        for row in board["rows"]:
+            row["cost"]["seconds"] = value if row["label"] == "always-low" else None
+        filled = filled_in(readme, json.dumps(board).encode())
+        assert filled.count("| bytes | seconds |") == filled.count(" | 0.512 |") == tables
 
 
 def test_every_result_in_the_readme_stands_between_comments() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import msgspec
 
+from harness.board.clocks import Percentiles, RowClock
 from harness.board.curves import Curve
 from harness.board.rows import Row
 from harness.board.significance import KINDS, Against
@@ -58,6 +60,9 @@ def columns() -> list[Column]:
             lambda row: number(row.cost_absolute[MAIN_COST], 2, main.scale),
             ("cost_absolute",),
         ),
+        Column("s/step", lambda row: _timed(row, lambda clock: number(clock.step_seconds, 3)), ("clock",)),
+        Column("step s p50/p95/p99", lambda row: _latency(row, "step", 2), ("clock",)),
+        Column("episode s p50/p95/p99", lambda row: _latency(row, "episode", 1), ("clock",)),
         Column("episodes", _episodes, ("episodes", "planned")),
         Column("instances", lambda row: str(row.instances), ("instances",)),
         Column("seeds", lambda row: str(row.seeds), ("seeds",)),
@@ -69,6 +74,8 @@ def columns() -> list[Column]:
         *(Column(f"against {kind}", partial(_against, kind), ("against",), text=True) for kind in KINDS),
     ]
 
+
+_SELF_REPORTED = "self-reported"
 
 CSV_ONLY = ("task", "split", "pool", "group", "limit", "curve", "routing_metrics", "collapse", "notes")
 """Fields of ``Row`` that the CSV has beside those of ``columns``; what is in neither is in the JSON alone."""
@@ -94,6 +101,8 @@ def csv_fields(row: Row) -> dict[str, object]:
             flat[name] = "; ".join(value)
         elif name in _EVIDENCE:
             flat |= {f"{name}_{key}": getattr(value, key, None) for key in _EVIDENCE[name]}
+        elif name == "clock":
+            flat |= _flat_clock(value)
         elif name == "against":
             flat |= _flat_comparisons(value)
         elif isinstance(value, msgspec.Struct | dict):
@@ -102,6 +111,18 @@ def csv_fields(row: Row) -> dict[str, object]:
         else:
             flat[name] = value
     return {name: spreadsheet(value) if isinstance(value, str) else value for name, value in flat.items()}
+
+
+def _flat_clock(clock: RowClock | None) -> dict[str, object]:
+    """Its fields, without the lists of passes; those of percentiles as ``clock_step_p95``."""
+    flat: dict[str, object] = {}
+    for name in RowClock.__struct_fields__:
+        value = getattr(clock, name, None)
+        if name in ("step", "episode"):
+            flat |= {f"clock_{name}_{one}": getattr(value, one, None) for one in Percentiles.__struct_fields__}
+        elif name not in ("episode_seconds", "episode_relative"):
+            flat[f"clock_{name}"] = value
+    return flat
 
 
 def _flat_comparisons(compared: Sequence[Against]) -> dict[str, object]:
@@ -139,9 +160,23 @@ def _share(value: float | None) -> str:
 
 
 def _relative_cost(name: str, row: Row) -> str:
-    if name == SECONDS and row.self_reported:
-        return "self-reported"
-    return number(row.cost[name], 3)
+    shown = number(row.cost[name], 3)
+    return shown if name != SECONDS or row.clock is None else _timed(row, lambda clock: shown)
+
+
+def _latency(row: Row, of: Literal["step", "episode"], digits: int) -> str:
+    def shown(clock: RowClock) -> str:
+        found = clock.step if of == "step" else clock.episode
+        return " / ".join(f"{one:.{digits}f}" for one in (found.p50, found.p95, found.p99))
+
+    return _timed(row, shown)
+
+
+def _timed(row: Row, shown: Callable[[RowClock], str]) -> str:
+    """A figure of the row's clock, if something bounds it."""
+    if row.clock is None:
+        return NONE
+    return _SELF_REPORTED if row.self_reported else shown(row.clock)
 
 
 def _episodes(row: Row) -> str:

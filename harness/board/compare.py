@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from harness.board.clocks import row_seconds
 from harness.board.costs import charge_errors
 from harness.board.runs import RunsAcrossSeeds, router_key, runs_by_router
 from harness.board.section import references_of
@@ -26,7 +27,8 @@ from harness.traces.read import EpisodeNumbers, read_run
 GAP = 0.05
 """The difference for which the number of instances is given: five points."""
 
-GPU_SECONDS = "gpu_seconds"
+GPU_SECONDS, MEASURED, MEASURED_RELATIVE = "gpu_seconds", "seconds", "relative_seconds"
+_IN_SECONDS = (GPU_SECONDS, MEASURED, MEASURED_RELATIVE)
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -35,7 +37,9 @@ class Comparison(msgspec.Struct, frozen=True):
     task: str
     split: str
     figure: str
-    """``success``, ``score``, ``high_share``, or ``gpu_seconds`` (an episode), for which a speed card is needed."""
+    """``success``, ``score``, ``high_share``; ``gpu_seconds`` (an episode), for which a speed card is needed. Without
+    one, where ``mixroute time`` has measured both: ``seconds`` (an episode) of one session, else ``relative_seconds``,
+    over the mean of always-high in the session of each."""
     limits: tuple[int | None, int | None]
     """Sizes of the samples of instances that the two have played, None for all; compared is what both have."""
     first: float
@@ -87,6 +91,7 @@ def compare_routers(folders: Iterable[Path], first: str, second: str, rates: Rat
         rows = [replace(row, played=charge_errors(row.played, reference)) for row in rows]
         for ours, theirs in _pairs(_named(rows, first), _named(rows, second)):
             found += [_compare(name, ours, theirs) for name in _FIGURES if rates or name != GPU_SECONDS]
+            found += _compare_clocks(ours, theirs)
     if not found:
         labels = sorted({cut(run.meta.label, _LONGEST_LABEL) for run in runs})
         raise MixrouteError(
@@ -130,7 +135,29 @@ def _begins(row: RunsAcrossSeeds, prefix: str) -> bool:
 
 
 def _compare(figure: str, ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> Comparison:
-    one, two = _values(ours, figure), _values(theirs, figure)
+    return _compared(figure, ours, theirs, _values(ours, figure), _values(theirs, figure))
+
+
+def _compare_clocks(ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> list[Comparison]:
+    """The measured seconds of both, over the episodes that were timed; nothing where one has none, or where they are of
+    two sessions of which one had no always-high.
+    """
+    one, two = row_seconds(ours.runs), row_seconds(theirs.runs)
+    if one.clock is None or two.clock is None:
+        return []
+    if one.clock.session == two.clock.session:
+        return [_compared(MEASURED, ours, theirs, one.by_episode, two.by_episode)]
+    if one.reference is None or two.reference is None:
+        return []
+    values = (
+        {key: value / row.reference for key, value in row.by_episode.items()} for row in (one, two) if row.reference
+    )
+    return [_compared(MEASURED_RELATIVE, ours, theirs, *values)]
+
+
+def _compared(
+    figure: str, ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds, one: Mapping[Key, float], two: Mapping[Key, float]
+) -> Comparison:
     return Comparison(
         task=ours.meta.task,
         split=ours.meta.split,
@@ -139,7 +166,7 @@ def _compare(figure: str, ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> Com
         first=sum(one.values()) / max(1, len(one)),
         second=sum(two.values()) / max(1, len(two)),
         difference=paired_difference(one, two),
-        instances_for_gap=None if figure == GPU_SECONDS else required_instances(one, two, GAP),
+        instances_for_gap=None if figure in _IN_SECONDS else required_instances(one, two, GAP),
     )
 
 
@@ -153,7 +180,7 @@ def print_comparison(found: Sequence[Comparison], first: str, second: str, conso
     for name in ("task", "figure", "first", "second", "difference [95%]", "p", "pairs", "instances for 5 points"):
         table.add_column(name, justify="left" if name in ("task", "figure") else "right")
     for one in found:
-        in_seconds = one.figure == GPU_SECONDS
+        in_seconds = one.figure in _IN_SECONDS
         table.add_row(
             line(f"{one.task}/{one.split}{_limit(one.limits)}"),
             one.figure.replace("_", " "),

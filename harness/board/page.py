@@ -14,6 +14,7 @@ import msgspec
 from harness.board.render import SCHEMA, facts, notes, title
 from harness.board.table import Board
 from harness.files import content_hash, replacing
+from harness.metrics import BUDGETS
 from harness.records import CallRecord, Episode, RunMeta
 from harness.traces.cost import COST_MODELS, MAIN_COST
 from harness.traces.store import read_episodes, read_meta
@@ -21,7 +22,7 @@ from harness.traces.store import read_episodes, read_meta
 TRACES = "traces"
 
 _ASSETS = Path(__file__).parent / "assets"
-_SCRIPTS = ("common", "costs", "table", "plot", "viewer", "main")
+_SCRIPTS = ("common", "costs", "table", "plot", "budgets", "viewer", "main")
 
 
 def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
@@ -62,6 +63,7 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
         "schema": SCHEMA,
         "costs": costs,
         "main_cost": MAIN_COST,
+        "budgets": BUDGETS,
         "sections": sections,
         "traces": sorted(traces, key=lambda one: str(sorted(one.items()))),
     }

@@ -18,6 +18,7 @@ from harness.board.columns import CURVE_COLUMNS, NONE, Column, columns, csv_fiel
 from harness.board.curves import Curve
 from harness.board.rows import Row
 from harness.board.table import Board
+from harness.metrics import BUDGETS
 from harness.sharing import stated_sharing
 from harness.text import clean, latex, markdown
 from harness.traces.cost import COST_MODELS
@@ -29,6 +30,8 @@ class Published(msgspec.Struct, frozen=True):
     """What ``board.json`` holds."""
 
     schema: int
+    budgets: tuple[float, ...]
+    """What ``success_within`` of the rows runs over: multiples of always-high's mean cost of an episode."""
     rows: tuple[Row, ...]
     curves: tuple[Curve, ...]
 
@@ -36,7 +39,8 @@ class Published(msgspec.Struct, frozen=True):
 def to_json(board: Board) -> bytes:
     """JSON of ``Published``; numbers in full, unknown ones null."""
     # msgspec writes no NaN or infinity: they would be null.
-    return msgspec.json.format(msgspec.json.encode(Published(SCHEMA, board.rows, board.curves)), indent=1) + b"\n"
+    published = Published(SCHEMA, BUDGETS, board.rows, board.curves)
+    return msgspec.json.format(msgspec.json.encode(published), indent=1) + b"\n"
 
 
 def json_schema() -> bytes:
@@ -46,11 +50,12 @@ def json_schema() -> bytes:
         name: {**msgspec.json.schema(float | None), "description": f"{model.title}, docs/cost.md"}
         for name, model in COST_MODELS.items()
     }
-    for field in ("cost", "cost_absolute"):
+    shares = {name: {**msgspec.json.schema(list[float] | None), "description": "by budget"} for name in COST_MODELS}
+    for field, properties in (("cost", amounts), ("cost_absolute", amounts), ("success_within", shares)):
         schema["$defs"]["Row"]["properties"][field] = {
             "type": "object",
-            "properties": amounts,
-            "required": list(amounts),
+            "properties": properties,
+            "required": list(properties),
         }
     return json.dumps(schema, indent=1).encode() + b"\n"
 

@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from harness.board.budgets import success_by_cost
 from harness.board.claims import Claim, claims_of
+from harness.board.clocks import RowClock, RowSeconds, row_seconds
 from harness.board.costs import charge_errors, mean_cost, relative_cost
 from harness.board.curves import RoutingMetrics
 from harness.board.reproduce import command_of, commit_of
@@ -19,7 +21,7 @@ from harness.board.verdicts import Audit, evidence_of
 from harness.data import HIGH
 from harness.metrics import Estimate, clustered_mean, collapse_index
 from harness.registry import routers
-from harness.traces.cost import COST_MODELS, Costs
+from harness.traces.cost import SECONDS, Costs
 from harness.traces.evidence import ChallengeRecord, Evidence
 from harness.traces.read import EpisodeNumbers, Run
 from harness.traces.training_pool import other_pool_note
@@ -89,6 +91,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Summed cost over that of always-high on the same episodes."""
     cost_absolute: Costs
     """Mean cost of an episode."""
+    clock: RowClock | None
+    """How its seconds were measured, and latency; None where they were not, or are a speed card's."""
+    success_within: dict[str, list[float] | None]
+    """By cost model: share of episodes that succeeded at a cost of at most each of the board's ``budgets``, which are
+    multiples of always-high's mean; None where that is not known."""
     curve: str
     """Name of the curve that it is a point of."""
     routing_metrics: RoutingMetrics
@@ -135,28 +142,41 @@ class RowEstimates:
     high_share: float | None
     cost: Costs
     cost_absolute: Costs
+    timed: RowSeconds
     notes: tuple[str, ...]
 
 
-def estimate(runs: RunsAcrossSeeds, references: Sequence[RunsAcrossSeeds]) -> RowEstimates:
-    """The estimates of one row, its cost normalised by the first of ``references`` (the section's always-high)."""
+def estimate(runs: RunsAcrossSeeds, references: Sequence[RunsAcrossSeeds], *, by_card: bool) -> RowEstimates:
+    """The estimates of one row.
+
+    Args:
+        runs: Its runs.
+        references: The section's rows of always-high; costs are normalised by the first.
+        by_card: Whether seconds are those of a speed card; else they are those that ``mixroute time`` measured.
+    """
     if references:
         runs = replace(runs, played=charge_errors(runs.played, references[0].played))
     played = runs.played
     steps = sum(episode.steps for episode in played)
     cost, limits = relative_cost(played, [(one.meta.label, one.played) for one in references])
+    absolute = mean_cost([episode.cost for episode in played])
+    timed = RowSeconds() if by_card else row_seconds(runs.runs)
+    if not by_card:
+        cost, absolute = {**cost, SECONDS: timed.relative}, {**absolute, SECONDS: timed.seconds}
     return RowEstimates(
         runs=runs,
         success=_success(played),
         high_share=sum(e.high for e in played) / steps if steps and HIGH in runs.meta.models else None,
         cost=cost,
-        cost_absolute=mean_cost([episode.cost for episode in played]),
-        notes=(*_notes(runs), *runs.remarks, *limits),
+        cost_absolute=absolute,
+        timed=timed,
+        notes=(*_notes(runs), *runs.remarks, *limits, *timed.notes),
     )
 
 
 def make_row(
     own: RowEstimates,
+    reference: RowEstimates | None,
     *,
     against: list[Against],
     routing_metrics: RoutingMetrics,
@@ -168,6 +188,7 @@ def make_row(
 
     Args:
         own: Its estimates.
+        reference: Those of the section's always-high.
         against: Its comparisons with other rows of the section.
         routing_metrics: Its metrics against always-low and always-high.
         pareto: Whether it is on the section's Pareto front.
@@ -199,6 +220,8 @@ def make_row(
         high_share=own.high_share,
         cost=own.cost,
         cost_absolute=own.cost_absolute,
+        clock=own.timed.clock,
+        success_within=success_by_cost(played, own.timed, None if reference is None else reference.cost_absolute),
         curve=meta.curve,
         routing_metrics=routing_metrics,
         collapse=collapse_index([e.high / e.steps for e in played if e.steps]) if HIGH in meta.models else None,
@@ -262,10 +285,6 @@ def _notes(runs: RunsAcrossSeeds) -> list[str]:
             f"{runs.errors} of {count} episodes ended in an error: each is charged at least what always-high costs on "
             "its instance, where that is known; kept off the Pareto front"
         )
-    for name, model in COST_MODELS.items():
-        unknown = sum(episode.cost[name] is None for episode in runs.played if not episode.untold)
-        if unknown:
-            notes.append(f"no {model.heading}: {unknown} of {count} episodes have no measured times")
     if untold := [episode for episode in runs.played if episode.untold]:
         models = ", ".join(sorted(frozenset().union(*(episode.untold for episode in untold))))
         notes.append(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from harness.board.clocks import session_note
 from harness.board.costs import front_cost
 from harness.board.curves import Curve, Point, RoutingMetrics, Section, curves_of, routing_metrics
 from harness.board.rows import Row, RowEstimates, estimate, make_row
@@ -31,7 +32,7 @@ def make_section(runs: Sequence[Run], note: str | None, evidence: Evidence) -> t
 
     Args:
         runs: All of one task, split, pool, group and limit.
-        note: A note for every row.
+        note: Where seconds come from a speed card: a note for every row, which names it.
         evidence: What is known of entries beside their traces.
 
     Raises:
@@ -39,7 +40,8 @@ def make_section(runs: Sequence[Run], note: str | None, evidence: Evidence) -> t
     """
     routers = runs_by_router(runs)
     references = references_of(routers)
-    estimates = [estimate(one, references) for one in routers]
+    estimates = [estimate(one, references, by_card=note is not None) for one in routers]
+    reference = next((one for one in estimates if one.runs.runs is references[0].runs), None) if references else None
     compared = compare_section([_comparison_input(one) for one in estimates])
     ranked = sorted(zip(estimates, compared, strict=True), key=lambda pair: _rank(pair[0], estimates))
     estimates = [one for one, _ in ranked]
@@ -47,10 +49,12 @@ def make_section(runs: Sequence[Run], note: str | None, evidence: Evidence) -> t
     finished = [point for point, one in zip(points, estimates, strict=True) if point and one.runs.compared]
     high, low = (next((point for point in finished if point.router == name), None) for name in _ENDS)
     labels = Counter(one.runs.meta.label for one in estimates)
-    shared = [] if note is None else [note]
+    measured = session_note(one.timed for one in estimates)
+    shared = [one for one in (note, measured) if one is not None]
     rows = [
         make_row(
             one,
+            reference,
             against=against,
             routing_metrics=routing_metrics(point, low, high) if point and low and high else RoutingMetrics(),
             pareto=on_front,

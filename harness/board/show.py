@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,11 +14,14 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
+from harness.board.clocks import episode_walls, step_walls
 from harness.errors import MixrouteError
+from harness.metrics import percentile
 from harness.records import CallRecord, Episode, StepRecord
 from harness.text import clean, cut, quoted
+from harness.traces.clock import Clock, read_clock
 from harness.traces.cost import COST_MODELS
-from harness.traces.read import EpisodeNumbers, episode_numbers, model_cards
+from harness.traces.read import EpisodeNumbers, check_shape, episode_numbers, model_cards, timed_episode
 from harness.traces.store import EPISODES, find_runs, read_episodes, read_meta, read_timings
 
 _STYLES = {"high": "bold magenta", "low": "bold cyan"}
@@ -81,8 +86,19 @@ def show_episode(folder: Path, instance: str, console: Console, *, full: bool = 
         _show_step(index, step, console, full)
     console.print(Rule("end"))
     console.print(_paragraph(episode.final_observation))
-    for line in _totals(episode, episode_numbers(folder, episode, model_cards(folder, meta), timing)):
+    check_shape(folder, episode, timing)
+    clock = read_clock(folder, meta)
+    measured = None
+    if clock is not None:
+        clock.check_shape(episode, folder)
+        measured = clock.mean_timing(episode)
+    numbers = episode_numbers(folder, episode, model_cards(folder, meta), measured)
+    for line in _totals(episode, numbers):
         console.print(line)
+    if clock is not None:
+        numbers = replace(numbers, timed=timed_episode(episode, clock, timing))
+        for line in _latency(numbers, clock):
+            console.print(line)
 
 
 def _show_step(index: int, step: StepRecord, console: Console, full: bool) -> None:
@@ -136,6 +152,18 @@ def _totals(episode: Episode, numbers: EpisodeNumbers) -> Iterable[Text]:
         if (amount := numbers.cost[name]) is not None
     ]
     yield _line(f"cost: {', '.join(amounts)}")
+
+
+def _latency(numbers: EpisodeNumbers, clock: Clock) -> Iterable[Text]:
+    if numbers.timed is None:
+        return
+    steps = step_walls(numbers)
+    p50, p95, p99 = (percentile(steps, share) for share in (0.5, 0.95, 0.99))
+    router = "" if numbers.timed.router is None else ", with the router's own code"
+    yield _line(
+        f"latency at {clock.meta.concurrency} episodes at once{router}: episode {fmean(episode_walls(numbers)):.3f} s, "
+        f"step p50 {p50:.3f} s, p95 {p95:.3f} s, p99 {p99:.3f} s"
+    )
 
 
 def _line(text: str, style: str = "", indent: int = 0) -> Text:

@@ -1,5 +1,6 @@
 """Statistics and curve metrics over numbers; nothing here reads traces."""
 
+from harness.metrics.budgets import BUDGETS, percentile, success_within
 from harness.metrics.comparison import Difference, holm, paired_difference, required_instances
 from harness.metrics.curves import (
     aiq,
@@ -19,6 +20,7 @@ from harness.metrics.independent import excess_cost, excess_test, lower_test
 from harness.metrics.statistics import Estimate, Partition, clustered_mean, partition, wilson
 
 __all__ = [
+    "BUDGETS",
     "Difference",
     "Estimate",
     "Partition",
@@ -39,8 +41,10 @@ __all__ = [
     "paired_difference",
     "pareto_front",
     "partition",
+    "percentile",
     "pgr",
     "qnc",
     "required_instances",
+    "success_within",
     "wilson",
 ]

@@ -100,7 +100,11 @@ def plan_suite(suite: Suite, out: Path, past_in: Iterable[Path], rates: Rates | 
                 before=done,
             )
         )
-    seconds = "measured in past runs, whatever machine and load those had" if rates is None else rates.note()
+    seconds = (
+        "of `mixroute time`, else measured in past runs, whatever machine and load those had"
+        if rates is None
+        else rates.note()
+    )
     plan = Plan(SCHEMA, suite.name, seconds, prices.model_dump(), runs)
     _save(out, plan)
     return plan

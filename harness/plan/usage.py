@@ -11,9 +11,10 @@ from pydantic import Field
 
 from harness.config import Strict, load_yaml
 from harness.speed.rates import Rates
+from harness.traces.clock import read_clocked
 from harness.traces.cost import SECONDS, add_costs, scale_costs
-from harness.traces.read import episode_numbers, model_cards
-from harness.traces.store import read_meta, read_timed
+from harness.traces.read import check_shape, episode_numbers, model_cards
+from harness.traces.store import read_meta
 
 Total = Annotated[float, msgspec.Meta(ge=-1e30, le=1e30)]
 """A sum over episodes; what is added up stays a finite number."""
@@ -96,15 +97,17 @@ def load_prices(path: Path) -> Prices:
 
 
 def usage_of(folder: Path, rates: Rates | None = None) -> Usage:
-    """Totals over the finished episodes of a run; seconds are those that were measured, or those of ``rates``.
+    """Totals over the finished episodes of a run; seconds of an episode are those that ``mixroute time`` measured, else
+    those at which it was played; or those of ``rates``.
 
     Raises:
         MixrouteError: the folder cannot be read.
     """
     cards = model_cards(folder, read_meta(folder))
     total = Usage()
-    for episode, timing in read_timed(folder):
-        numbers = episode_numbers(folder, episode, cards, timing, rates)
+    for episode, timing, clocked in read_clocked(folder):
+        check_shape(folder, episode, timing)
+        numbers = episode_numbers(folder, episode, cards, clocked or timing, rates)
         total += Usage(
             episodes=1,
             steps=numbers.steps,

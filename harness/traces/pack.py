@@ -21,6 +21,7 @@ from harness.files import replacing, write_atomically
 from harness.lines import MOST_BYTES, read_xz
 from harness.records import RunMeta
 from harness.text import quoted
+from harness.traces.clock import CLOCK, LINES, encode_lines, encode_meta, read_clock
 from harness.traces.completions import CompletionIndex
 from harness.traces.contamination import SEEN, read_seen, seen_file
 from harness.traces.read import read_run
@@ -70,17 +71,29 @@ def pack_run(folder: Path, entries: Path) -> Path:
     with TemporaryFile(dir=entries) as timings:
         timings.writelines(msgspec.json.encode(rounded_timing(timing)) + b"\n" for timing in read_timings(folder))
         _write_xz(entry / f"{TIMINGS}.xz", timings)
+    _write_clock(folder, entry)
     if own_list is None:
         (entry / SEEN).unlink(missing_ok=True)
     else:
         _write_xz(entry / SEEN, BytesIO(own_list))
     write_atomically(entry / PACK, msgspec.json.format(msgspec.json.encode(pack), indent=1) + b"\n")
-    _read_back(folder, entry)
+    _read_back(folder, entry, meta)
     write_atomically(entry / RUN, (folder / RUN).read_bytes())  # last: without it, the folder is no entry
     return entry
 
 
-def _read_back(folder: Path, entry: Path) -> None:
+def _write_clock(folder: Path, entry: Path) -> None:
+    """Write the clock of a run, if it has one; that of an older entry of this name goes."""
+    clock = read_clock(folder)
+    if clock is None:
+        for name in (CLOCK, f"{LINES}.xz"):
+            (entry / name).unlink(missing_ok=True)
+        return
+    _write_xz(entry / f"{LINES}.xz", BytesIO(encode_lines(line for lines in clock.lines.values() for line in lines)))
+    write_atomically(entry / CLOCK, encode_meta(clock.meta))
+
+
+def _read_back(folder: Path, entry: Path, meta: RunMeta) -> None:
     """Read what was written, and compare it with what it was made from; an entry that differs is none."""
     try:
         for original, read in zip(read_episodes(folder), read_episodes(entry), strict=True):
@@ -89,6 +102,8 @@ def _read_back(folder: Path, entry: Path) -> None:
         for measured, timing in zip(read_timings(folder), read_timings(entry), strict=True):
             if rounded_timing(measured) != timing:
                 raise MixrouteError(f"the times of instance {quoted(timing.instance)} differ")
+        if read_clock(folder, meta) != read_clock(entry, meta):
+            raise MixrouteError(f"{CLOCK} differs")
         if read_seen(folder) != read_seen(entry):
             raise MixrouteError(f"{SEEN} differs")
     except (MixrouteError, ValueError) as error:  # zip's, where the two are of different lengths

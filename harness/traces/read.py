@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,7 @@ from harness.errors import MixrouteError
 from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.speed.rates import Rates
 from harness.text import quoted
+from harness.traces.clock import CLOCK, Clock, ClockMeta, EpisodeClock, read_clock
 from harness.traces.contamination import SEEN, instance_key, read_seen
 from harness.traces.cost import Costs, episode_cost
 from harness.traces.store import EPISODES, RUN, SCHEMA, TIMINGS, read_meta, read_timed
@@ -41,6 +42,18 @@ class EpisodeNumbers:
     """See ``tokens_by_model``."""
     untold: frozenset[str] = frozenset()
     """Models that were called and whose numbers of tokens are not all known."""
+    timed: TimedEpisode | None = None
+    """What ``mixroute time`` measured of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedEpisode:
+    """An episode that ``mixroute time`` replayed."""
+
+    lines: tuple[EpisodeClock, ...]
+    """In order of pass."""
+    router: tuple[float, ...] | None
+    """Seconds of the router's own code in each step, when it was played; None where they were not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +63,15 @@ class Run:
     folder: Path
     meta: RunMeta
     played: tuple[EpisodeNumbers, ...]
+    clock: ClockMeta | None = None
+    """How its seconds were measured; None where they were not, or a speed card takes their place."""
 
 
 def read_run(folder: Path, rates: Rates | None = None) -> Run:
-    """Read a run folder through ``harness.traces.store``; seconds are those that were measured, or those of ``rates``.
+    """Read a run folder through ``harness.traces.store``.
+
+    Costs have the seconds of ``rates``, or none: those at which a run was played cannot be compared. What ``mixroute
+    time`` measured is in ``timed`` of each episode, unless there are ``rates``.
 
     Raises:
         MixrouteError: a file is missing or corrupt, or its lines contradict ``run.json``; the message names the file.
@@ -72,6 +90,7 @@ def read_run(folder: Path, rates: Rates | None = None) -> Run:
             )
     cards = model_cards(folder, meta)
     planned = frozenset(meta.instances)
+    clock = read_clock(folder, meta)
     played: dict[str, EpisodeNumbers] = {}
     for episode, timing in read_timed(folder):
         _check(folder, meta, episode, planned)
@@ -79,8 +98,34 @@ def read_run(folder: Path, rates: Rates | None = None) -> Run:
             raise MixrouteError(
                 f"{folder / EPISODES} holds instance {quoted(episode.instance)} twice: delete one of the lines"
             )
-        played[episode.instance] = episode_numbers(folder, episode, cards, timing, rates)
-    return Run(folder, meta, tuple(played[instance] for instance in sorted(played)))
+        check_shape(folder, episode, timing)
+        numbers = episode_numbers(folder, episode, cards, None, rates)
+        if clock is not None:
+            clock.check_shape(episode, folder)
+            if rates is None:
+                numbers = replace(numbers, timed=timed_episode(episode, clock, timing))
+        played[episode.instance] = numbers
+    if clock is not None and (lost := set(clock.lines) - set(played)):
+        raise MixrouteError(
+            f"{folder / EPISODES} has no episode of {quoted(min(lost))}, which {CLOCK} times: restore the file, or "
+            f"delete {CLOCK} to do without seconds"
+        )
+    shown = None if clock is None or rates is not None else clock.meta
+    return Run(folder, meta, tuple(played[instance] for instance in sorted(played)), shown)
+
+
+def timed_episode(episode: Episode, clock: Clock, timing: EpisodeTiming | None) -> TimedEpisode | None:
+    """What a clock has of an episode; None where it was not replayed.
+
+    Args:
+        episode: The episode.
+        clock: The clock of its run, whose shape was checked.
+        timing: The times at which it was played, which have the router's own code.
+    """
+    lines = clock.lines.get(episode.instance)
+    if lines is None:
+        return None
+    return TimedEpisode(tuple(lines), None if timing is None else tuple(step.router for step in timing.steps))
 
 
 def model_cards(folder: Path, meta: RunMeta) -> dict[str, ModelCard]:
@@ -120,6 +165,22 @@ def _check(folder: Path, meta: RunMeta, episode: Episode, planned: frozenset[str
         )
 
 
+def check_shape(folder: Path, episode: Episode, timing: EpisodeTiming | None) -> None:
+    """Check that the times at which an episode was played have its steps and calls.
+
+    Raises:
+        MixrouteError: they have others.
+    """
+    if timing is None:
+        return
+    shape = [len(step.calls) for step in episode.steps]
+    if timing.seed != episode.seed or [len(step.calls) for step in timing.steps] != shape:
+        raise MixrouteError(
+            f"{folder / TIMINGS}: instance {quoted(episode.instance)} has other steps, calls or seed than {EPISODES}: "
+            f"restore the file, or delete it to do without measured seconds"
+        )
+
+
 def episode_numbers(
     folder: Path,
     episode: Episode,
@@ -129,16 +190,16 @@ def episode_numbers(
 ) -> EpisodeNumbers:
     """Reduce an episode to its numbers.
 
+    Args:
+        folder: Where it lies, for errors.
+        episode: The episode.
+        cards: The cards of the pool's models.
+        timing: The times to charge, whose shape was checked; None if seconds are not known.
+        rates: Seconds of calls in place of them.
+
     Raises:
-        MixrouteError: its measured times have another shape, or it calls a model without a card.
+        MixrouteError: it calls a model without a card.
     """
-    if timing is not None:
-        shape = [len(step.calls) for step in episode.steps]
-        if timing.seed != episode.seed or [len(step.calls) for step in timing.steps] != shape:
-            raise MixrouteError(
-                f"{folder / TIMINGS}: instance {quoted(episode.instance)} has other steps, calls or seed than "
-                f"{EPISODES}: restore the file, or delete it to do without measured seconds"
-            )
     try:
         cost = episode_cost(episode, cards, timing, rates)
     except KeyError as missing:

@@ -24,6 +24,7 @@ from harness.backends.completion_cache import CompletionCache
 from harness.config import check
 from harness.contracts import Backend, SupportsScoring, Task
 from harness.data import GivenAnswer, Request
+from harness.engine.asked import Asked, asked_of
 from harness.engine.opening import open_models
 from harness.errors import MixrouteError
 from harness.plugins import open_router
@@ -35,7 +36,6 @@ from harness.suite import Mode, RunConfig
 from harness.text import one_line
 from harness.traces.evidence import AuditRecord, entry_digest
 from harness.traces.store import read_episodes, read_meta
-from harness.verify.asked import Asked, asked_of
 from harness.verify.entry import Opener, open_from_json
 from harness.verify.judging import AUDIT, Judgement
 from harness.verify.pools import Pools, pool_of

@@ -70,14 +70,14 @@ class EpisodeChecks:
         self._played: Counter[str] = Counter()
         self._failed = 0
 
-    def episode(self, episode: Episode, timing: EpisodeTiming | None) -> None:
-        """Check one episode with its measured times."""
+    def episode(self, episode: Episode, timing: EpisodeTiming | None, clocked: EpisodeTiming | None = None) -> None:
+        """Check one episode with the times at which it was played; ``clocked`` are those of its clock."""
         self._played[episode.instance] += 1
         self._failed += episode.error is not None
         self.completeness.expect(episode.instance, "run", episode.run, self._meta.hash)
         self.completeness.expect(episode.instance, "seed", episode.seed, self._meta.seed)
         self.completeness.expect(episode.instance, "schema", episode.schema, SCHEMA)
-        self.rates.add(episode, timing)
+        self.rates.add(episode, timing, clocked)
         if timing is None:
             self.timings.problem(episode.instance, "no measured times")
             return

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from harness.errors import MixrouteError
+from harness.traces.clock import read_clock
 from harness.traces.store import read_meta, read_timings
 from harness.verify.report import SOUND, Check, Standing
 
@@ -26,6 +27,9 @@ def check_copies(folders: Sequence[Path], standing: Standing = MappingProxyType(
                 if timing.steps:
                     steps = [(step.environment, step.router) for step in timing.steps]
                     own.add(f"times {timing.reset} {steps}")
+            clock = read_clock(folder)
+            for line in (one for lines in clock.lines.values() for one in lines) if clock else ():
+                own.add(f"times {line.wall} {line.steps}")
         except MixrouteError:
             continue
         for key in own:

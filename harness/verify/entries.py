@@ -21,6 +21,7 @@ from harness.pool import Pool
 from harness.registry import routers
 from harness.suite import SHIPPED, RunConfig, load_suite
 from harness.traces.store import EPISODES, read_meta
+from harness.verify.clocks import check_sessions
 from harness.verify.consistency import CARDS, compare_model_cards
 from harness.verify.copies import check_copies
 from harness.verify.encoders import open_encoders
@@ -72,12 +73,13 @@ def verify_entries(
         if not any(one.check == FILES and one.status == "failed" for one in results[folder])
     ]
     copies, (answers, _) = check_copies(whole, standing), compare_answers(whole, standing, pools)
+    sessions = check_sessions(whole)
     labels = {} if own else check_labels(whole, standing)
     for folder in folders:
         if load_models and folder in whole:
             cards = compare_model_cards(read_meta(folder), pools).result()
             results[folder] = [cards if result.check == CARDS else result for result in results[folder]]
-        several = [checks[folder].result() for checks in (copies, answers, labels) if folder in checks]
+        several = [checks[folder].result() for checks in (copies, answers, labels, sessions) if folder in checks]
         results[folder] = [*results[folder], *several]
     return [msgspec.structs.replace(verdicts[folder], results=results[folder]) for folder in folders]
 

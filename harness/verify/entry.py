@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.contracts import Router, Task, role_of
+from harness.engine.asked import prompts_of
 from harness.engine.identity import router_content
 from harness.engine.opening import sample
 from harness.errors import MixrouteError
@@ -18,9 +19,11 @@ from harness.provenance import source_of
 from harness.records import CHAT_TEMPLATE, RunMeta
 from harness.suite import RunConfig
 from harness.text import one_line
+from harness.traces.clock import read_clock, read_clocked
 from harness.traces.contamination import SEEN, read_seen, seen_file
 from harness.traces.read import model_cards
-from harness.traces.store import read_episodes, read_meta, read_timed
+from harness.traces.store import read_episodes, read_meta
+from harness.verify.clocks import ClockCheck
 from harness.verify.consistency import (
     EpisodeChecks,
     check_contamination,
@@ -32,7 +35,7 @@ from harness.verify.ledger import LedgerCheck
 from harness.verify.names import check_names
 from harness.verify.pools import Pools
 from harness.verify.refit import Refit
-from harness.verify.replay import ReplayCheck, prompts_of
+from harness.verify.replay import ReplayCheck
 from harness.verify.report import Check, EntryVerdict
 from harness.verify.routing import RoutingCheck
 
@@ -76,9 +79,15 @@ def verify_entry(
     try:
         meta = read_meta(folder)
         played = EpisodeChecks(meta)
-        for episode, timing in read_timed(folder):
-            played.episode(episode, timing)
+        clock = read_clock(folder, meta)
+        timed = None if clock is None else ClockCheck(meta, clock)
+        for episode, timing, clocked in read_clocked(folder):
+            played.episode(episode, timing, clocked)
+            if timed is not None:
+                timed.episode(episode)
         played.finish()
+        if timed is not None:
+            timed.finish()
         model_cards(folder, meta)
         seen = read_seen(folder)
     except MixrouteError as error:
@@ -87,6 +96,7 @@ def verify_entry(
     if seen_file(folder) is None:
         files.problem("", f"{SEEN} is missing: run it again with this version")
     checks = [files, check_identity(meta), played.completeness, played.timings, check_model_cards(meta)]
+    checks += [] if timed is None else [timed.check]
     try:
         config = RunConfig.model_validate(meta.config)
     except ValueError:  # check_identity says what is wrong

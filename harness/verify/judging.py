@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from harness.contracts import Backend
 from harness.data import Completion, Token
+from harness.engine.asked import Asked
 from harness.errors import EpisodeError
 from harness.records import CallRecord
 from harness.verify.answers import COARSE_TOLERANCE, TOLERANCE
-from harness.verify.asked import Asked
 from harness.verify.report import Check
 from harness.verify.scores import Scores
 

@@ -18,13 +18,15 @@ from harness.board.suites import entries_of
 from harness.errors import MixrouteError
 from harness.files import Record, content_hash, write_atomically
 from harness.json_files import read_json
+from harness.provenance import hardware_of
 from harness.records import RunMeta
 from harness.sharing import stated_sharing
 from harness.suite import Suite, load_suite
+from harness.traces.clock import clock_bytes, read_clocked, timed_on
 from harness.traces.evidence import entry_digest
 from harness.traces.siblings import sha256
-from harness.traces.store import TIMINGS, plain_or_xz, read_bytes, read_meta, read_timed
-from harness.verify.rates import TokenRates, hardware_of
+from harness.traces.store import TIMINGS, plain_or_xz, read_bytes, read_meta
+from harness.verify.rates import TokenRates
 
 LOCK = "lock.json"
 REFERENCES = ("always-high", "always-low", "random")
@@ -133,21 +135,21 @@ def _locked(metas: Mapping[Path, RunMeta]) -> LockedGroup:
 
 
 def times_hash(folder: Path) -> str:
-    """SHA-256 (hex) of the measured times of an entry.
+    """SHA-256 (hex) of the measured times of an entry, its clock included.
 
     Raises:
         MixrouteError: they are missing or damaged.
     """
-    return sha256(read_bytes(plain_or_xz(folder / TIMINGS)))
+    return sha256(read_bytes(plain_or_xz(folder / TIMINGS)) + clock_bytes(folder))
 
 
 def _smallest_rates(metas: Mapping[Path, RunMeta]) -> dict[str, dict[str, float]]:
     smallest: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for folder, meta in metas.items():
-        known = smallest[hardware_of(meta.provenance)]
+        known = smallest[hardware_of(timed_on(folder, meta))]
         rates = TokenRates()
-        for episode, timing in read_timed(folder):
-            rates.add(episode, timing)
+        for episode, timing, clocked in read_clocked(folder):
+            rates.add(episode, timing, clocked)
         for model, rate in rates.means().items():
             known[model] = float(f"{min(rate, known.get(model, rate)):.3g}")
     return {machine: dict(sorted(rates.items())) for machine, rates in sorted(smallest.items())}

@@ -11,12 +11,16 @@ from pathlib import Path
 import msgspec
 
 from harness.board.suites import entries_of
+from harness.data import HIGH
 from harness.errors import MixrouteError
+from harness.provenance import hardware_of
 from harness.records import RunMeta
+from harness.traces.clock import CLOCK, LINES, read_clock
 from harness.traces.contamination import SEEN
 from harness.traces.evidence import SELF_REPORTED, entry_digest
 from harness.traces.siblings import COMPLETIONS, PACK
 from harness.traces.store import EPISODES, RUN, TIMINGS, read_meta
+from harness.verify.clocks import reference_rate
 from harness.verify.lock import (
     REFERENCES,
     Lock,
@@ -27,10 +31,10 @@ from harness.verify.lock import (
     suites_of,
     times_hash,
 )
-from harness.verify.rates import SMALLEST, hardware_of
+from harness.verify.rates import SMALLEST
 from harness.verify.report import Check, EntryVerdict
 
-FILES = frozenset({RUN, PACK, COMPLETIONS, SEEN, *(f"{name}.xz" for name in (EPISODES, TIMINGS))})
+FILES = frozenset({RUN, PACK, COMPLETIONS, SEEN, CLOCK, *(f"{name}.xz" for name in (EPISODES, TIMINGS, LINES))})
 """Files that a published entry may have."""
 
 
@@ -42,6 +46,8 @@ def check_files(folder: Path) -> Check:
     for path in sorted(folder.iterdir()):
         if path.name not in FILES or path.is_symlink() or not path.is_file():
             check.problem(path.name, "it is no file of an entry: pack the run with `mixroute pack`")
+    if (folder / f"{LINES}.xz").exists() and not (folder / CLOCK).exists():
+        check.problem(CLOCK, f"it is missing beside {LINES}.xz: pack the run again, or delete that")
     return check
 
 
@@ -131,14 +137,23 @@ def _is_locked(folder: Path, locked: LockedGroup) -> bool:
         return False
 
 
-def check_seconds(folder: Path, verdict: EntryVerdict, lock: Lock) -> Check:
-    """Compare measured seconds with those of the published entries of the group and machine."""
+def check_seconds(folder: Path, verdict: EntryVerdict, lock: Lock, published: Mapping[str, Path]) -> Check:
+    """Compare measured seconds with those of the published entries of the group and machine.
+
+    Args:
+        folder: The entry.
+        verdict: Its verdict, which has its seconds a token.
+        lock: The lock file.
+        published: All published entries by the hash of their runs. A reference of a clock that is none of them is not
+            known, and none may be slow, as its row would look fast.
+    """
     check = Check("measured seconds are as long as the published ones of the machine")
     try:
         meta = read_meta(folder)
+        clock = read_clock(folder, meta)
     except MixrouteError:
         return check  # verification says so
-    machine, locked = hardware_of(meta.provenance), lock.group_of(meta)
+    machine, locked = hardware_of((meta if clock is None else clock.meta).provenance), lock.group_of(meta)
     known = locked.rates.get(machine, {}) if locked else {}
     for model, rate in verdict.rates.items():
         if model not in known:
@@ -147,4 +162,12 @@ def check_seconds(folder: Path, verdict: EntryVerdict, lock: Lock) -> Check:
             check.problem(
                 "timings", f"'{model}' takes {rate:.2g} s a token, the fastest published {known[model]:.2g} s"
             )
+    if clock is not None and set(clock.meta.reference_runs) <= set(published):
+        slow = reference_rate(clock, [published[one] for one in clock.meta.reference_runs])
+        if slow is not None and HIGH in known and slow > known[HIGH] / SMALLEST:
+            check.problem(
+                CLOCK, f"its always-high takes {slow:.2g} s a token, the fastest published {known[HIGH]:.2g} s"
+            )
+    elif clock is not None:
+        check.reason = f"{SELF_REPORTED}: the always-high that was timed beside it is not published"
     return check

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from harness.contracts import Environment, Task
-from harness.data import Completion, Instance, Observation, Prompt, Turn
+from harness.data import Instance, Observation
 from harness.engine.episode import NO_MODEL
-from harness.engine.step import LiveStep
 from harness.records import Episode, StepRecord
 from harness.verify.report import Check
 
@@ -101,42 +99,3 @@ class ReplayCheck:
         if not done and not full:
             check.problem(where, f"it stops after {len(episode.steps)} of {self._task.step_cap} steps")
         check.expect(where, "success", episode.success, bool(self._task.is_success(total)))
-
-
-def step_of(
-    episode: Episode,
-    turns: tuple[Turn, ...],
-    number: int,
-    prompt: Prompt,
-    task: Task,
-    models: Sequence[str],
-    ask: Callable[[str, Mapping[str, Any]], Awaitable[Completion]],
-) -> LiveStep:
-    """A recorded step as the router saw it when it was played.
-
-    Args:
-        episode: The episode.
-        turns: Its turns, which ``episode.turns`` makes anew each time.
-        number: Number of the step.
-        prompt: What its models read.
-        task: The task.
-        models: Names of the pool's models.
-        ask: Answers the router's calls; an ``ask`` of ``LiveStep.of_episode``.
-    """
-    return LiveStep.of_episode(
-        task=task,
-        instance=episode.instance,
-        seed=episode.seed,
-        turns=turns[:number],
-        observation=turns[number].observation,
-        prompt=prompt,
-        models_used=tuple(earlier.model for earlier in episode.steps[:number]),
-        models=tuple(models),
-        ask=ask,
-    )
-
-
-def prompts_of(episode: Episode, task: Task) -> Sequence[Prompt]:
-    """The prompt of each step."""
-    turns = episode.turns
-    return [task.prompt(turns[:number], turn.observation) for number, turn in enumerate(turns)]

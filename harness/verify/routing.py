@@ -12,13 +12,13 @@ from harness.backends.encoding import Encoder
 from harness.backends.reading import Readings
 from harness.contracts import Router, Task
 from harness.data import Completion, Prompt
+from harness.engine.asked import step_of
 from harness.engine.episode import NO_MODEL
 from harness.engine.step import check_answer
 from harness.errors import NotRecorded
 from harness.records import CallRecord, Episode
 from harness.sharing import SharedCache
 from harness.traces.recording import joined_call_indices, recorded_completion
-from harness.verify.replay import step_of
 from harness.verify.report import Check
 
 

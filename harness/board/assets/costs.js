@@ -28,7 +28,7 @@ function priceOf(row, prices) {
 
 // Measured seconds that no published entry bounds: they are the word of whoever measured, and compared with nothing.
 function isSelfReported(row, state) {
-  return state.cost === "seconds" && row.self_reported;
+  return state.cost === "seconds" && row.self_reported && known(row.clock);
 }
 
 function costOf(section, row, state) {

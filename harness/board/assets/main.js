@@ -67,6 +67,7 @@ function panel(section) {
     plotOf(section, state, choose),
     tableOf(section, state, change),
     el("p", { class: "note" }, "Brackets: 95% intervals, bootstrapped over games. Differences in points, paired on the same games; * p < 0.05, ** p < 0.01, *** p < 0.001 after Holm's correction over this table. Claims of papers are of other models."),
+    ...budgetsOf(section, state),
     ...curvesOf(section),
     ...(kindsOf(section) ?? []),
     viewerOf(section, state, change),

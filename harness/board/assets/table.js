@@ -21,6 +21,12 @@ function auditCell(row) {
   return `${row.audit.status}, ${row.audit.episodes} episodes${some}`;
 }
 
+function latencyCell(row, of, digits) {
+  const found = row.clock?.[of];
+  if (found && row.self_reported) return "self-reported";
+  return found ? [found.p50, found.p95, found.p99].map((one) => one.toFixed(digits)).join(" / ") : "–";
+}
+
 function columns(section, state) {
   const front = frontOf(section, state);
   return [
@@ -48,6 +54,9 @@ function columns(section, state) {
     { name: "fresh", text: true, value: (row) => row.fresh?.games, cell: (row) => (row.fresh ? `${row.fresh.status}, ${row.fresh.games} games` : "–") },
     { name: "steps", value: (row) => row.steps, cell: (row) => fixed(row.steps, 1) },
     { name: "invalid %", value: (row) => row.invalid_share, cell: (row) => percent(row.invalid_share) },
+    { name: "s/step", value: (row) => row.clock?.step_seconds, cell: (row) => (row.clock && row.self_reported ? "self-reported" : fixed(row.clock?.step_seconds, 3)) },
+    { name: "step s p50/p95/p99", value: (row) => row.clock?.step.p95, cell: (row) => latencyCell(row, "step", 2) },
+    { name: "episode s p50/p95/p99", value: (row) => row.clock?.episode.p95, cell: (row) => latencyCell(row, "episode", 1) },
     {
       name: "episodes",
       value: (row) => row.episodes,
@@ -91,6 +100,11 @@ function detail(row, count) {
     "prompt tokens computed by high": row.tokens.high?.input,
   };
   const shown = Object.entries(figures).filter(([, value]) => known(value)).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+  if (row.clock) {
+    const { machine, concurrency, instances, episode_seconds: passes, spread } = row.clock;
+    shown.push(`seconds an episode ${passes.map((one) => one.toFixed(3)).join(", ")} by pass (spread ${percent(spread)}%), ` +
+      `${instances} instances, ${concurrency} at once, ${machine}`);
+  }
   const notes = [...(shown.length ? [shown.join(", ")] : []), ...row.notes].map((note) => el("li", {}, note));
   return el("tr", { class: "detail" }, el("td", { colspan: count }, el("ul", {}, [...sources, ...notes])));
 }

@@ -19,6 +19,7 @@ from harness.board.table import build_board
 from harness.traces.evidence import SELF_REPORTED, VERDICTS, VerdictRecord, entry_digest, write_records
 from tests.command import PATIENCE
 from tests.harness.board.builders import Play, Run, write_run
+from tests.harness.board.clocked import write_clocks
 
 HOSTILE = '</script><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>${window.hacked=1}'
 SCREENSHOTS = Path(__file__).parents[3] / "screenshots"
@@ -50,6 +51,8 @@ def runs() -> list[Run]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     folders = [write_run(folder / f"run{number}", run) for number, run in enumerate(runs())]
+    for task in (folders[:4], folders[4:5]):
+        write_clocks(task)
     verdict = VerdictRecord("run0", entry_digest(folders[0]), "unchecked", [f"times: {SELF_REPORTED}"])
     write_records(folder / "evidence" / VERDICTS, [verdict])
     write_board(folders, folder / "board", traces=True, evidence=folder / "evidence")
@@ -117,7 +120,7 @@ def test_rows_are_filtered_by_text_and_by_the_front(page: Any) -> None:
 
 def test_a_router_that_crashed_is_on_no_front(page: Any) -> None:
     page.get_by_role("tab", name="webshop").click()
-    for cost in ("weight_bytes", "flops", "seconds"):
+    for cost in ("weight_bytes", "flops"):
         page.locator("select[name=cost]").select_option(cost)
         assert dict(zip(column(page, 1), column(page, 6), strict=True)) == {"always-high": "yes", "stuck": ""}
 
@@ -157,6 +160,22 @@ def test_the_cost_is_chosen_and_prices_are_the_readers(page: Any) -> None:
         page.keyboard.press("Enter")
     assert costs()["always-low"] == 0.0
     assert costs()["random"] == pytest.approx(1 / 3, abs=1e-3)
+
+
+def test_success_within_a_budget_follows_the_cost(page: Any) -> None:
+    def within() -> dict[str, list[str]]:
+        lines = page.locator("#within tbody tr").all()
+        return {cells[0]: cells[1:] for cells in ([*line.locator("td").all_inner_texts()] for line in lines)}
+
+    # always-low takes a quarter of the bytes and half of the seconds, and wins 3 of 12.
+    assert within()["always-low"] == ["0.0", "25.0", "25.0", "25.0", "25.0", "25.0", "25.0"]
+    assert within()["always-high"] == ["0.0", "0.0", "0.0", "0.0", "83.3", "83.3", "83.3"]
+    assert page.locator("#budgets path").count() == 3  # the front, always-high and always-low
+    page.locator("select[name=cost]").select_option("seconds")
+    assert within()["always-low"] == ["0.0", "0.0", "25.0", "25.0", "25.0", "25.0", "25.0"]
+    assert "always-high" not in within()  # self-reported
+    page.locator("select[name=cost]").select_option("price")
+    assert "No row has this cost" in page.locator("#panel").inner_text()
 
 
 def test_a_row_opens_into_what_it_rests_on(page: Any) -> None:

@@ -41,7 +41,7 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
         raise AssertionError(f"{text} is not JSON")
 
     content = json.loads((out / "board.json").read_bytes(), parse_constant=refuse)
-    assert content.keys() == {"schema", "rows", "curves"}
+    assert content.keys() == {"schema", "budgets", "rows", "curves"}
     assert content["schema"] == 2
     rows: list[dict[str, Any]] = content["rows"]
     return rows
@@ -71,7 +71,7 @@ def test_json_holds_the_fields_that_others_read(tmp_path: Path) -> None:
     write_board([write_run(tmp_path / "a", HIGH), write_run(tmp_path / "b", MIX)], tmp_path / "out")
     row = next(row for row in rows_of(tmp_path / "out") if row["label"] == "every-k")
     assert row["success"] == {"mean": 0.5, "low": 0.0, "high": 1.0}
-    assert row["cost"] == {"weight_bytes": 8 / 24, "flops": 5 / 6, "seconds": 0.5}
+    assert row["cost"] == {"weight_bytes": 8 / 24, "flops": 5 / 6, "seconds": None}
     assert row["by_kind"]["clean"]["n"] == 1
     assert row["pareto"] is True
     assert row["entry"][0].keys() == {"folder", "id", "hash", "seed", "command", "commit"}
@@ -126,7 +126,7 @@ def test_nasty_text_cannot_leave_its_markdown_cell(nasty: Path) -> None:
     text = (nasty / "board.md").read_text()
     tables = [line for line in text.splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
-    assert columns == [23] * 3 + [3] * 3
+    assert columns == [26] * 3 + [3] * 3
     assert "<img" not in text
     assert "\x1b" not in text
     assert "[l](u)" not in text
@@ -169,7 +169,7 @@ def test_terminal_table_prints_text_as_it_is(tmp_path: Path) -> None:
     print_board(build_board([write_run(tmp_path / "run", replace(MIX, label="[red]x[/]\x1b[2J"))]), console)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
-    assert text.count("[red]x[/]\N{REPLACEMENT CHARACTER}[2J") == 2  # in its row and in its note
+    assert text.count("[red]x[/]\N{REPLACEMENT CHARACTER}[2J") == 3  # in its row and in its notes
     assert "50.0 [0.0, 100.0]" in text
     assert "step_cap 50" in text
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from harness.board.show import find_episode, show_episode
 from harness.errors import MixrouteError
 from tests.harness.board.builders import Play, Run, meta_of, pack, write_run
+from tests.harness.board.clocked import write_clocks
 
 MIX = Run("every-k", {"pick/trial_1": Play("hlxl"), "pick/trial_2": Play("l"), "heat/trial_1": Play("l")})
 OTHER = Run("random", {"pick/trial_1": Play("h"), "cool/trial_9": Play("h")}, planned=["pick/trial_1", "cool/trial_9"])
@@ -37,7 +38,12 @@ def test_steps_and_totals_by_hand(root: Path) -> None:
     assert "success: score 1, end done" in text
     assert "steps 3, of which invalid 1, high share 33.3%" in text
     assert "low: acted in 2 steps, 2 calls, prompt tokens 20 (8 cached), decoded 6" in text
-    assert "measured seconds 1.000 s" in text
+    assert "seconds" not in text
+    write_clocks([root / "mix"], factors=(0.5, 1.5))
+    timed = shown(root / "mix", "pick/trial_1")
+    assert "measured seconds 1.000 s" in timed
+    # A step takes a second of wall time and its call; the router took 0.01 s of each.
+    assert "latency at 4 episodes at once, with the router's own code: episode 4.030 s, step p50 1.3" in timed
     assert "admissible" not in text
     assert "admissible: look, wait" in shown(root / "mix", "pick/trial_1", full=True)
 

@@ -27,6 +27,7 @@ from harness.traces.evidence import (
 from mixroute import MixrouteError
 from tests.command import mixroute
 from tests.harness.board.builders import Play, Run, write_run
+from tests.harness.board.clocked import write_clocks
 
 DRAWN = Run("random", {"a": Play("hl"), "b": Play("l", success=False)})
 CHALLENGE = ChallengeRecord(
@@ -61,6 +62,9 @@ def test_seconds_that_nothing_bounds_are_said_to_be_self_reported(entries: list[
     reason = f"measured seconds: {SELF_REPORTED}: no published entry timed it"
     write_records(tmp_path / "evidence" / VERDICTS, [verdict(entries[0], "unchecked", reason)])
     assert row_of(entries, tmp_path / "out").self_reported
+    assert not cells()  # it has no seconds
+    write_clocks(entries)
+    row_of(entries, tmp_path / "out")
     assert cells()
 
 

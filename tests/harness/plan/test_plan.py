@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from harness.plan.plan import Plan, plan_suite, settle
-from harness.plan.usage import Price, Prices, Usage, load_prices
+from harness.plan.usage import Price, Prices, Usage, load_prices, usage_of
 from harness.suite import load_suite
 from mixroute import MixrouteError
 from tests.command import mixroute
+from tests.harness.board.builders import Play, Run, write_run
+from tests.harness.board.clocked import write_clocks
 
 SUITE: dict[str, Any] = {
     "schema": 1,
@@ -58,6 +60,13 @@ def test_what_was_taken_stands_beside_what_was_planned(planned: Path) -> None:
         prefill, cached, decoded = run.actual.tokens[model]
         paid = (prefill + 0.1 * cached + 3 * decoded) / 1e6 + 2 * seconds / 3600
         assert run.actual_dollars == pytest.approx(paid)
+
+
+def test_seconds_that_were_timed_come_before_those_of_play(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Run("always-high", {"a": Play("h"), "b": Play("hh")}))
+    assert usage_of(folder).cost["seconds"] == pytest.approx(3 * 0.5)
+    write_clocks([folder], factors=(9.0, 11.0), without=["b"])
+    assert usage_of(folder).cost["seconds"] == pytest.approx(10 * 0.5 + 2 * 0.5)
 
 
 def test_a_later_plan_rests_on_what_was_taken(planned: Path) -> None:

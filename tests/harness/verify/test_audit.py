@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.engine.asked import asked_of
 from harness.pool import load_pool, open_backend
 from harness.traces.evidence import read_evidence
 from harness.traces.store import find_runs, read_episodes
-from harness.verify.asked import asked_of
 from harness.verify.audit import Audit, audit_entries, drawn
 from harness.verify.pools import Pools
 from mixroute import GivenAnswer, SupportsScoring, open_task
