@@ -1,4 +1,6 @@
-"""Check of a pool's models: each is loaded, and compared with its own forward pass in the way that it is run."""
+"""Check of a pool's models: each is loaded, and compared with its own forward pass in the way that it is run; and those
+that are to share key-value caches are asked whether they can.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from collections.abc import Sequence
 from harness.doctor.findings import Finding
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec, Pool
+from harness.sharing import SharedCache
 
 
 def check_models(pool: Pool) -> list[Finding]:
@@ -16,7 +19,24 @@ def check_models(pool: Pool) -> list[Finding]:
     for name, spec in pool.models.items():
         findings.append(_check(f"{pool.name} {name}", name, spec))
         gc.collect()  # only now is nothing left that holds the model
+    if pool.kv_cache is not None and all(one.ok for one in findings):
+        findings.append(_check_sharing(pool, pool.kv_cache))
     return findings
+
+
+def _check_sharing(pool: Pool, sharing: SharedCache) -> Finding:
+    """Load the models that share caches, at once, which fails where they cannot."""
+    from harness.engine.opening import open_models
+
+    subject = f"{pool.name} kv_cache"
+    try:
+        with open_models(pool.with_models({name: pool.models[name] for name in sharing.shared}), "deterministic", None):
+            told = f"{', '.join(sharing.shared)} share each episode's key-value cache"
+    except MixrouteError as error:
+        return Finding(subject, ok=False, message=str(error))
+    return Finding(
+        subject, ok=True, message=f"{told}, and read the last {sharing.reread} turns anew" if sharing.reread else told
+    )
 
 
 def _check(subject: str, name: str, spec: ModelSpec) -> Finding:

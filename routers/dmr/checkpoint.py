@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from harness.config import check
 from harness.errors import MixrouteError
 from harness.pool import ModelSpec
+from harness.sharing import SharedCache
 from harness.text import one_line
 from harness.traces.contamination import trained_on
 from harness.training import checkpoint
@@ -31,6 +32,8 @@ class DmrCard(RouterCard):
     stage: str
     """``kl-sft`` or ``dmr``."""
     network: NetworkConfig
+    kv_cache: SharedCache | None = None
+    """Models of the pool that shared key-value caches while it was trained; None where none did."""
 
 
 def save_checkpoint(folder: Path, network: RouterNetwork, card: DmrCard, seen: Collection[str]) -> None:

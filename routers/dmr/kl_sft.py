@@ -65,6 +65,7 @@ def train_kl_sft(recipe: DmrRecipe, folder: Path) -> dict[float, Path]:
             name=recipe.name,
             stage="kl-sft",
             network=recipe.network,
+            kv_cache=training_pool(recipe).kv_cache,
             recipe=recipe.model_dump(mode="json", by_alias=True),
             pool=fingerprints(runs),
             facts={"rate": rate, "tau": tau, "held_out": figures},

@@ -117,6 +117,7 @@ def _train(
         name=recipe.name,
         stage="dmr",
         network=recipe.network,
+        kv_cache=training_pool(recipe).kv_cache,
         recipe=recipe.model_dump(mode="json", by_alias=True),
         pool={name: model.card().fingerprint for name, model in pool.items()},
         facts={

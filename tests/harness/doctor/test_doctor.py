@@ -15,9 +15,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from harness.backends.loading import load_model
 from harness.config import shipped_names
+from harness.doctor.findings import Finding
 from harness.doctor.judge import Machine, diagnose, judge_pool
 from harness.doctor.models import check_models
 from harness.pool import SHAPES, SHIPPED, ModelSpec, Pool, estimate_memory, load_pool, open_backend
+from harness.sharing import SharedCache
 from harness.weights.rounding import rounded_folder
 from harness.weights.size import packing_of, size_of
 from mixroute import MixrouteError
@@ -190,6 +192,23 @@ def test_models_are_loaded_and_tested_on_request(tiny_pool: Path, tmp_path: Path
     assert not broken.ok
     assert "LlamaForCausalLM" in broken.message
     assert (served.ok, served.message[:11]) == (True, "not checked")
+
+
+def test_models_that_are_to_share_caches_are_asked_whether_they_can(tiny_weights: Path, tmp_path: Path) -> None:
+    def checked(low: ModelSpec, reread: int) -> Finding:
+        models = {"high": ModelSpec(weights=str(tiny_weights)), "low": low}
+        *_, found = check_models(
+            Pool(schema=1, name="p", models=models, kv_cache=SharedCache(shared=[*models], reread=reread))
+        )
+        return found
+
+    alike = ModelSpec(weights=str(tiny_weights), options={"quantization": "rtn-w4-channel"})
+    told = "high, low share each episode's key-value cache"
+    assert checked(alike, 0) == Finding("p kv_cache", ok=True, message=told)
+    assert checked(alike, 2) == Finding("p kv_cache", ok=True, message=f"{told}, and read the last 2 turns anew")
+    other = checked(ModelSpec(weights=str(tiny_weights), options={"dtype": "bfloat16"}), 0)
+    assert not other.ok
+    assert "models 'high' and 'low' cannot share a cache: they differ in shape or type of keys" in other.message
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from harness.backends.loading import open_for_comparison
 from harness.config import shipped_names
 from harness.contracts import Teachable
 from harness.pool import load_pool
+from harness.sharing import SharedCache
 from harness.traces.store import find_runs, read_episodes
 from harness.training.recipe import load_recipe
 from mixroute import MixrouteError, Observation, Turn, open_task
@@ -138,12 +139,16 @@ def test_stage_two_goes_on_from_a_given_checkpoint_without_labels(labels: Path, 
     grpo = {"start": str(start), "lambdas": [0.1], "iterations": 1, "instances": 1, "learning_rate": 1e-12}
     (folder / "given").mkdir()
     tasks = [{"task": "alfworld-gen", "split": "train", "args": {"games": 2, "seed": 700, "step_cap": 3}}]
-    path = write_recipe(folder / "given", tiny_pool, name="given", tasks=tasks, grpo=grpo)
+    shared = folder / "given" / "pool.yaml"
+    shared.write_text(f"{tiny_pool.read_text()}kv_cache: {{shared: [high, low]}}\n")
+    path = write_recipe(folder / "given", shared, name="given", tasks=tasks, grpo=grpo)
     (made,) = mixroute("train", "dmr", path, cwd=folder).stdout.splitlines()
     assert made.endswith("dmr/lambda0.1")
     assert not (folder / "runs" / "routers" / "given" / "labels").exists()
-    after, _, seen = load_checkpoint(folder / made.removeprefix("checkpoint: "))
-    before, _, seen_before = load_checkpoint(start)
+    after, card, seen = load_checkpoint(folder / made.removeprefix("checkpoint: "))
+    before, card_before, seen_before = load_checkpoint(start)
+    assert card_before.kv_cache is None
+    assert card.kv_cache == SharedCache(shared=["high", "low"])
     for ours, theirs in zip(after.parameters(), before.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
     assert seen > seen_before
