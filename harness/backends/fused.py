@@ -158,8 +158,15 @@ def fuse_layers(model: PreTrainedModel) -> None:
 
 
 def _changed(layer: nn.Module) -> bool:
-    """Whether some library has given a part of the layer another ``forward`` than its class has."""
-    return any("forward" in vars(part) for part in (layer, *layer.children()))
+    """Whether some library has given a part of the layer another ``forward`` than its class has. That of linear layers
+    does not count: what they hold is joined, and ``prepack_linear_layers`` does not ask either.
+    """
+    parts = (part for part in layer.modules() if not isinstance(part, nn.Linear))
+    return any(_own_forward(part) is not type(part).forward for part in parts)
+
+
+def _own_forward(module: nn.Module) -> Any:  # noqa: ANN401 - any function
+    return getattr(module.forward, "__func__", module.forward)
 
 
 @torch.inference_mode()

@@ -128,6 +128,10 @@ def load_model(
     if "device_map" not in extra:
         torch.nn.Module.to(model, device)
     _pack(name, model, options)
+    if isinstance(extra.get("quantization_config"), CompressedTensorsConfig):
+        from compressed_tensors.offload.dispatch import remove_dispatch
+
+        remove_dispatch(model, onload_tensors=True)  # else its layers look at every call whether they were offloaded
     return model, tokenizer
 
 

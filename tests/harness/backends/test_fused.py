@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from torch import nn
 from harness.backends.comparison import compare, texts_to_compare
 from harness.backends.fused import FusedLayer, fuse_layers, restore_layers
 from harness.backends.joined import join, part
+from harness.backends.loading import TransformersOptions, load_model
 from harness.backends.packed import PackedModel
 from harness.backends.packed_attention import ATTENTION
 from harness.backends.quantized.integer import IntegerLinear, RowQuantizer
 from harness.backends.self_test import choose, make, use_attention
+from harness.pool import ModelSpec
 from tests.harness.backends.architectures import tiny
 
 IDS = list(range(5, 45))
@@ -61,6 +64,23 @@ def test_a_class_derived_from_a_known_one_stays_as_it_is() -> None:
         layer.__class__ = type("Derived", (type(layer),), {})
     fuse_layers(model)
     assert not any(isinstance(layer, FusedLayer) for layer in model.modules())
+
+
+@pytest.mark.parametrize("kernels", ["packed", "unpacked"])
+def test_quantized_checkpoints_are_fused(tiny_weights: Path, kernels: str) -> None:
+    options = TransformersOptions.model_validate({"quantization": "rtn-w4-channel", "kernels": kernels})
+    model, _ = load_model("m", ModelSpec(weights=str(tiny_weights)), options)
+    fuse_layers(model)
+    layers: Any = model.model.layers
+    assert [type(layer) for layer in layers] == [FusedLayer] * len(layers)
+
+
+def test_a_layer_that_a_library_has_changed_stays_as_it_is() -> None:
+    model: Any = tiny("llama")
+    norm = model.model.layers[1].input_layernorm
+    norm.forward = lambda x: type(norm).forward(norm, x)
+    fuse_layers(model)
+    assert [isinstance(layer, FusedLayer) for layer in model.model.layers] == [True, False, True, True]
 
 
 def test_a_restored_model_is_the_one_that_was_fused() -> None:
