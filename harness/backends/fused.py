@@ -1,9 +1,9 @@
 """Decoder layers of Llama, Mistral, Qwen 2 and Qwen 3, computed in a third of the operations.
 
 With few rows the operations of a pass are so small that calling them takes longer than computing them: transformers'
-layer of Llama makes some 70. Here queries, keys and values are one product, gate and up another, both are turned by
-rotary position encodings together, and a normalisation takes four operations. The results differ in the last digits
-from the model's own; ``self_test`` compares them with its own forward pass at load, as everything that is run packed.
+layer of Llama makes some 70. Here queries, keys and values are one product, gate and up another, position encodings
+rotate queries and keys at once, and a normalisation takes four operations. The results differ in the last digits from
+the model's own; ``self_test`` compares them with its own forward pass, as everything that is run packed.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class FusedLayer(nn.Module):
 
     Args:
         layer: Transformers' layer. Its projections are taken out of it.
-        query_key_value: They joined.
-        gate_up: They joined.
+        query_key_value: Its projections to queries, keys and values, joined.
+        gate_up: Its projections to gate and up, joined.
         rotation: Shared by the layers of a model.
     """
 
@@ -62,14 +62,10 @@ class FusedLayer(nn.Module):
         super().__init__()
         attention: Any = layer.self_attn
         self.layer: Any = layer
-        self._sizes = {
-            name: int(getattr(owner, name).out_features)
-            for owner, names in ((attention, _QUERY_KEY_VALUE), (layer.mlp, _GATE_UP))
-            for name in names
-        }
-        for owner, names in ((attention, _QUERY_KEY_VALUE), (layer.mlp, _GATE_UP)):
-            for name in names:
-                delattr(owner, name)
+        self._sizes: dict[str, int] = {}
+        for owner, name in self._places():
+            self._sizes[name] = int(getattr(owner, name).out_features)
+            delattr(owner, name)
         self.query_key_value = query_key_value
         self.gate_up = gate_up
         self._rotation = rotation
@@ -120,16 +116,19 @@ class FusedLayer(nn.Module):
 
     def restored(self) -> nn.Module:
         """Transformers' layer, with its projections as they were."""
-        for owner, names, joined in (
-            (self.layer.self_attn, _QUERY_KEY_VALUE, self.query_key_value),
-            (self.layer.mlp, _GATE_UP, self.gate_up),
-        ):
-            start = 0
-            for name in names:
-                setattr(owner, name, part(joined, slice(start, start + self._sizes[name])))
-                start += self._sizes[name]
+        starts = {self.query_key_value: 0, self.gate_up: 0}
+        for owner, name in self._places():
+            joined = self.query_key_value if name in _QUERY_KEY_VALUE else self.gate_up
+            start = starts[joined]
+            starts[joined] += self._sizes[name]
+            setattr(owner, name, part(joined, slice(start, starts[joined])))
         layer: nn.Module = self.layer
         return layer
+
+    def _places(self) -> list[tuple[nn.Module, str]]:
+        """Where the joined projections were, in the order of their outputs."""
+        attention, mlp = self.layer.self_attn, self.layer.mlp
+        return [*((attention, name) for name in _QUERY_KEY_VALUE), *((mlp, name) for name in _GATE_UP)]
 
 
 def _normalised(x: Tensor, norm: Any) -> Tensor:  # noqa: ANN401 - each architecture has a class of its own
@@ -141,7 +140,7 @@ def _normalised(x: Tensor, norm: Any) -> Tensor:  # noqa: ANN401 - each architec
 
 @torch.inference_mode()
 def fuse_layers(model: PreTrainedModel) -> None:
-    """Fuse the decoder layers of a model, in place: those that are known and unchanged and can be joined.
+    """Fuse the decoder layers of a model, in place: those that are known and unchanged.
 
     To be called before linear layers are prepacked.
     """
@@ -153,8 +152,7 @@ def fuse_layers(model: PreTrainedModel) -> None:
             attention: Any = layer.self_attn
             query_key_value = join([getattr(attention, one) for one in _QUERY_KEY_VALUE])
             gate_up = join([getattr(layer.mlp, one) for one in _GATE_UP])
-            if query_key_value is not None and gate_up is not None:
-                setattr(parent, name, FusedLayer(layer, query_key_value, gate_up, rotation))
+            setattr(parent, name, FusedLayer(layer, query_key_value, gate_up, rotation))
 
 
 def _changed(layer: nn.Module) -> bool:

@@ -1,8 +1,9 @@
-"""Linear layers that read the same rows, joined to one with all their outputs: one product instead of several."""
+"""Linear layers that read the same rows, joined to one with all their outputs: where it can be, one product."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +11,26 @@ from torch import Tensor, nn
 from harness.backends.quantized.integer import IntegerLinear
 
 
-def join(layers: Sequence[nn.Module]) -> nn.Module | None:
-    """A layer with the outputs of all, one after the other; None where they are of kinds that cannot be joined."""
+class SideBySide(nn.Module):
+    """Layers whose weights are laid out for kernels of their own: several products, then one result."""
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layers: shape (..., inputs) to (..., outputs of all)."""
+        return torch.cat([layer(x) for layer in self.layers], -1)
+
+
+def join(layers: Sequence[nn.Module]) -> nn.Module:
+    """A layer with the outputs of all, one after the other."""
+    joined = None
     if all(type(layer) is nn.Linear for layer in layers):
-        return _join_dense([layer for layer in layers if isinstance(layer, nn.Linear)])
+        joined = _join_dense([layer for layer in layers if isinstance(layer, nn.Linear)])
     if all(isinstance(layer, IntegerLinear) for layer in layers):
-        return _join_integers([layer for layer in layers if isinstance(layer, IntegerLinear)])
-    return None
+        joined = _join_integers([layer for layer in layers if isinstance(layer, IntegerLinear)])
+    return SideBySide(layers) if joined is None else joined
 
 
 def _join_dense(layers: list[nn.Linear]) -> nn.Module | None:
@@ -50,6 +64,9 @@ def _biases(layers: Sequence[nn.Linear | IntegerLinear]) -> Tensor | None:
 
 def part(layer: nn.Module, outputs: slice) -> nn.Module:
     """The layer with these outputs of a joined one."""
+    if isinstance(layer, SideBySide):
+        ends = list(accumulate(int(one.out_features) for one in layer.layers))  # type: ignore[arg-type]
+        return layer.layers[ends.index(outputs.stop)]
     bias: Tensor | None = layer.bias  # type: ignore[assignment]
     bias = None if bias is None else bias.detach()[outputs]
     if isinstance(layer, IntegerLinear):

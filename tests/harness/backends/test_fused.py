@@ -11,10 +11,11 @@ from torch import nn
 
 from harness.backends.comparison import compare, texts_to_compare
 from harness.backends.fused import FusedLayer, fuse_layers, restore_layers
-from harness.backends.joined import join, part
+from harness.backends.joined import SideBySide, join, part
 from harness.backends.loading import TransformersOptions, load_model
 from harness.backends.packed import PackedModel
 from harness.backends.packed_attention import ATTENTION
+from harness.backends.quantized.grouped import GroupedLinear
 from harness.backends.quantized.integer import IntegerLinear, RowQuantizer
 from harness.backends.self_test import choose, make, use_attention
 from harness.pool import ModelSpec
@@ -66,9 +67,11 @@ def test_a_class_derived_from_a_known_one_stays_as_it_is() -> None:
     assert not any(isinstance(layer, FusedLayer) for layer in model.modules())
 
 
-@pytest.mark.parametrize("kernels", ["packed", "unpacked"])
-def test_quantized_checkpoints_are_fused(tiny_weights: Path, kernels: str) -> None:
-    options = TransformersOptions.model_validate({"quantization": "rtn-w4-channel", "kernels": kernels})
+@pytest.mark.parametrize(
+    ("scheme", "kernels"), [("rtn-w4-channel", "packed"), ("rtn-w4-channel", "unpacked"), ("rtn-w4", "packed")]
+)
+def test_quantized_checkpoints_are_fused(tiny_weights: Path, scheme: str, kernels: str) -> None:
+    options = TransformersOptions.model_validate({"quantization": scheme, "kernels": kernels})
     model, _ = load_model("m", ModelSpec(weights=str(tiny_weights)), options)
     fuse_layers(model)
     layers: Any = model.model.layers
@@ -132,14 +135,27 @@ def test_joined_integer_layers_give_the_same_bits(bits: int) -> None:
     assert torch.equal(part(joined, slice(40, 56))(x), layers[2](x))
 
 
+def test_layers_with_weights_in_groups_stand_side_by_side() -> None:
+    generator = torch.Generator().manual_seed(0)
+    layers = [
+        GroupedLinear(
+            torch.randint(-8, 8, (outputs, 64), generator=generator, dtype=torch.int8),
+            torch.rand(outputs, 2, generator=generator),
+            None,
+            None,
+            bits=4,
+            dtype=torch.float32,
+        )
+        for outputs in (32, 16, 16)
+    ]
+    x = torch.randn(2, 3, 64, generator=generator)
+    joined = join(layers)
+    assert torch.equal(joined(x), torch.cat([layer(x) for layer in layers], -1))
+    assert [part(joined, slice(start, end)) for start, end in ((0, 32), (32, 48), (48, 64))] == layers
+
+
 @pytest.mark.parametrize(
-    "layers",
-    [
-        [nn.Linear(4, 8), nn.Linear(5, 8)],
-        [nn.Linear(4, 8), nn.Linear(4, 8, dtype=torch.float64)],
-        [nn.Linear(4, 8), nn.Identity()],
-    ],
-    ids=["widths", "types", "kinds"],
+    "layers", [[nn.Linear(4, 8), nn.Linear(4, 8, dtype=torch.bfloat16)], [nn.Linear(4, 8), nn.Bilinear(4, 4, 2)]]
 )
-def test_what_cannot_be_joined(layers: list[nn.Module]) -> None:
-    assert join(layers) is None
+def test_layers_that_differ_stand_side_by_side(layers: list[nn.Module]) -> None:
+    assert isinstance(join(layers), SideBySide)
