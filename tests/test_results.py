@@ -18,7 +18,7 @@ DATA = {"alfworld": "ALFWORLD_DATA", "webshop": "WEBSHOP_DATA"}
 TASKS = [("alfworld-gen", "webshop-gen"), ("arith-gen",), ("alfworld",), ("webshop",)]
 MOST_BYTES = 30_000_000
 ONE_IN = 4
-"""One of so many entries of a router on a task is verified in every run of the tests; all with ``make verify``."""
+"""One of so many entries of a router on a task is verified; all with ``make verify``."""
 
 
 def entries(*tasks: str) -> list[Path]:
@@ -34,6 +34,7 @@ def sample(folders: list[Path]) -> list[Path]:
     return sorted(folder for several in kinds.values() for folder in several[::ONE_IN])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tasks", TASKS)
 def test_published_entries_are_verified(tasks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     for task in DATA.keys() & set(tasks):

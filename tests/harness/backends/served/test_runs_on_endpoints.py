@@ -60,8 +60,7 @@ def test_unknown_usage_is_unknown_cost(tmp_path: Path, usage: Any) -> None:
     assert [call.usage_known for episode in run.episodes() for call in episode.steps[0].calls].count(False) == 1
     row = row_of(run.folder, tmp_path / "board")
     assert (row["errors"], row["episodes"]) == (0, 3)
-    assert row["cost_absolute"]["weight_bytes"] is row["cost_absolute"]["flops"] is None
-    assert row["cost_absolute"]["seconds"] > 0
+    assert set(row["cost_absolute"].values()) == {None}
     assert row["tokens"]["high"] == {}
     assert (row["ranked"], row["pareto"]) == (False, False)
     assert any("unknown usage: in 1 of 3 episodes" in note for note in row["notes"])
