@@ -111,7 +111,7 @@ def test_the_board_charges_by_a_card(tmp_path: Path) -> None:
     assert any("speed card card.json" in note for note in rows["mixed"]["notes"])
     mixroute("board", "runs", cwd=tmp_path)
     rows = {row["router"]: row for row in json.loads((tmp_path / "runs/board/board.json").read_text())["rows"]}
-    assert rows["always-high"]["cost_absolute"]["seconds"] is None  # without a card only ``mixroute time`` gives seconds
+    assert rows["always-high"]["cost_absolute"]["seconds"] is None  # without a card they come from clocks alone
 
 
 def test_two_routers_are_compared_in_gpu_seconds(tmp_path: Path) -> None:
