@@ -20,7 +20,8 @@ from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
-from harness.backends.joined import join, part
+from harness.backends.joined import join, split
+from harness.backends.linear import replace_modules
 from harness.backends.packed_attention import ATTENTION
 
 _WINDOWS: dict[type[nn.Module], Callable[[Any], int | None]] = {
@@ -116,12 +117,10 @@ class FusedLayer(nn.Module):
 
     def restored(self) -> nn.Module:
         """Transformers' layer, with its projections as they were."""
-        starts = {self.query_key_value: 0, self.gate_up: 0}
-        for owner, name in self._places():
-            joined = self.query_key_value if name in _QUERY_KEY_VALUE else self.gate_up
-            start = starts[joined]
-            starts[joined] += self._sizes[name]
-            setattr(owner, name, part(joined, slice(start, starts[joined])))
+        sizes = list(self._sizes.values())
+        parts = split(self.query_key_value, sizes[:3]) + split(self.gate_up, sizes[3:])
+        for (owner, name), part in zip(self._places(), parts, strict=True):
+            setattr(owner, name, part)
         layer: nn.Module = self.layer
         return layer
 
@@ -145,14 +144,16 @@ def fuse_layers(model: PreTrainedModel) -> None:
     To be called before linear layers are prepacked.
     """
     rotation = _Rotation()
-    for parent in list(model.modules()):
-        for name, layer in list(parent.named_children()):
-            if type(layer) not in _WINDOWS or isinstance(parent, FusedLayer) or _changed(layer):
-                continue
-            attention: Any = layer.self_attn
-            query_key_value = join([getattr(attention, one) for one in _QUERY_KEY_VALUE])
-            gate_up = join([getattr(layer.mlp, one) for one in _GATE_UP])
-            setattr(parent, name, FusedLayer(layer, query_key_value, gate_up, rotation))
+
+    def made(layer: Any) -> nn.Module | None:  # noqa: ANN401 - any module
+        # The layer within a fused one is of a known class, too.
+        if type(layer) not in _WINDOWS or not hasattr(layer.self_attn, _QUERY_KEY_VALUE[0]) or _changed(layer):
+            return None
+        query_key_value = join([getattr(layer.self_attn, one) for one in _QUERY_KEY_VALUE])
+        gate_up = join([getattr(layer.mlp, one) for one in _GATE_UP])
+        return FusedLayer(layer, query_key_value, gate_up, rotation)
+
+    replace_modules(model, made)
 
 
 def _changed(layer: nn.Module) -> bool:
@@ -170,7 +171,4 @@ def _own_forward(module: nn.Module) -> Any:  # noqa: ANN401 - any function
 @torch.inference_mode()
 def restore_layers(model: PreTrainedModel) -> None:
     """Undo ``fuse_layers``. To be called after linear layers are restored."""
-    for parent in list(model.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, FusedLayer):
-                setattr(parent, name, layer.restored())
+    replace_modules(model, lambda layer: layer.restored() if isinstance(layer, FusedLayer) else None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from harness.backends.linear import linear_of
 from harness.backends.quantized.integer import IntegerLinear
 
 
@@ -23,38 +24,22 @@ class SideBySide(nn.Module):
         return torch.cat([layer(x) for layer in self.layers], -1)
 
 
-def join(layers: Sequence[nn.Module]) -> nn.Module:
+def join(layers: Sequence[Any]) -> nn.Module:
     """A layer with the outputs of all, one after the other."""
-    joined = None
-    if all(type(layer) is nn.Linear for layer in layers):
-        joined = _join_dense([layer for layer in layers if isinstance(layer, nn.Linear)])
-    if all(isinstance(layer, IntegerLinear) for layer in layers):
-        joined = _join_integers([layer for layer in layers if isinstance(layer, IntegerLinear)])
-    return SideBySide(layers) if joined is None else joined
+    kinds = {type(layer) for layer in layers}
+    if kinds == {nn.Linear}:
+        weights = [layer.weight.detach() for layer in layers]
+        if len({(weight.shape[1], weight.dtype, weight.device) for weight in weights}) == 1:
+            return linear_of(torch.cat(weights), _biases(layers))
+    if kinds == {IntegerLinear}:
+        integers, scales = [layer.integers for layer in layers], [layer.scale for layer in layers]
+        if len({(layer.in_features, layer.bits, layer.dtype, layer.quantize) for layer in layers}) == 1:
+            joined: IntegerLinear = layers[0].with_weights(torch.cat(integers), torch.cat(scales), _biases(layers))
+            return joined
+    return SideBySide(layers)
 
 
-def _join_dense(layers: list[nn.Linear]) -> nn.Module | None:
-    weights = [layer.weight.detach() for layer in layers]
-    if len({(weight.shape[1], weight.dtype, weight.device) for weight in weights}) > 1:
-        return None
-    return _dense(torch.cat(weights), _biases(layers))
-
-
-def _join_integers(layers: list[IntegerLinear]) -> nn.Module | None:
-    first = layers[0]
-    if len({(layer.in_features, layer.bits, layer.dtype, layer.quantize) for layer in layers}) > 1:
-        return None
-    return IntegerLinear(
-        torch.cat([layer.integers for layer in layers]),
-        torch.cat([layer.scale for layer in layers]),
-        _biases(layers),
-        bits=first.bits,
-        quantize=first.quantize,
-        dtype=first.dtype,
-    )
-
-
-def _biases(layers: Sequence[nn.Linear | IntegerLinear]) -> Tensor | None:
+def _biases(layers: Sequence[Any]) -> Tensor | None:
     """The biases in one, zeros where a layer has none; None if none has one."""
     known = next((layer.bias for layer in layers if layer.bias is not None), None)
     if known is None:
@@ -62,28 +47,15 @@ def _biases(layers: Sequence[nn.Linear | IntegerLinear]) -> Tensor | None:
     return torch.cat([known.new_zeros(one.out_features) if one.bias is None else one.bias.detach() for one in layers])
 
 
-def part(layer: nn.Module, outputs: slice) -> nn.Module:
-    """The layer with these outputs of a joined one."""
-    if isinstance(layer, SideBySide):
-        ends = list(accumulate(int(one.out_features) for one in layer.layers))  # type: ignore[arg-type]
-        return layer.layers[ends.index(outputs.stop)]
-    bias: Tensor | None = layer.bias  # type: ignore[assignment]
-    bias = None if bias is None else bias.detach()[outputs]
-    if isinstance(layer, IntegerLinear):
-        return IntegerLinear(
-            layer.integers[outputs],
-            layer.scale[outputs],
-            bias,
-            bits=layer.bits,
-            quantize=layer.quantize,
-            dtype=layer.dtype,
-        )
-    weight: Tensor = layer.weight  # type: ignore[assignment]
-    return _dense(weight.detach()[outputs], bias)
-
-
-def _dense(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    layer.register_parameter("bias", None if bias is None else nn.Parameter(bias, requires_grad=False))
-    return layer.train(False)
+def split(joined: nn.Module, outputs: Sequence[int]) -> list[nn.Module]:
+    """The layers that were joined, by their numbers of outputs."""
+    if isinstance(joined, SideBySide):
+        return list(joined.layers)
+    sizes = list(outputs)
+    layer: Any = joined
+    biases = [None] * len(sizes) if layer.bias is None else torch.split(layer.bias.detach(), sizes)
+    if isinstance(joined, IntegerLinear):
+        integers, scales = torch.split(joined.integers, sizes), torch.split(joined.scale, sizes)
+        return [joined.with_weights(*part) for part in zip(integers, scales, biases, strict=True)]
+    weights = torch.split(layer.weight.detach(), sizes)
+    return [linear_of(weight, bias) for weight, bias in zip(weights, biases, strict=True)]

@@ -7,6 +7,8 @@ and packs bfloat16 weights for oneDNN at each call. Prepacked once, both go thro
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -28,11 +30,23 @@ class PrepackedLinear(nn.Module):
 
     def restored(self) -> nn.Linear:
         """The plain layer that this one was made of."""
-        weight = self._weight.to_dense()
-        layer = nn.Linear(self.in_features, self.out_features, bias=self._bias is not None, device="meta")
-        layer.weight = nn.Parameter(weight, requires_grad=False)
-        layer.bias = None if self._bias is None else nn.Parameter(self._bias, requires_grad=False)
-        return layer.train(False)
+        return linear_of(self._weight.to_dense(), self._bias)
+
+
+def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A plain linear layer with these weights: shape (outputs, inputs) and (outputs,)."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    layer.register_parameter("bias", None if bias is None else nn.Parameter(bias, requires_grad=False))
+    return layer.train(False)
+
+
+def replace_modules(model: nn.Module, made: Callable[[nn.Module], nn.Module | None]) -> None:
+    """Put another module in the place of each part of a model for which ``made`` returns one."""
+    for parent in list(model.modules()):
+        for name, part in list(parent.named_children()):
+            if (other := made(part)) is not None:
+                setattr(parent, name, other)
 
 
 def prepacked_types() -> list[torch.dtype]:
@@ -48,16 +62,15 @@ def prepack_linear_layers(model: nn.Module) -> None:
     so do types that oneDNN does not compute in on this processor (bfloat16 on one without the instructions for it).
     """
     types = prepacked_types()
-    for parent in list(model.modules()):
-        for name, layer in list(parent.named_children()):
-            if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype in types:
-                setattr(parent, name, PrepackedLinear(layer))
+
+    def made(part: nn.Module) -> nn.Module | None:
+        plain = type(part) is nn.Linear and part.weight.device.type == "cpu" and part.weight.dtype in types
+        return PrepackedLinear(part) if plain else None  # type: ignore[arg-type]
+
+    replace_modules(model, made)
 
 
 @torch.inference_mode()
 def restore_linear_layers(model: nn.Module) -> None:
     """Undo ``prepack_linear_layers``: the same weights, in plain linear layers."""
-    for parent in list(model.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, PrepackedLinear):
-                setattr(parent, name, layer.restored())
+    replace_modules(model, lambda part: part.restored() if isinstance(part, PrepackedLinear) else None)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from harness.backends.linear import replace_modules
 from harness.backends.quantized.grouped import GroupedLinear, supports
 from harness.backends.quantized.integer import IntegerEmbedding, IntegerLinear, RowQuantizer, quantize_rows
 from harness.backends.quantized.layer import PackedLinear
@@ -45,15 +46,17 @@ def pack_linear_layers(model: PreTrainedModel) -> list[str]:
     """
     quantize = RowQuantizer()
     refused: Counter[str] = Counter()
-    for parent in list(model.modules()):
-        for name, layer in list(parent.named_children()):
-            if getattr(layer, "quantization_scheme", None) is None:
-                continue
-            made = _packed(layer, model.dtype, quantize)
-            if isinstance(made, str):
-                refused[made] += 1
-            else:
-                setattr(parent, name, made)
+
+    def made(layer: nn.Module) -> nn.Module | None:
+        if getattr(layer, "quantization_scheme", None) is None:
+            return None
+        packed = _packed(layer, model.dtype, quantize)
+        if isinstance(packed, str):
+            refused[packed] += 1
+            return None
+        return packed
+
+    replace_modules(model, made)
     return [f"{count} layers of {reason}" for reason, count in refused.items()]
 
 

@@ -72,6 +72,10 @@ class IntegerLinear(PackedLinear):
         self.quantize = quantize
         self._product = fastest(self.out_features, self.in_features, bits)(weight, self.scale)
 
+    def with_weights(self, weight: Tensor, scale: Tensor, bias: Tensor | None) -> IntegerLinear:
+        """A layer like this one with other weights; arguments as of the class."""
+        return IntegerLinear(weight, scale, bias, bits=self.bits, quantize=self.quantize, dtype=self.dtype)
+
     @property
     def kernel(self) -> str:
         """Name of what computes the products."""

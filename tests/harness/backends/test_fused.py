@@ -11,7 +11,7 @@ from torch import nn
 
 from harness.backends.comparison import compare, texts_to_compare
 from harness.backends.fused import FusedLayer, fuse_layers, restore_layers
-from harness.backends.joined import SideBySide, join, part
+from harness.backends.joined import SideBySide, join, split
 from harness.backends.loading import TransformersOptions, load_model
 from harness.backends.packed import PackedModel
 from harness.backends.packed_attention import ATTENTION
@@ -132,7 +132,8 @@ def test_joined_integer_layers_give_the_same_bits(bits: int) -> None:
     joined = join(layers)
     assert isinstance(joined, IntegerLinear)
     assert torch.equal(joined(x), torch.cat([layer(x) for layer in layers], -1))
-    assert torch.equal(part(joined, slice(40, 56))(x), layers[2](x))
+    apart = split(joined, [32, 8, 16])
+    assert all(torch.equal(one(x), layer(x)) for one, layer in zip(apart, layers, strict=True))
 
 
 def test_layers_with_weights_in_groups_stand_side_by_side() -> None:
@@ -151,7 +152,7 @@ def test_layers_with_weights_in_groups_stand_side_by_side() -> None:
     x = torch.randn(2, 3, 64, generator=generator)
     joined = join(layers)
     assert torch.equal(joined(x), torch.cat([layer(x) for layer in layers], -1))
-    assert [part(joined, slice(start, end)) for start, end in ((0, 32), (32, 48), (48, 64))] == layers
+    assert split(joined, [32, 16, 16]) == layers
 
 
 @pytest.mark.parametrize(
