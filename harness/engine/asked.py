@@ -40,22 +40,6 @@ class Asked:
         return GivenAnswer(call.text, call.content_tokens, call.decoded_tokens, finish)
 
 
-def asked_of(
-    episode: Episode,
-    task: Task,
-    router: Router | None,
-    models: Sequence[str],
-    temperature: float,
-    *,
-    in_order: bool = False,
-) -> Iterator[Asked]:
-    """The calls of an episode that have an answer (with ``in_order`` all calls), with their questions; arguments as of
-    ``questions_of``.
-    """
-    for step in questions_of(episode, task, router, models, temperature, in_order=in_order):
-        yield from (asked for asked in step if in_order or asked.call.decoded_tokens)
-
-
 def questions_of(
     episode: Episode,
     task: Task,

@@ -24,7 +24,7 @@ from harness.backends.completion_cache import CompletionCache
 from harness.config import check
 from harness.contracts import Backend, SupportsScoring, Task
 from harness.data import GivenAnswer, Request
-from harness.engine.asked import Asked, asked_of
+from harness.engine.asked import Asked, questions_of
 from harness.engine.opening import open_models
 from harness.errors import MixrouteError
 from harness.plugins import open_router
@@ -222,9 +222,11 @@ def _ask(one: _Entry, chosen: Sequence[str], opener: Opener) -> None:
         router = None  # its calls are then taken for plain ones
     for episode in read_episodes(one.folder):
         if episode.instance in chosen:
-            one.asked[episode.instance] = list(
-                asked_of(episode, task, router, list(one.meta.models), config.temperature, in_order=one.shares)
-            )
+            steps = questions_of(episode, task, router, list(one.meta.models), config.temperature, in_order=one.shares)
+            # Where models share a cache, calls that only read count, too: what they read is cached afterwards.
+            one.asked[episode.instance] = [
+                asked for step in steps for asked in step if one.shares or asked.call.decoded_tokens
+            ]
     if missing := set(chosen) - set(one.asked):
         raise MixrouteError(f"it has no episode of {min(missing)}")
 

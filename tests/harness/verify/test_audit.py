@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engine.asked import asked_of
+from harness.engine.asked import questions_of
 from harness.pool import load_pool, open_backend
 from harness.traces.evidence import read_evidence
 from harness.traces.store import find_runs, read_episodes
@@ -225,7 +225,7 @@ def test_a_text_that_the_model_does_not_prefer_is_found_whatever_stands_beside_i
 def true_statistics(folder: Path, text: str, pools: Pools) -> dict[str, list[float]]:
     """What low says of a text in place of the first answer of an entry, up to the end token."""
     task = open_task("alfworld-gen", split="test", step_cap=3)
-    first = next(asked_of(next(read_episodes(folder)), task, None, ["high", "low"], 0.0))
+    first = next(questions_of(next(read_episodes(folder)), task, None, ["high", "low"], 0.0))[0]
     low = open_backend("low", pools["writer"].models["low"], deterministic=True)
     assert isinstance(low, SupportsScoring)
     given_answer = GivenAnswer(text, len(text), len(text), "length")
