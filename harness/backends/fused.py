@@ -1,9 +1,9 @@
-"""Decoder layers of Llama, Mistral, Qwen 2 and Qwen 3, computed in a third of the operations.
+"""Decoder layers of Llama, Mistral, Qwen 2 and Qwen 3, computed in fewer and larger products.
 
-With few rows the operations of a pass are so small that calling them takes longer than computing them: transformers'
-layer of Llama makes some 70. Here queries, keys and values are one product, gate and up another, position encodings
-rotate queries and keys at once, and a normalisation takes four operations. The results differ in the last digits from
-the model's own; ``self_test`` compares them with its own forward pass, as everything that is run packed.
+With few rows, calling the parts of a layer takes longer than computing them. Here queries, keys and values are one
+product, gate and up another, and position encodings rotate queries and keys at once; no module is called but for
+products and the activation. The results differ in the last digits from the model's own; ``self_test`` compares them
+with its own forward pass, as everything that is run packed.
 """
 
 from __future__ import annotations
