@@ -25,7 +25,10 @@ def doctor(
     ] = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Load the pools' models, and compare them with transformers' own pass."),
+        typer.Option(
+            "--check",
+            help="Load the pools' models, compare them with transformers' own pass, and see whether those that are to can share caches.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
