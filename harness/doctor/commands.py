@@ -27,7 +27,7 @@ def doctor(
         bool,
         typer.Option(
             "--check",
-            help="Load the pools' models, compare them with transformers' own pass, and see whether those that are to can share caches.",
+            help="Load the pools' models, and compare them with transformers' own pass; may models share caches?",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
