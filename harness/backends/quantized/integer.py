@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.backends.quantized.layer import PackedLinear
-from harness.backends.quantized.products import ROW_LIMIT, fastest
+from harness.backends.quantized.products import ROW_LIMIT, product_of
 
 _LEAST = 1e-30  # scale of a row of zeros
 
@@ -70,7 +70,7 @@ class IntegerLinear(PackedLinear):
         super().__init__(weight.shape, None if bias is None else bias.float(), bits=bits, dtype=dtype)
         self.scale = scale.float()
         self.quantize = quantize
-        self._product = fastest(self.out_features, self.in_features, bits)(weight, self.scale)
+        self._product = product_of(weight, self.scale, bits)
 
     def with_weights(self, weight: Tensor, scale: Tensor, bias: Tensor | None) -> IntegerLinear:
         """A layer like this one with other weights; arguments as of the class."""
@@ -79,7 +79,7 @@ class IntegerLinear(PackedLinear):
     @property
     def kernel(self) -> str:
         """Name of what computes the products."""
-        return type(self._product).__name__
+        return self._product.name
 
     @property
     def integers(self) -> Tensor:

@@ -2,8 +2,9 @@
 
 Sums of integers do not depend on their order, so every kernel gives the same bits for a row, whatever the other rows of
 the batch are. Kernels differ in speed and, on processors without instructions for such sums, in whether they are exact:
-there FBGEMM adds pairs of products in 16 bits, which 4-bit weights never overflow and 8-bit weights may. ``fastest``
-tries all of them on the shape at hand, and takes the fastest of those that are exact.
+there FBGEMM adds pairs of products in 16 bits, which 4-bit weights never overflow and 8-bit weights may.
+``product_of`` tries all of them on the shape at hand, and takes the fastest of those that are exact: for few rows and
+for many of them, since a kernel that is made for one row of a decoding pass need not be the one for a prompt.
 
 Quantized tensors of PyTorch, which FBGEMM's weights are packed from, are deprecated. Where they are gone, kernels that
 need them are not available, and the others are tried.
@@ -26,16 +27,22 @@ ROW_LIMIT = 127
 
 _EXACT = 1 << 24
 """Integers up to this magnitude are exact in float32."""
-_TRIED_ROWS = (1, 16)
+_MANY = 32
+"""Rows from which a product is one of many rows: about there oneDNN overtakes FBGEMM on processors with VNNI or AMX."""
+_TRIED_FEW, _TRIED_MANY = (1, 16), (64, 256)
+_WORTH_A_COPY = 0.8
+"""Share of the time for many rows at which a second kernel is worth its own copy of the weights."""
 _MOST_OUTPUTS = 2048  # of the matrix that kernels are tried with
 _REPEATS = 3
 
 
 class Product(ABC):
-    """Weights of shape (outputs, inputs), int8, with a scale for each output, laid out for one kernel."""
+    """Weights of shape (outputs, inputs), int8, with a scale for each output, laid out for a kernel."""
 
-    @abstractmethod
-    def __init__(self, weight: Tensor, scale: Tensor) -> None: ...
+    @property
+    def name(self) -> str:
+        """Name of the kernel."""
+        return type(self).__name__
 
     @abstractmethod
     def __call__(self, rows: Tensor) -> Tensor:
@@ -121,7 +128,30 @@ class Float(Product):
         return self._weight.to(torch.int8)
 
 
-INTEGER_KERNELS: tuple[type[Product], ...] = (IntMM, Fbgemm, FbgemmHalves)
+class ByRows(Product):
+    """One kernel for few rows and another for many, each with its own copy of the weights."""
+
+    def __init__(self, few: Product, many: Product) -> None:
+        self._few, self._many = few, many
+
+    @property
+    def name(self) -> str:
+        """See ``Product``."""
+        return f"{self._few.name}, from {_MANY} rows {self._many.name}"
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """See ``Product``."""
+        return (self._few if len(rows) < _MANY else self._many)(rows)
+
+    def weight(self) -> Tensor:
+        """See ``Product``."""
+        return self._few.weight()
+
+
+Kernel = Callable[[Tensor, Tensor], Product]
+"""Lays out weights, shape (outputs, inputs), with their scales, shape (outputs,)."""
+
+INTEGER_KERNELS: tuple[Kernel, ...] = (IntMM, Fbgemm, FbgemmHalves)
 
 
 def _fbgemm_packed(weight: Tensor, scale: Tensor) -> torch.ScriptObject:
@@ -143,24 +173,36 @@ def _fbgemm_unpacked(packed: torch.ScriptObject) -> Tensor:
     return weight
 
 
-def fastest(outputs: int, inputs: int, bits: int) -> type[Product]:
-    """The fastest exact kernel on this processor for a matrix of weights of so many bits."""
-    return _fastest(min(outputs, _MOST_OUTPUTS), inputs, bits, torch.get_num_threads())
+def product_of(weight: Tensor, scale: Tensor, bits: int) -> Product:
+    """The weights, laid out for the fastest exact kernels of this processor.
+
+    Args:
+        weight: Integers, int8, shape (outputs, inputs).
+        scale: Value of one unit, by output: shape (outputs,).
+        bits: Bits of a weight.
+    """
+    outputs, inputs = weight.shape
+    few, many = _fastest(min(outputs, _MOST_OUTPUTS), inputs, bits, torch.get_num_threads())
+    return few(weight, scale) if few is many else ByRows(few(weight, scale), many(weight, scale))
 
 
 @cache
 @torch.inference_mode()
-def _fastest(outputs: int, inputs: int, bits: int, _threads: int) -> type[Product]:
-    """Kernels are timed on few outputs: which of them is the fastest does not depend on their number."""
+def _fastest(outputs: int, inputs: int, bits: int, _threads: int) -> tuple[Kernel, Kernel]:
+    """The kernels for few and for many rows.
+
+    They are timed on few outputs: which of them is the fastest does not depend on their number.
+    """
     generator = torch.Generator().manual_seed(0)
     least, most = -(1 << bits - 1), (1 << bits - 1) - 1
     weight = torch.randint(least, most + 1, (outputs, inputs), generator=generator, dtype=torch.int8)
     weight[0], weight[-1] = least, most  # the largest sums that there are
     scale = torch.rand(outputs, generator=generator) * 0.01 + 0.001
-    rows = torch.randint(-ROW_LIMIT, ROW_LIMIT + 1, (max(_TRIED_ROWS), inputs), generator=generator).float()
+    rows = torch.randint(-ROW_LIMIT, ROW_LIMIT + 1, (max(_TRIED_MANY), inputs), generator=generator).float()
     rows[0] = ROW_LIMIT
     expected = (rows.double() @ weight.double().t()).float() * scale
-    seconds: dict[type[Product], float] = {}
+    few: dict[Kernel, float] = {}
+    many: dict[Kernel, float] = {}
     for kernel in INTEGER_KERNELS:
         try:
             product = kernel(weight, scale)
@@ -168,8 +210,12 @@ def _fastest(outputs: int, inputs: int, bits: int, _threads: int) -> type[Produc
         except (RuntimeError, NotImplementedError):  # this build of PyTorch, or this processor, does not have it
             continue
         if exact:
-            seconds[kernel] = sum(_seconds(product, rows[:count]) for count in _TRIED_ROWS)
-    return min(seconds, key=lambda kernel: seconds[kernel], default=Float)
+            few[kernel] = sum(_seconds(product, rows[:count]) for count in _TRIED_FEW)
+            many[kernel] = sum(_seconds(product, rows[:count]) for count in _TRIED_MANY)
+    if not few:
+        return Float, Float
+    first, second = min(few, key=few.__getitem__), min(many, key=many.__getitem__)
+    return first, second if many[second] < _WORTH_A_COPY * many[first] else first
 
 
 def _seconds(product: Product, rows: Tensor) -> float:

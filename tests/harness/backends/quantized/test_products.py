@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.backends.quantized.products import INTEGER_KERNELS, ROW_LIMIT, Float, Product, fastest
+from harness.backends.quantized.products import (
+    INTEGER_KERNELS,
+    ROW_LIMIT,
+    ByRows,
+    Fbgemm,
+    Float,
+    Kernel,
+    product_of,
+)
 from tests.examples import examples
 
 
@@ -31,7 +39,7 @@ def expected(rows: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     seed=st.integers(0, 1000),
 )
 def test_every_kernel_that_is_exact_by_its_description_is(
-    kernel: type[Product], bits: int, rows: int, inputs: int, outputs: int, seed: int
+    kernel: Kernel, bits: int, rows: int, inputs: int, outputs: int, seed: int
 ) -> None:
     weight = matrix(outputs, inputs, -(1 << bits - 1), (1 << bits - 1) - 1, seed)
     scale = torch.rand(outputs, generator=torch.Generator().manual_seed(seed)) + 0.01
@@ -40,9 +48,9 @@ def test_every_kernel_that_is_exact_by_its_description_is(
         product = kernel(weight, scale)
         found = product(given_rows)
     except (RuntimeError, NotImplementedError) as error:
-        pytest.skip(f"{kernel.__name__} is not available here: {error}")
+        pytest.skip(f"a kernel is not available here: {error}")
     assert torch.equal(product.weight(), weight)
-    if kernel.__name__ != "Fbgemm" or bits <= 4:  # with more bits its sums may overflow, which ``fastest`` finds out
+    if kernel is not Fbgemm or bits <= 4:  # with more bits its sums may overflow, which ``product_of`` finds out
         assert torch.equal(found, expected(given_rows, weight, scale))
 
 
@@ -53,15 +61,26 @@ def test_the_kernel_that_is_taken_is_exact_at_the_largest_sums(bits: int, output
     weight = matrix(outputs, inputs, least, most, 3)
     weight[0], weight[1] = least, most
     scale = torch.full((outputs,), 0.25)
-    rows = torch.tensor([ROW_LIMIT, -ROW_LIMIT]).float()[:, None].expand(2, inputs).contiguous()
-    assert torch.equal(fastest(outputs, inputs, bits)(weight, scale)(rows), expected(rows, weight, scale))
+    product = product_of(weight, scale, bits)
+    for count in (2, 100):
+        rows = torch.tensor([ROW_LIMIT, -ROW_LIMIT]).float().repeat(count // 2)[:, None].expand(-1, inputs).contiguous()
+        assert torch.equal(product(rows), expected(rows, weight, scale))
+
+
+def test_many_rows_may_have_a_kernel_of_their_own() -> None:
+    weight, scale = matrix(3, 8, -8, 7, 0), torch.ones(3)
+    product = ByRows(Float(weight, scale), Float(weight, 2 * scale))
+    few, many = (matrix(count, 8, -ROW_LIMIT, ROW_LIMIT, count).float() for count in (31, 32))
+    assert torch.equal(product(few), expected(few, weight, scale))
+    assert torch.equal(product(many), 2 * expected(many, weight, scale))
+    assert product.name == "Float, from 32 rows Float"
 
 
 def test_where_no_kernel_for_integers_is_left_float32_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.backends.quantized.products.INTEGER_KERNELS", ())
-    kernel = fastest(5, 3072, 8)
-    assert kernel is Float
     weight = matrix(5, 3072, -128, -100, 0)  # sums of up to 50 million, and no power of two in all of their parts
     rows = matrix(3, 3072, 100, ROW_LIMIT, 1).float()
     scale = torch.ones(5)
-    assert torch.equal(kernel(weight, scale)(rows), expected(rows, weight, scale))
+    product = product_of(weight, scale, 8)
+    assert product.name == "Float"
+    assert torch.equal(product(rows), expected(rows, weight, scale))
