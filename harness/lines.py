@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import lzma
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.files import Record, refuse_devices
+from harness.files import Record, refuse_devices, replacing
 
 R = TypeVar("R", bound=Record)
 
@@ -20,6 +21,8 @@ MOST_BYTES = 1 << 30
 MOST_LINE = 1 << 27
 """Most bytes of a line."""
 _BLOCK = 1 << 16
+_MOST_WINDOW = 1 << 24
+"""Bytes that a compressor looks back."""
 
 
 def read_xz(path: Path) -> bytes:
@@ -42,6 +45,25 @@ def xz_lines(path: Path) -> Iterator[bytes]:
         yield from _lines(path)
     except (OSError, lzma.LZMAError, EOFError) as error:
         raise MixrouteError(f"{path} cannot be read ({error}): restore the file") from error
+
+
+def write_xz(path: Path, content: IO[bytes]) -> None:
+    """Compress a file from its beginning, and replace ``path`` at once.
+
+    Raises:
+        MixrouteError: it is larger than what is read again.
+    """
+    # A window of the content's size compresses as well as the preset's. Compression takes about 12 times its memory.
+    size = content.seek(0, os.SEEK_END)
+    if size > MOST_BYTES:
+        raise MixrouteError(
+            f"{path} would unpack to {size} bytes, and entries have {MOST_BYTES} at most: split the run"
+        )
+    window = min(_MOST_WINDOW, max(1 << 12, size))
+    lzma2 = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": window}
+    content.seek(0)
+    with replacing(path) as file, lzma.open(file, "wb", filters=[lzma2]) as compressed:
+        shutil.copyfileobj(content, compressed)
 
 
 def read_lines(path: Path, kind: type[R], change: Callable[[bytes], bytes] = bytes) -> Iterator[R]:

@@ -22,8 +22,8 @@ from harness.seeding import seed_for
 from harness.timing.replay import Replayed, Replayer
 from harness.timing.session import SCHEMA, Session, Settings, TimedRow, draw_session, machine_of
 from harness.traces.appending import GrowingFile
-from harness.traces.clock import CLOCK, LINES, ClockMeta, EpisodeClock, ReferenceClock, write_clock
 from harness.traces.clock import SCHEMA as CLOCK_SCHEMA
+from harness.traces.clock import ClockMeta, EpisodeClock, ReferenceClock, remove_clock, write_clock
 
 SESSION = "time.json"
 BLOCKS = "time.jsonl"
@@ -167,8 +167,7 @@ def _write_row(
     for run in row.runs:
         own = run.below(folder)
         if not run.instances:
-            for name in (CLOCK, LINES):
-                (own / name).unlink(missing_ok=True)
+            remove_clock(own)
             continue
         instances = sorted(run.instances)
         meta = ClockMeta(

@@ -19,7 +19,6 @@ from harness.seeding import seed_for
 from harness.suite import Mode
 from harness.text import quoted
 from harness.traces.read import Run, read_run
-from harness.traces.siblings import PACK
 from harness.traces.store import find_runs
 
 log = logging.getLogger(__name__)
@@ -113,7 +112,7 @@ def draw_session(folder: Path, settings: Settings) -> Session:
     Raises:
         MixrouteError: there is no run that can be timed, a label is unknown, or rows share no instance.
     """
-    runs = [_read(one) for one in find_runs(folder)]
+    runs = [read_run(one) for one in find_runs(folder)]
     labels = {run.meta.label for run in runs}
     if unknown := sorted(set(settings.only) - labels):
         raise MixrouteError(f"--only {quoted(unknown[0])} is no row of {folder}: it has {', '.join(sorted(labels))}")
@@ -124,12 +123,6 @@ def draw_session(folder: Path, settings: Settings) -> Session:
     if not sections:
         raise MixrouteError(f"{folder} has no finished row without a clock: --only ROW times one again")
     return Session(SCHEMA, secrets.token_hex(8), settings, provenance(), sections)
-
-
-def _read(folder: Path) -> Run:
-    if (folder / PACK).exists():
-        raise MixrouteError(f"{folder} is a packed entry: time the run that it was packed from, then pack that again")
-    return read_run(folder)
 
 
 def _section(runs: Sequence[Run], settings: Settings) -> TimedSection | None:

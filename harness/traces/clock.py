@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from math import fsum
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +20,7 @@ import msgspec
 from harness.errors import MixrouteError
 from harness.files import Record, write_atomically
 from harness.json_files import read_json
-from harness.lines import read_lines
+from harness.lines import read_lines, write_xz
 from harness.numbers import round_significant
 from harness.records import CallTiming, Episode, EpisodeTiming, RunMeta, StepTiming
 from harness.text import quoted
@@ -191,21 +192,21 @@ def read_clock(folder: Path, run: RunMeta | None = None) -> Clock | None:
 
 
 def write_clock(folder: Path, meta: ClockMeta, lines: Iterable[EpisodeClock]) -> None:
-    """Write the two files of a run, in order of instance and pass; ``clock.json`` comes last."""
-    (folder / CLOCK).unlink(missing_ok=True)
-    write_atomically(folder / LINES, encode_lines(lines))
-    write_atomically(folder / CLOCK, encode_meta(meta))
-
-
-def encode_meta(meta: ClockMeta) -> bytes:
-    """The content of ``clock.json``."""
-    return msgspec.json.format(msgspec.json.encode(meta), indent=1) + b"\n"
-
-
-def encode_lines(lines: Iterable[EpisodeClock]) -> bytes:
-    """The content of ``clock.jsonl``."""
+    """Write the two files of a run, or of an entry, in order of instance and pass; ``clock.json`` comes last."""
+    remove_clock(folder)
     ordered = sorted(lines, key=lambda line: (line.instance, line.number))
-    return b"".join(msgspec.json.encode(line.rounded()) + b"\n" for line in ordered)
+    content = b"".join(msgspec.json.encode(line.rounded()) + b"\n" for line in ordered)
+    if plain_or_xz(folder / EPISODES).suffix == ".xz":
+        write_xz(folder / f"{LINES}.xz", BytesIO(content))
+    else:
+        write_atomically(folder / LINES, content)
+    write_atomically(folder / CLOCK, msgspec.json.format(msgspec.json.encode(meta), indent=1) + b"\n")
+
+
+def remove_clock(folder: Path) -> None:
+    """Delete the clock of a run or entry, if it has one."""
+    for name in (CLOCK, LINES, f"{LINES}.xz"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def read_clocked(folder: Path) -> Iterator[tuple[Episode, EpisodeTiming | None, EpisodeTiming | None]]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
-import os
 import re
-import shutil
 from contextlib import closing
 from io import BytesIO
 from itertools import count
@@ -17,11 +14,11 @@ from typing import IO
 import msgspec
 
 from harness.errors import MixrouteError
-from harness.files import replacing, write_atomically
-from harness.lines import MOST_BYTES, read_xz
+from harness.files import write_atomically
+from harness.lines import read_xz, write_xz
 from harness.records import RunMeta
 from harness.text import quoted
-from harness.traces.clock import CLOCK, LINES, encode_lines, encode_meta, read_clock
+from harness.traces.clock import CLOCK, read_clock, remove_clock, write_clock
 from harness.traces.completions import CompletionIndex
 from harness.traces.contamination import SEEN, read_seen, seen_file
 from harness.traces.read import read_run
@@ -31,9 +28,6 @@ from harness.traces.store import EPISODES, RUN, TIMINGS, plain_or_xz, read_episo
 
 _STATISTICS = re.compile(rb'"logprobs":\[[^]]*\],"entropies":\[[^]]*\],"margins":\[[^]]*\]')
 """The fields of a call that its completion's line in a table holds; no text of an episode, as quotes are escaped."""
-
-_MOST_WINDOW = 1 << 24
-"""Bytes."""
 
 
 def pack_run(folder: Path, entries: Path) -> Path:
@@ -66,16 +60,16 @@ def pack_run(folder: Path, entries: Path) -> Path:
         pack = Pack(PACK_SCHEMA, _write_episodes(folder, entry, siblings, episodes, own), trained_on)
         _refuse_change(entry, pack, siblings)
         (entry / RUN).unlink(missing_ok=True)  # until all is replaced, the folder is no entry
-        _write_xz(entry / COMPLETIONS, own)
-        _write_xz(entry / f"{EPISODES}.xz", episodes)
+        write_xz(entry / COMPLETIONS, own)
+        write_xz(entry / f"{EPISODES}.xz", episodes)
     with TemporaryFile(dir=entries) as timings:
         timings.writelines(msgspec.json.encode(rounded_timing(timing)) + b"\n" for timing in read_timings(folder))
-        _write_xz(entry / f"{TIMINGS}.xz", timings)
+        write_xz(entry / f"{TIMINGS}.xz", timings)
     _write_clock(folder, entry)
     if own_list is None:
         (entry / SEEN).unlink(missing_ok=True)
     else:
-        _write_xz(entry / SEEN, BytesIO(own_list))
+        write_xz(entry / SEEN, BytesIO(own_list))
     write_atomically(entry / PACK, msgspec.json.format(msgspec.json.encode(pack), indent=1) + b"\n")
     _read_back(folder, entry, meta)
     write_atomically(entry / RUN, (folder / RUN).read_bytes())  # last: without it, the folder is no entry
@@ -86,11 +80,9 @@ def _write_clock(folder: Path, entry: Path) -> None:
     """Write the clock of a run, if it has one; that of an older entry of this name goes."""
     clock = read_clock(folder)
     if clock is None:
-        for name in (CLOCK, f"{LINES}.xz"):
-            (entry / name).unlink(missing_ok=True)
-        return
-    _write_xz(entry / f"{LINES}.xz", BytesIO(encode_lines(line for lines in clock.lines.values() for line in lines)))
-    write_atomically(entry / CLOCK, encode_meta(clock.meta))
+        remove_clock(entry)
+    else:
+        write_clock(entry, clock.meta, [line for lines in clock.lines.values() for line in lines])
 
 
 def _read_back(folder: Path, entry: Path, meta: RunMeta) -> None:
@@ -169,22 +161,3 @@ def _refuse_change(entry: Path, pack: Pack, siblings: dict[str, Pack]) -> None:
             raise MixrouteError(
                 f"{entry} exists with other content, which {name} refers to: pack all entries into another folder"
             )
-
-
-def _write_xz(path: Path, content: IO[bytes]) -> None:
-    """Compress a file from its beginning.
-
-    Raises:
-        MixrouteError: it is larger than what is read again.
-    """
-    # A window of the content's size compresses as well as the preset's. Compression takes about 12 times its memory.
-    size = content.seek(0, os.SEEK_END)
-    if size > MOST_BYTES:
-        raise MixrouteError(
-            f"{path} would unpack to {size} bytes, and entries have {MOST_BYTES} at most: split the run"
-        )
-    window = min(_MOST_WINDOW, max(1 << 12, size))
-    lzma2 = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": window}
-    content.seek(0)
-    with replacing(path) as file, lzma.open(file, "wb", filters=[lzma2]) as compressed:
-        shutil.copyfileobj(content, compressed)

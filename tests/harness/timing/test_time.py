@@ -23,6 +23,7 @@ from harness.suite import load_suite
 from harness.timing.measure import time_runs
 from harness.timing.session import Settings, draw_session
 from harness.traces.clock import CLOCK, LINES, Clock, read_clock
+from harness.traces.pack import pack_run
 from harness.traces.store import EPISODES, find_runs, read_episodes, read_meta
 from tests.command import PATIENCE, mixroute, start, wait_until
 from tests.harness.verify.writer import save_pool
@@ -259,10 +260,17 @@ def test_a_session_of_another_version_is_refused(played: Path, tmp_path: Path) -
         measure(tmp_path / "runs")
 
 
-def test_unknown_rows_and_packed_entries_are_refused(played: Path, tmp_path: Path) -> None:
+def test_unknown_rows_are_refused(played: Path) -> None:
     with pytest.raises(MixrouteError, match="--only 'nobody' is no row of"):
         measure(played / "runs", only=["nobody"])
-    shutil.copytree(played / "runs", tmp_path / "runs")
-    (find_runs(tmp_path / "runs")[0] / "pack.json").write_text("{}")
-    with pytest.raises(MixrouteError, match="pack"):
-        measure(tmp_path / "runs")
+
+
+def test_entries_are_timed_as_the_runs_that_they_were_packed_from(timed: Path, played: Path, tmp_path: Path) -> None:
+    entries = tmp_path / "entries"
+    for run in find_runs(played / "runs"):
+        pack_run(run, entries)
+    measure(entries)
+    assert structure(entries) == structure(timed / "runs")
+    assert not list(entries.glob(f"*/{LINES}"))  # compressed, as all of an entry is
+    for row in build_board(find_runs(entries)).rows:
+        assert row.clock is not None

@@ -295,7 +295,7 @@ def test_what_was_packed_is_read_back(tmp_path: Path, monkeypatch: pytest.Monkey
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(lzma.compress(content))
 
-    monkeypatch.setattr("harness.traces.pack.replacing", keep)
+    monkeypatch.setattr("harness.lines.replacing", keep)
     run = write(tmp_path, [("one", [FIRST])], "a")
     with pytest.raises(MixrouteError, match=rf"entries/a does not read like .*{message}.*: pack it again"):
         pack_run(run, tmp_path / "entries")
