@@ -54,7 +54,7 @@ def _failure(known: Known) -> str:
         return "That was no valid command."
     place = found["source"] or found["place"] or found["other"]
     if found["take"] and known.held:
-        return f"I cannot take a second object while I hold {known.held}."
+        return "I can hold one object only."
     if found["used"] and found["used"] != known.held:
         return f"I do not hold {found['used']}."
     if not known.last.startswith("use ") and place not in known.receptacles:
@@ -63,6 +63,8 @@ def _failure(known: Known) -> str:
         return f"{found['taken']} is not at {place}."
     if found["go"] and place in known.here:
         return f"I am at {place} already."
+    if place in known.receptacles and not found["go"] and place not in known.here:
+        return f"I may not be at {place}."
     return "That did nothing."
 
 

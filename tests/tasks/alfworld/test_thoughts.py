@@ -182,18 +182,28 @@ def test_a_mistake_is_named() -> None:
         last, answer = state.turns[-1].action, state.observation.text
         first = state.thought.partition(". ")[0]
         known = re.search(
-            r"That was no valid command|There is no|already|do not hold|second object|is not at|did nothing"
-            r"|I cannot go to|was searched before|is the wrong place", first
+            r"That was no valid command|There is no|already|do not hold|one object only|is not at|may not be at"
+            r"|did nothing|I cannot go to|was searched before|is the wrong place", first
         )  # fmt: skip
         if answer == "Nothing happens.":
             assert known, state.thought
         if known:
             said_so[known[0]] += 1
             assert answer == "Nothing happens." or last.startswith("go to ")
+        if "may not be at" in first:
+            assert f"go to {first.rpartition(' at ')[2]}" not in [turn.action for turn in state.turns[-2:]]
+        if "one object only" in first:
+            assert state.probed != "You are not carrying anything."
         if "There is no" in first:
             place = re.sub(r".*There is no ", "", first)
             assert f" a {place}" not in shown(state)[0]
-    assert {"That was no valid command", "There is no", "was searched before", "is the wrong place"} <= set(said_so)
+    assert {
+        "That was no valid command",
+        "There is no",
+        "was searched before",
+        "is the wrong place",
+        "may not be at",
+    } <= set(said_so)
 
 
 def test_in_its_own_play_no_mistake_is_found() -> None:
