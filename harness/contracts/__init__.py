@@ -20,7 +20,7 @@ from harness.contracts.routers import (
     TrainedWithPool,
     role_of,
 )
-from harness.contracts.tasks import DataSource, DrawsFreshGames, Environment, Expert, Task, Teachable
+from harness.contracts.tasks import DataSource, DrawsFreshGames, Environment, Expert, Task, Teachable, Thinker
 
 __all__ = [
     "Backend",
@@ -42,6 +42,7 @@ __all__ = [
     "SupportsScoring",
     "Task",
     "Teachable",
+    "Thinker",
     "Trained",
     "TrainedWithPool",
     "role_of",

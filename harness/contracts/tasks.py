@@ -79,6 +79,19 @@ class Expert(Protocol):
 
 
 @runtime_checkable
+class Thinker(Protocol):
+    """What an expert offers besides, so that agents can learn to think before they act."""
+
+    def think(self, turns: Sequence[Turn], observation: Observation) -> str:
+        """Why ``act`` takes its action: the thought that precedes it, for the same arguments.
+
+        It is one short line without ``<`` and ``>``, and follows from what the agent has seen, never from the list of
+        admissible actions. What it says is true, and the objects, places and options of the action are in it.
+        """
+        ...
+
+
+@runtime_checkable
 class Teachable(Protocol):
     """What a task offers besides, so that agents can be trained on it."""
 

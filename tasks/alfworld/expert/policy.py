@@ -7,54 +7,16 @@ transcript, so it can take over any episode at any step.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from mixroute import MixrouteError, Observation, Turn
+from mixroute import Observation, Turn
 from tasks.alfworld.dialect import Dialect
+from tasks.alfworld.expert.plan import LAMP, Aim, ParsedGoal, Planned, parse_goal, planned
 from tasks.alfworld.expert.priors import Priors
-from tasks.alfworld.expert.transcript import Known, kind_of, read
+from tasks.alfworld.expert.thoughts import explain
+from tasks.alfworld.expert.transcript import Known, by_number, kind_of, of_kind, read
 
 _APPLIANCES = {"clean": "sinkbasin", "heat": "microwave", "cool": "fridge"}
-_LAMP = "desklamp"
-_STATES = {"clean": "clean", "hot": "heat", "cool": "cool"}
-_GOALS = (
-    re.compile(r"(?P<light>examine|look at)(?: the)? (?P<thing>\w+) (?:with|under) the \w+"),
-    re.compile(r"(?P<verb>clean|heat|cool) some (?P<thing>\w+) and put it in (?P<target>\w+)"),
-    re.compile(r"put a (?P<state>clean|hot|cool) (?P<thing>\w+) in (?P<target>\w+)"),
-    re.compile(r"(?:find (?P<two>two) (?P<thing>\w+) and put them|put (?P<both>two) (?P<what>\w+)) in (?P<target>\w+)"),
-    re.compile(r"put (?:a|some) (?P<thing>\w+) (?:in|on) (?P<target>\w+)"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedGoal:
-    """The goal of a game by kinds of objects; ``target`` is empty for goals to examine an object in light."""
-
-    thing: str
-    target: str = ""
-    verb: str = ""
-    count: int = 1
-
-
-def parse_goal(task: str) -> ParsedGoal:
-    """Parse a goal sentence.
-
-    Raises:
-        MixrouteError: the sentence is not of a known form.
-    """
-    sentence = task.strip().removeprefix("Your task is to: ").rstrip(".")
-    for form in _GOALS:
-        if found := form.fullmatch(sentence):
-            parts = found.groupdict()
-            return ParsedGoal(
-                thing=parts.get("thing") or parts["what"],
-                target=parts.get("target") or "",
-                verb=parts.get("verb") or _STATES.get(parts.get("state") or "", ""),
-                count=2 if parts.get("two") or parts.get("both") else 1,
-            )
-    raise MixrouteError(f"the expert does not know the goal '{task}'")
 
 
 class Expert:
@@ -72,50 +34,60 @@ class Expert:
     def act(self, turns: Sequence[Turn], observation: Observation) -> str:
         """The command to give after ``turns``, now that ``observation`` is shown."""
         known = read(turns, observation)
-        return next((command for command in self._wishes(known) if command not in known.failed), "look")
+        return self._choose(known, parse_goal(known.task)).command
 
-    def _wishes(self, known: Known) -> Iterator[str]:
-        """Commands in the order in which they would be given, if those before them have failed here."""
+    def think(self, turns: Sequence[Turn], observation: Observation) -> str:
+        """Why ``act`` gives its command; see ``harness.contracts.Thinker``."""
+        known = read(turns, observation)
         goal = parse_goal(known.task)
+        return explain(known, goal, self._choose(known, goal))
+
+    def _choose(self, known: Known, goal: ParsedGoal) -> Planned:
+        options = (one for one in self._plan(known, goal) if one.command not in known.failed)
+        return next(options, Planned("look", Aim.LOOK))
+
+    def _plan(self, known: Known, goal: ParsedGoal) -> Iterator[Planned]:
+        """Commands in the order in which they would be given, if those before them have failed here."""
         if known.held and kind_of(known.held) != goal.thing:
             yield from self._put_down(known)
         if known.held:
             yield from self._deliver(known, goal)
         else:
             for place in self._places_of(known, goal):
-                yield from self._reach(known, place)
-                for thing in known.contents.get(place, ()):
-                    if kind_of(thing) == goal.thing:
-                        yield f"take {thing} from {place}"
-        wanted = _LAMP if known.held else goal.thing
+                things = [thing for thing in known.contents[place] if kind_of(thing) == goal.thing]
+                yield from planned(Aim.FETCH, place, things[0], *self._reach(known, place))
+                for thing in things:
+                    yield Planned(f"take {thing} from {place}", Aim.FETCH, place, thing)
+        wanted = LAMP if known.held else goal.thing
         yield from self._search(known, wanted, goal)
 
-    def _put_down(self, known: Known) -> Iterator[str]:
+    def _put_down(self, known: Known) -> Iterator[Planned]:
         origin = known.origin.get(known.held, "")
-        for place in [origin, *sorted(known.here), *sorted(known.contents, key=_by_number)]:
+        for place in [origin, *sorted(known.here), *sorted(known.contents, key=by_number)]:
             if place:
-                yield from self._reach(known, place)
-                yield self._put_command.format(o=known.held, r=place)
+                yield from self._put(known, Aim.PUT_DOWN, place)
 
-    def _deliver(self, known: Known, goal: ParsedGoal) -> Iterator[str]:
+    def _put(self, known: Known, aim: Aim, place: str) -> Iterator[Planned]:
+        command = self._put_command.format(o=known.held, r=place)
+        return planned(aim, place, known.held, *self._reach(known, place), command)
+
+    def _deliver(self, known: Known, goal: ParsedGoal) -> Iterator[Planned]:
         if not goal.target:
             for place, things in known.contents.items():
                 for lamp in things:
-                    if kind_of(lamp) == _LAMP:
-                        yield from self._reach(known, place)
-                        yield f"use {lamp}"
+                    if kind_of(lamp) == LAMP:
+                        yield from planned(Aim.LIGHT, place, lamp, *self._reach(known, place), f"use {lamp}")
             return
         if goal.verb and (goal.verb, known.held) not in known.treated:
-            for appliance in _of_kind(known, _APPLIANCES[goal.verb]):
-                yield from self._reach(known, appliance, inside=False)
-                yield f"{goal.verb} {known.held} with {appliance}"
-        for place in _of_kind(known, goal.target):
-            yield from self._reach(known, place)
-            yield self._put_command.format(o=known.held, r=place)
+            for appliance in of_kind(known, _APPLIANCES[goal.verb]):
+                commands = *self._reach(known, appliance, inside=False), f"{goal.verb} {known.held} with {appliance}"
+                yield from planned(Aim.TREAT, appliance, known.held, *commands)
+        for place in of_kind(known, goal.target):
+            yield from self._put(known, Aim.PLACE, place)
 
     def _places_of(self, known: Known, goal: ParsedGoal) -> list[str]:
         """Places where objects that are still wanted were seen; objects at the target stay there."""
-        targets = _of_kind(known, goal.target)
+        targets = of_kind(known, goal.target)
         places = []
         for place, things in known.contents.items():
             for thing in things:
@@ -124,17 +96,17 @@ class Expert:
                     done = False
                 if kind_of(thing) == goal.thing and not done:
                     places.append(place)
-        return sorted(places, key=lambda place: (place not in known.here, _by_number(place)))
+        return sorted(places, key=lambda place: (place not in known.here, by_number(place)))
 
-    def _search(self, known: Known, wanted: str, goal: ParsedGoal) -> Iterator[str]:
+    def _search(self, known: Known, wanted: str, goal: ParsedGoal) -> Iterator[Planned]:
         def order(place: str) -> tuple[bool, float, tuple[str, int]]:
             # Where things are only to be put, those that are there already would have won the game.
             pointless = kind_of(place) == goal.target and not goal.verb
-            return pointless, -self._priors.rate(wanted, kind_of(place)), _by_number(place)
+            return pointless, -self._priors.rate(wanted, kind_of(place)), by_number(place)
 
         for place in sorted(known.receptacles, key=order):
             if place not in known.contents:
-                yield from self._reach(known, place)
+                yield from planned(Aim.SEARCH, place, wanted, *self._reach(known, place))
 
     def _reach(self, known: Known, place: str, *, inside: bool = True) -> Iterator[str]:
         """Get to ``place`` and, where ``inside`` is needed, open it."""
@@ -143,12 +115,3 @@ class Expert:
             yield f"examine {place}"  # a place that shares the present location cannot be gone to
         elif inside and place in known.closed:
             yield f"open {place}"
-
-
-def _by_number(name: str) -> tuple[str, int]:
-    kind, _, number = name.rpartition(" ")
-    return kind, int(number) if number.isdecimal() else 0
-
-
-def _of_kind(known: Known, kind: str) -> list[str]:
-    return sorted((place for place in known.receptacles if kind_of(place) == kind), key=_by_number)

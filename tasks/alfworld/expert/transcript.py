@@ -18,10 +18,18 @@ _TAKE = re.compile(r"take (.+) from (.+)")
 _PUT = re.compile(r"(?:move (.+) to|put (.+) in/on) (.+)")
 _TREAT = re.compile(r"(clean|heat|cool) (.+) with .+")
 
+_UNDOES = {"heat": "cool", "cool": "heat"}
+
 
 def kind_of(name: str) -> str:
     """``cabinet`` of ``cabinet 12``."""
     return name.rpartition(" ")[0]
+
+
+def by_number(name: str) -> tuple[str, int]:
+    """Sort key: ``cabinet 2`` comes before ``cabinet 12``."""
+    kind, _, number = name.rpartition(" ")
+    return kind, int(number) if number.isdecimal() else 0
 
 
 @dataclass(slots=True)
@@ -44,20 +52,31 @@ class Known:
     used: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
     """Commands that were answered "Nothing happens." since anything last changed."""
+    searched: list[str] = field(default_factory=list)
+    """Receptacles that were looked into, in the order of the first look."""
+    last: str = ""
+    """The command before this observation."""
+    gone_back: bool = False
+    """Whether that command went to a receptacle that had been looked into."""
 
     def _read(self, observation: str) -> None:
         for on, inside, listed in _SEEN.findall(observation):
+            if (on or inside) not in self.searched:
+                self.searched.append(on or inside)
             self.contents[on or inside] = _ARTICLE.findall(listed)
             self.closed.discard(on or inside)
         self.closed.update(_CLOSED.findall(observation))
 
     def _apply(self, command: str, answer: str) -> None:
+        self.last = command
+        gone = _GO.fullmatch(command)
+        self.gone_back = gone is not None and gone[1] in self.searched
         if answer.strip() == NOTHING_HAPPENS:
             self.failed.add(command)
             return
         self._read(answer)
-        if found := _GO.fullmatch(command):
-            self.here = {found[1]}
+        if gone:
+            self.here = {gone[1]}
         elif found := _TAKE.fullmatch(command):
             self.held = found[1]
             self.origin[found[1]] = found[2]
@@ -69,6 +88,10 @@ class Known:
             self.contents.setdefault(found[3], []).append(found[1] or found[2])
         elif found := _TREAT.fullmatch(command):
             self.treated.add((found[1], found[2]))
+            if found[1] in _UNDOES:
+                self.treated.discard((_UNDOES[found[1]], found[2]))
+        elif command.startswith("close "):
+            self.closed.add(command.removeprefix("close "))
         elif command.startswith("use "):
             self.used.add(command.removeprefix("use "))
         elif command.removeprefix("examine ") in self.receptacles:
@@ -76,6 +99,11 @@ class Known:
         else:
             return  # nothing has changed
         self.failed.clear()
+
+
+def of_kind(known: Known, kind: str) -> list[str]:
+    """The receptacles of a kind, by number."""
+    return sorted((place for place in known.receptacles if kind_of(place) == kind), key=by_number)
 
 
 def read(turns: Sequence[Turn], observation: Observation) -> Known:

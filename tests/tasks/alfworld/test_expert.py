@@ -11,7 +11,7 @@ from harness.contracts import Expert, Teachable
 from mixroute import MixrouteError, Observation, Task, Turn, open_task
 from tasks.alfworld.expert import stored
 from tasks.alfworld.expert.count import count
-from tasks.alfworld.expert.policy import ParsedGoal, parse_goal
+from tasks.alfworld.expert.plan import ParsedGoal, parse_goal
 from tests.shared_data import shared
 
 
