@@ -242,15 +242,17 @@ def export(
 
 @app.command("list")
 def list_() -> None:
-    """List routers, tasks, backends, pools and suites."""
-    from harness import pool, registry, suite
+    """List routers, tasks, backends, pools, scaffolds and suites."""
+    from harness import pool, registry, scaffolds, suite
     from harness.config import shipped_names
 
     for kind in (registry.routers, registry.tasks, registry.backends):
         _print_names(f"{kind.kind}s", [(name, kind.about(name)) for name in kind.names()])
     pools = [(name, pool.load_pool(name).description) for name in shipped_names(pool.SHIPPED)]
+    known = [(name, scaffolds.load_scaffold(name).description) for name in shipped_names(scaffolds.SHIPPED)]
     suites = [(name, suite.load_suite(name).description) for name in shipped_names(suite.SHIPPED)]
     _print_names("pools", pools)
+    _print_names("scaffolds", known)
     _print_names("suites", suites)
     if broken := broken_commands():
         _print_names("commands", [(name, f"broken: {why}") for name, why in sorted(broken.items())])

@@ -49,6 +49,8 @@ class Prompt:
 
     messages: tuple[Message, ...]
     format: Literal["chat", "plain"] = "chat"
+    template_arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Keyword arguments of the chat template, such as ``enable_thinking``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,13 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A finished step as the agent saw it: observation, the completion's text, the action parsed from it."""
+    """A finished step as the agent saw it: observation, the completion's text, action and thought parsed from it."""
 
     observation: Observation
     text: str
     action: str
+    thought: str = ""
+    """Empty where the agent does not think before it acts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from harness.pool import ModelSpec, Pool, load_pool
     from harness.records import Episode
     from harness.registry import register_backend, register_router, register_task
+    from harness.scaffolds import Scaffold, ScaffoldedTask, SolvedEpisode, TaskRules, load_scaffold
     from harness.seeding import is_fresh_split
     from harness.suite import RouterEntry, Suite, TaskEntry, load_suite
     from harness.traces.contamination import instance_key
@@ -79,6 +80,7 @@ else:
         "harness.pool": "ModelSpec Pool load_pool",
         "harness.records": "Episode",
         "harness.registry": "register_backend register_router register_task",
+        "harness.scaffolds": "Scaffold ScaffoldedTask SolvedEpisode TaskRules load_scaffold",
         "harness.seeding": "is_fresh_split",
         "harness.suite": "RouterEntry Suite TaskEntry load_suite",
         "harness.traces.contamination": "instance_key",
@@ -137,8 +139,11 @@ __all__ = [
     "Router",
     "RouterEntry",
     "RouterRole",
+    "Scaffold",
+    "ScaffoldedTask",
     "ScoredToken",
     "SharesCache",
+    "SolvedEpisode",
     "Step",
     "StepRouter",
     "Suite",
@@ -146,6 +151,7 @@ __all__ = [
     "SupportsScoring",
     "Task",
     "TaskEntry",
+    "TaskRules",
     "Teachable",
     "Timing",
     "Token",
@@ -160,6 +166,7 @@ __all__ = [
     "join",
     "load_pool",
     "load_results",
+    "load_scaffold",
     "load_suite",
     "open_pool",
     "open_router",

@@ -68,7 +68,7 @@ class Encoder:
             pieces = [(message.content, message.role == "user") for message in prompt.messages]
         else:
             start = []  # a chat template writes its own
-            pieces = self._chat.pieces(prompt.messages)
+            pieces = self._chat.pieces(prompt.messages, prompt.template_arguments)
         encode = self._encode if self._by_piece else self._whole
         return encode(pieces, start, continue_from)
 

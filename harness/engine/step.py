@@ -6,6 +6,7 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -134,8 +135,10 @@ def shown_to_router(
     prompt: Prompt, turns: Sequence[Turn], seen: Observation
 ) -> tuple[Prompt, tuple[Turn, ...], Observation]:
     """Copies of what a router is shown: it cannot change what models read and what is recorded."""
-    own = tuple(Turn(_copied(turn.observation), turn.text, turn.action) for turn in turns)
-    return Prompt(tuple(map(_copied, prompt.messages)), prompt.format), own, _copied(seen)
+    own = tuple(replace(turn, observation=_copied(turn.observation)) for turn in turns)
+    arguments = deepcopy(dict(prompt.template_arguments))
+    copy = replace(prompt, messages=tuple(map(_copied, prompt.messages)), template_arguments=arguments)
+    return copy, own, _copied(seen)
 
 
 @dataclass(frozen=True, slots=True)
