@@ -104,6 +104,9 @@ class Token:
             object.__setattr__(self, name, round_significant(getattr(self, name)))
 
 
+TokenSpan = tuple[int, int]
+"""Number of the first token of a part, and of the one after its last; equal for an empty part."""
+
 UNTOLD = Token(-1, 0.0, 0.0, 1.0)
 """A token that was decoded and of which nothing is known."""
 
@@ -146,6 +149,14 @@ class Completion:
     """Whether the numbers of tokens are known. An endpoint that does not tell them leaves the cost unknown."""
     statistics_known: bool = True
     """Whether it is known which of ``tokens`` make ``text``; else their statistics are those of no particular text."""
+    token_ends: tuple[int, ...] = field(default=(), compare=False)
+    """Where each token of ``content`` ends in ``text``, in characters; empty where a backend does not tell."""
+    forced: str = ""
+    """Text of the scaffold that stands before ``text`` in the reply, and that no model wrote."""
+    thought_tokens: TokenSpan | None = None
+    """Start and end of the thought among ``tokens``; None where there are no thoughts, or it is not known."""
+    action_tokens: TokenSpan | None = None
+    """Start and end of the action among ``tokens``; None where there are no thoughts, or it is not known."""
 
     @property
     def content(self) -> tuple[Token, ...]:
@@ -196,10 +207,11 @@ def join(parts: Sequence[Completion], delimiter: str = "") -> Completion:
         delimiter: A mark such as ``<call>``: from there to its end, a part speaks to the router and is no part of the
             answer. It cuts a text where it would as a stop string, and is recorded in the trace.
     """
+    parts = [one for part in parts for one in (part.parts if part.delimiter == delimiter and part.parts else (part,))]
     models = {part.model for part in parts}
     return Completion(
         model=models.pop() if len(models) == 1 else "mixed",
-        text="".join(text_before(part.text, delimiter) for part in parts),
+        text="".join(part.forced + text_before(part.text, delimiter) for part in parts),
         tokens=tuple(token for part in parts for token in part.content),
         content_tokens=sum(part.content_tokens for part in parts),
         finish=parts[-1].finish,
@@ -209,7 +221,22 @@ def join(parts: Sequence[Completion], delimiter: str = "") -> Completion:
         delimiter=delimiter,
         usage_known=all(part.usage_known for part in parts),
         statistics_known=all(part.statistics_known for part in parts),
+        thought_tokens=_joined_span(parts, [part.thought_tokens for part in parts]),
+        action_tokens=_joined_span(parts, [part.action_tokens for part in parts]),
     )
+
+
+def _joined_span(parts: Sequence[Completion], spans: Sequence[TokenSpan | None]) -> TokenSpan | None:
+    """From the first to the last token of the part's spans, among the content of all; None if one is not known."""
+    found: list[TokenSpan] = []
+    begun = 0
+    for part, span in zip(parts, spans, strict=True):
+        if span is None:
+            return None
+        if span[0] < span[1]:
+            found.append((begun + span[0], begun + span[1]))
+        begun += part.content_tokens
+    return (found[0][0], found[-1][1]) if found else (begun, begun)
 
 
 def text_before(text: str, delimiter: str) -> str:
@@ -233,6 +260,8 @@ class Request:
     seed: int = 0
     truncate: bool = False
     """Whether a prompt that is too long loses its beginning, instead of being refused."""
+    forced: str = ""
+    """The end of ``continue_from`` that no model wrote: it becomes part of the reply; see ``Completion.forced``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         SupportsScoring,
         Task,
         Teachable,
+        Thinker,
         Trained,
         TrainedWithPool,
     )
@@ -72,7 +73,7 @@ else:
         "harness.board.table": "Board",
         "harness.contracts": "Backend BackendTraits BuiltFromFiles Calibrated CompletionStore DataSource "
         "DrawsFreshGames Environment Expert Granularity Router SharesCache Step StepRouter SupportsCompletionCache "
-        "SupportsScoring Task Teachable Trained TrainedWithPool",
+        "SupportsScoring Task Teachable Thinker Trained TrainedWithPool",
         "harness.data": "Completion GivenAnswer Instance MemoryEstimate Message ModelCard Observation Prompt Request "
         "RouterRole ScoredToken Timing Token Turn join",
         "harness.errors": "EpisodeError MixrouteError NotRecorded",
@@ -153,6 +154,7 @@ __all__ = [
     "TaskEntry",
     "TaskRules",
     "Teachable",
+    "Thinker",
     "Timing",
     "Token",
     "Trained",

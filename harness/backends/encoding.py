@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from harness.backends.chat_template import ChatTemplate
+from harness.backends.decoding import token_ends
 from harness.backends.reading import BLOCK, Encoded
 from harness.data import Prompt, Request
 from harness.errors import EpisodeError
@@ -140,6 +141,10 @@ class Encoder:
     def count(self, text: str) -> int:
         """Number of tokens that the tokenizer splits a text into."""
         return len(self.encode_piece(text))
+
+    def token_ends(self, text: str) -> tuple[int, ...]:
+        """Where each of the tokens that the tokenizer splits a text into ends in it, in characters."""
+        return token_ends(self._tokenizer, self.encode_piece(text), text)
 
     def token_bytes(self) -> frozenset[bytes]:
         """The bytes that single tokens stand for."""

@@ -10,13 +10,14 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from harness.contracts import Backend, Task
+from harness.contracts import Backend, Task, scaffold_of
 from harness.data import Completion, Message, Observation, Prompt, Request, Timing, Token, Turn, join
 from harness.engine.environment import checked_text
 from harness.engine.supervision import Driven, Supervised, unmeasured
 from harness.engine.watchdog import Occupant, RouterStopped, Watchdog
 from harness.errors import EpisodeError, RunStopped
 from harness.numbers import round_significant
+from harness.scaffolds import Scaffold, in_tokens
 from harness.seeding import seed_for
 from harness.traces.recording import record_call, record_step_timing, same_as_read
 
@@ -31,6 +32,7 @@ class StepCalls:
     request: Request
     """The step's request with its defaults; ``ask`` varies it."""
     watchdog: Watchdog
+    scaffold: Scaffold | None = None
     supervised: Supervised | None = None
     violation: RunStopped | None = None
     """What stops the run, kept here in case the router swallows the exception."""
@@ -74,7 +76,7 @@ class StepCalls:
             return await self.pool[model].generate(request)
 
         try:
-            return checked_completion(model, await Driven(occupant, generate()))
+            return with_parts(checked_completion(model, await Driven(occupant, generate())), request, self.scaffold)
         except RunStopped as error:
             self.violation = error
             raise
@@ -117,6 +119,28 @@ def checked_completion(model: str, completion: Completion) -> Completion:
     return completion
 
 
+def with_parts(completion: Completion, request: Request, scaffold: Scaffold | None) -> Completion:
+    """A completion that says which of its tokens are of the thought and which of the action, where there are thoughts.
+
+    Args:
+        completion: What the model answered.
+        request: What it was asked.
+        scaffold: Says how replies are read, if anything does.
+    """
+    forced = request.forced
+    ends = completion.token_ends
+    if scaffold is None or not scaffold.thinks or len(ends) != completion.content_tokens:
+        return replace(completion, forced=forced) if forced else completion
+    begun = len(request.continue_from)
+    read = scaffold.read(request.continue_from + completion.text)
+    return replace(
+        completion,
+        forced=forced,
+        thought_tokens=in_tokens(read.thought_span, ends, begun),
+        action_tokens=in_tokens(read.action_span, ends, begun),
+    )
+
+
 def copied(completion: Completion) -> Completion:
     """A copy that shares nothing that can be changed, by ``object.__setattr__``, with ``completion``."""
     tokens = tuple(map(_copied, completion.tokens))
@@ -155,6 +179,7 @@ class LiveStep:
     max_tokens: int
     rng: random.Random
     _ask: Callable[[str, Mapping[str, Any]], Awaitable[Completion]] = field(repr=False)
+    _scaffold: Scaffold | None = field(default=None, repr=False)
     scores: dict[str, float] = field(default_factory=dict)
     """What the router has logged."""
 
@@ -197,6 +222,7 @@ class LiveStep:
             max_tokens=task.max_tokens,
             rng=random.Random(seed_for(seed, instance, index, "router")),  # noqa: S311 - reproducible on purpose
             _ask=ask,
+            _scaffold=scaffold_of(task),
         )
 
     async def ask(
@@ -209,8 +235,42 @@ class LiveStep:
         temperature: float | None = None,
     ) -> Completion:
         """Call a model of the pool; see ``harness.contracts.Step.ask``."""
-        changes = {"continue_from": continue_from, "stop": stop, "max_tokens": max_tokens, "temperature": temperature}
-        return await self._ask(model, changes)
+        scaffold = self._scaffold
+        own = continue_from or stop is not None or max_tokens is not None
+        if scaffold is None or not scaffold.thinks or own:
+            changes = {"continue_from": continue_from, "stop": stop, "max_tokens": max_tokens}
+            return await self._ask(model, {**changes, "temperature": temperature})
+        limit = scaffold.limits.thought_tokens
+        first = await self._ask(model, {"continue_from": "", "max_tokens": limit, "temperature": temperature})
+        opening = scaffold.action_opening(first.text) if first.finish == "length" else None
+        return first if opening is None else await self._go_on(model, first, opening, temperature)
+
+    async def think(self, model: str, *, temperature: float | None = None) -> Completion:
+        """Ask a model for a thought alone; see ``harness.contracts.Step.think``."""
+        scaffold = self._thinking("think")
+        stop = (*self.stop, *filter(None, (scaffold.thought_end, scaffold.reply.action.open)))
+        limit = scaffold.limits.thought_tokens
+        return await self._ask(model, {"stop": stop, "max_tokens": limit, "temperature": temperature})
+
+    async def act_on(self, thought: Completion, model: str, *, temperature: float | None = None) -> Completion:
+        """Ask a model for the action after a thought; see ``harness.contracts.Step.act_on``."""
+        opening = self._thinking("act_on").forced_opening(thought.text)
+        return await self._go_on(model, thought, opening, temperature)
+
+    def _thinking(self, method: str) -> Scaffold:
+        if self._scaffold is None or not self._scaffold.thinks:
+            raise RouterStopped(
+                f"the router calls step.{method}, and the scaffold has no thoughts: use one that has, such as think"
+            )
+        return self._scaffold
+
+    async def _go_on(self, model: str, first: Completion, forced: str, temperature: float | None) -> Completion:
+        """A reply whose rest ``model`` writes, behind ``forced``."""
+        assert self._scaffold is not None  # noqa: S101 - checked by the callers
+        begun = first.text + forced
+        limit = self._scaffold.action_tokens
+        changes = {"continue_from": begun, "forced": forced, "max_tokens": limit, "temperature": temperature}
+        return join([first, await self._ask(model, changes)])
 
     async def read(self, model: str) -> Completion:
         """Let a model read the prompt; see ``harness.contracts.Step.read``."""

@@ -162,14 +162,22 @@ class Scaffold(Strict):
         Empty where the thought has ended, or the action has begun: the model then goes on by itself. None where the
         reply is to stay as it is, without an action.
         """
-        thought = self.reply.thought
         read = self.read(text)
-        if thought is None or read.closed or (read.acts and self.reply.action.open):
+        if not self.thinks or read.closed or (read.acts and self.reply.action.open):
             return ""
-        if self.limits.at_thought_limit == "invalid":
-            return None
-        unclosed = read.whole_thought != (0, 0) or self.reply.opened_by_template
-        return (thought.close if unclosed else "") + self.reply.between + self.reply.action.open
+        return None if self.limits.at_thought_limit == "invalid" else self.forced_opening(text)
+
+    def forced_opening(self, text: str) -> str:
+        """What is put behind a thought that was cut, or has ended without its closing text, to ask for the action."""
+        read = self.read(text)
+        begun = self.reply.opened_by_template or read.whole_thought != (0, 0)
+        unclosed = begun and not read.closed
+        return (self.thought_end if unclosed else "") + self.reply.between + self.reply.action.open
+
+    @property
+    def thought_end(self) -> str:
+        """The text that closes a thought; empty without thoughts."""
+        return self.reply.thought.close if self.reply.thought is not None else ""
 
     def remembered(self, text: str, *, thought: bool) -> str:
         """An earlier reply as later prompts show it, with its thought or without."""

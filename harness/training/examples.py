@@ -42,6 +42,10 @@ def encode(demonstration: Demonstration, task: Task, encoder: Encoder) -> Exampl
         start = len(encoder.encode(prompt).ids)
         answered = encoder.encode(prompt, turn.text).ids
         end = len(answered) + 1
+        # The text that ends a reply may have several tokens, such as a closing tag.
+        closed = encoder.encode(prompt, turn.text + "".join(task.stop[:1])).ids
+        if ids[: len(closed)] == closed:
+            end = max(end, len(closed))
         if ids[: len(answered)] != answered:
             raise MixrouteError(
                 f"{demonstration.instance.id}: the prompt of step {len(turns)} does not begin with the prompt and the "
