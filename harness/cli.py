@@ -22,7 +22,7 @@ from harness.errors import MixrouteError
 from harness.files import cache_folder
 from harness.plugin_commands import add_commands, broken_commands
 from harness.quantization.commands import quantize, variants
-from harness.shell_completion import complete_pool, complete_router, complete_suite, complete_task
+from harness.shell_completion import complete_pool, complete_router, complete_scaffold, complete_suite, complete_task
 from harness.speed.commands import calibrate
 from harness.terminal import Terminal
 from harness.text import clean, quoted
@@ -103,6 +103,12 @@ def run(
         str | None,
         typer.Option(help="Pool instead of the suite's: a name or a .yaml file.", autocompletion=complete_pool),
     ] = None,
+    scaffold: Annotated[
+        str | None,
+        typer.Option(
+            help="Scaffold of the tasks instead of theirs: a name or a .yaml file.", autocompletion=complete_scaffold
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(parser=whole_number, help="Play so many instances of each task.")] = None,
     seed: Annotated[
         list[int] | None,
@@ -128,6 +134,7 @@ def run(
             routers=router or (),
             only=only or (),
             pool=pool,
+            scaffold=scaffold,
             limit=limit,
             seeds=seed or (),
             concurrency=concurrency,

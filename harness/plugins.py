@@ -15,6 +15,7 @@ from harness.contracts import Router, Task, role_of
 from harness.errors import MixrouteError, did_you_mean
 from harness.guard import call_plugin, interrupts_noted, raise_users
 from harness.json_files import check_values
+from harness.suite import SCAFFOLD
 from harness.text import quoted
 
 
@@ -30,7 +31,10 @@ def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> A
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in arguments:
         if key not in parameters and not open_ended:
-            hint = did_you_mean(key, parameters, f"it takes: {', '.join(parameters) or 'no arguments'}")
+            takes = f"it takes: {', '.join(parameters) or 'no arguments'}"
+            if kind is registry.tasks and key == SCAFFOLD:
+                takes += "; it has prompts of its own, and no scaffold"
+            hint = did_you_mean(key, parameters, takes)
             raise MixrouteError(f"{kind.kind} '{name}' takes no argument '{key}': {hint}")
     missing = [
         key for key, p in parameters.items()

@@ -46,14 +46,34 @@ PluginName = Annotated[str, AfterValidator(_expanded)]
 """Name of a plug-in, or ``path/to/file.py:Class``."""
 
 
+SCAFFOLD = "prompt"
+"""The constructor argument of a task that names its scaffold."""
+
+
 class TaskEntry(Strict):
-    """A task of the suite. ``limit`` takes a fixed sample, spread evenly over the kinds of instance."""
+    """A task of the suite. ``limit`` takes a fixed sample, spread evenly over the kinds of instance.
+
+    A key ``scaffold``, with a name or a ``.yaml`` file, is short for the argument ``prompt``.
+    """
 
     task: PluginName
     split: str
     limit: int | None = Field(None, ge=1)
     args: Arguments = Field(default_factory=dict)
     calibration: Calibration | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scaffold_is_an_argument(cls, value: object) -> object:
+        if not isinstance(value, dict) or "scaffold" not in value:
+            return value
+        scaffold, args = value["scaffold"], value.get("args", {})
+        if not isinstance(scaffold, str) or not scaffold:
+            raise ValueError(f"scaffold = {quoted(scaffold)}: give the name of a scaffold, or a .yaml file")
+        if isinstance(args, dict) and SCAFFOLD in args:
+            raise ValueError(f"'scaffold' and args.{SCAFFOLD} name the same: give one of them")
+        given = {**args, SCAFFOLD: scaffold} if isinstance(args, dict) else args
+        return {**{key: one for key, one in value.items() if key != "scaffold"}, "args": given}
 
     @model_validator(mode="after")
     def _split_is_not_calibrated_on(self) -> Self:
@@ -202,6 +222,7 @@ def with_changes(
     routers: Sequence[str | RouterEntry] = (),
     only: Sequence[str] = (),
     pool: str | None = None,
+    scaffold: str | None = None,
     limit: int | None = None,
     seeds: Sequence[int] = (),
     concurrency: int | None = None,
@@ -213,6 +234,7 @@ def with_changes(
         routers: Entries, or texts as ``parse_router`` reads them.
         only: Tasks and routers of ``suite`` to keep, see ``part_of``.
         pool: Name of a pool, or a ``.yaml`` file.
+        scaffold: Scaffold of every task: a name, or a ``.yaml`` file.
         limit: Number of instances of each task.
         seeds: Root seeds.
         concurrency: Episodes at once.
@@ -223,9 +245,11 @@ def with_changes(
     content = suite.model_dump(by_alias=True)
     if pool:
         content["pool"] = pool
-    if limit is not None:
-        for task in content["tasks"]:
+    for task in content["tasks"]:
+        if limit is not None:
             task["limit"] = limit
+        if scaffold is not None:
+            task["args"] = {**task["args"], SCAFFOLD: scaffold}
     if seeds:
         content["seeds"] = list(seeds)
     if concurrency is not None:
