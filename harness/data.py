@@ -41,7 +41,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Input of a model, as append-only turns: the prompt of a step begins with the whole prompt of the step before.
+    """Input of a model, as turns.
 
     ``format`` says how turns become text: ``chat`` through the model's own chat template, ``plain`` by joining the
     contents.
@@ -51,6 +51,10 @@ class Prompt:
     format: Literal["chat", "plain"] = "chat"
     template_arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Keyword arguments of the chat template, such as ``enable_thinking``."""
+    append_only: bool = True
+    """Whether the prompt of a step begins with the whole prompt of the step before, so that caches end where turns do.
+    The caches of other prompts end after every 16 tokens.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,15 @@
 
 from harness.scaffolds.rendering import SolvedEpisode, TaskRules
 from harness.scaffolds.schema import SHIPPED, Scaffold, in_tokens, load_scaffold
-from harness.scaffolds.tasks import ScaffoldedTask
+from harness.scaffolds.tasks import APPEND_ONLY, ScaffoldedTask
 
-__all__ = ["SHIPPED", "Scaffold", "ScaffoldedTask", "SolvedEpisode", "TaskRules", "in_tokens", "load_scaffold"]
+__all__ = [
+    "APPEND_ONLY",
+    "SHIPPED",
+    "Scaffold",
+    "ScaffoldedTask",
+    "SolvedEpisode",
+    "TaskRules",
+    "in_tokens",
+    "load_scaffold",
+]

@@ -96,11 +96,9 @@ class Renderer:
             messages[0] = Message("user", left_out + messages[0].content)
         if scaffold.format == "chat" and instruction:
             messages.insert(0, Message("system", instruction))
-        elif scaffold.append_only:
+        else:
             messages[0] = Message("user", instruction + messages[0].content)
-        elif instruction:  # a turn of its own, since it stays where turns are left out
-            messages.insert(0, Message("system", instruction))
-        return Prompt(tuple(messages), scaffold.format, scaffold.template_arguments)
+        return Prompt(tuple(messages), scaffold.format, scaffold.template_arguments, scaffold.append_only)
 
     def hashed(self, list_field: str) -> dict[str, Any]:
         """JSON-ready record of the texts, and of what the scaffold declares otherwise than by default.

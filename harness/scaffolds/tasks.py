@@ -13,6 +13,9 @@ from harness.errors import MixrouteError
 from harness.scaffolds.rendering import Renderer, SolvedEpisode, TaskRules
 from harness.scaffolds.schema import load_scaffold
 
+APPEND_ONLY = "append_only"
+"""Key of the protocol, false where a scaffold's prompts do not begin with those of the steps before, else absent."""
+
 
 class ScaffoldedTask(ABC):
     """Base of tasks whose prompts and replies a scaffold declares: their methods ``prompt``, ``parse_action``,
@@ -86,8 +89,9 @@ class ScaffoldedTask(ABC):
         """The text that a model writes to take ``action`` without a thought."""
         return self.scaffold.reply_text("", action)
 
-    def prompt_hash(self, *, list_field: str = "list", **more: Any) -> str:  # noqa: ANN401 - JSON
-        """SHA-256 of all that prompts are made of and replies are read by, in hexadecimal.
+    def prompt_protocol(self, *, list_field: str = "list", **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        """The part of the protocol that is the scaffold's: its name, and ``prompt_hash``, the SHA-256 of all that
+        prompts are made of and replies are read by, in hexadecimal.
 
         What a scaffold leaves at its default counts as nothing: the hashes of runs from before a key existed stay.
 
@@ -96,4 +100,11 @@ class ScaffoldedTask(ABC):
             **more: What the task itself adds.
         """
         parts = self._renderer.hashed(list_field) | {"show_admissible": self.show_admissible} | more
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return {
+            "show_admissible": self.show_admissible,
+            "prompt": self.scaffold.name,
+            "prompt_hash": hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
+            "stop": list(self.stop),
+            "max_tokens": self.max_tokens,
+            **({} if self.scaffold.append_only else {APPEND_ONLY: False}),
+        }

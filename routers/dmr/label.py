@@ -24,6 +24,7 @@ from harness.pool import save_pool
 from harness.quantization.divergence import Divergence, answer_divergences, choice_divergence
 from harness.records import Episode, StepRecord
 from harness.suite import RouterEntry
+from harness.training.examples import reply_end
 from harness.training.play import play_runs
 from harness.training.splits import open_training_tasks
 from mixroute import Completion, MixrouteError, Step, register_router
@@ -158,9 +159,9 @@ def _action_divergences(
         text = _written(step, "high")
         branch = (*turns[:index], replace(turn, text=text))
         ids = encoder.encode(task.prompt(branch, Observation(""))).ids
-        answered = encoder.encode(task.prompt(turns[:index], turn.observation), text).ids
-        if ids[: len(answered)] == answered and prompts[-1][: len(prompts[index])] == prompts[index]:
-            answers[index] = ids[len(prompts[index]) : len(answered) + 1]
+        end = reply_end(encoder, task.prompt(turns[:index], turn.observation), text, task.stop, ids)
+        if end is not None and prompts[-1][: len(prompts[index])] == prompts[index]:
+            answers[index] = ids[len(prompts[index]) : end]
         else:
             log.warning(
                 "%s, step %d: no label, since its prompt does not extend the one before", episode.instance, index

@@ -134,13 +134,7 @@ class GameTask(ScaffoldedTask):
             "engine": self.engine,
             "dialect": self.dialect,
             "step_cap": self.step_cap,
-            "show_admissible": self.show_admissible,
-            "prompt": self.scaffold.name,
-            "prompt_hash": self.prompt_hash(
-                list_field="commands", examples=list(rules.EXAMPLES[: self.scaffold.examples])
-            ),
-            "stop": list(self.stop),
-            "max_tokens": self.max_tokens,
+            **self.prompt_protocol(list_field="commands", examples=list(rules.EXAMPLES[: self.scaffold.examples])),
             "invalid_action": "answered 'Nothing happens.'; costs a step",
         }
 

@@ -148,12 +148,8 @@ class ShopTask(ScaffoldedTask):
             "tagger": TAGGER,
             "observation": self._observation,
             "step_cap": self.step_cap,
-            "show_admissible": self.show_admissible,
-            "prompt": self.scaffold.name,
-            "prompt_hash": self.prompt_hash(list_field="actions", **self._pages.hashed()),
+            **self.prompt_protocol(list_field="actions", **self._pages.hashed()),
             "page_budget": self._page_budget,
-            "stop": list(self.stop),
-            "max_tokens": self.max_tokens,
             "invalid_action": "leaves the page; costs a step; the back doors <r>, <a>, <c>, <q> are invalid",
         }
 
