@@ -60,13 +60,19 @@ def complete_arguments(kind: registry.Registry, name: str, arguments: Mapping[st
     """Constructor arguments of the plug-in ``name`` in their normal form, which is the same however they are spelled:
     with the defaults of those that are not given, values in the annotated types, and as JSON.
 
+    An argument that the class lists in ``added_arguments`` came later than runs of it. At its default it is left out,
+    so that these keep their hashes.
+
     Raises:
         MixrouteError: unknown name, or a value of another type.
     """
     cls = kind.get(name)
     parameters = inspect.signature(cls).parameters.items()
-    whole = {key: one.default for key, one in parameters if one.default is not one.empty} | dict(arguments)
+    defaults = {key: one.default for key, one in parameters if one.default is not one.empty}
+    whole = defaults | dict(arguments)
     checked = _checked(kind, name, cls, whole)
+    added = set(getattr(cls, "added_arguments", ()))
+    checked = {key: one for key, one in checked.items() if key not in added or one != defaults.get(key)}
     return {
         key: _as_json(f"{kind.kind} '{name}': {key} = {checked[key]!r:.80}", checked[key]) for key in sorted(checked)
     }
