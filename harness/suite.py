@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from harness.comma_lists import split_at_commas
 from harness.config import NAME, Strict, check, find_file, load_yaml
 from harness.errors import MixrouteError
 from harness.files import name_without_folder
@@ -271,7 +271,7 @@ def parse_router(text: str) -> RouterEntry:
         MixrouteError: an argument without ``=``, given twice, or with an unreadable value.
     """
     file = _FILE_AND_CLASS.match(text)  # whose folder may have a comma in its name
-    name, *pairs = _split(text[file.end() :] if file else text)
+    name, *pairs = split_at_commas(text[file.end() :] if file else text)
     arguments: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -292,33 +292,3 @@ def parse_router(text: str) -> RouterEntry:
 
 
 _FILE_AND_CLASS = re.compile(r"[^=]*?\.py:\w+(?=,|$)")
-_CLOSING = {"[": "]", "{": "}"}
-
-
-def _split(text: str) -> list[str]:
-    """The parts between commas that stand outside brackets, braces and quotes."""
-    parts: list[str] = []
-    open_: list[str] = []
-    part = quote = ""
-    previous = ","
-    characters = deque(text)
-    while characters:
-        char = characters.popleft()
-        if quote:
-            if characters and ((char == "\\" and quote == '"') or (char == quote == "'" == characters[0])):
-                char += characters.popleft()  # an escaped character, a quote within quotes
-            elif char == quote:
-                quote = ""
-        elif char in "\"'" and previous in "=,[{:":  # elsewhere it is an apostrophe
-            quote = char
-        elif char in _CLOSING and (open_ or previous == "="):
-            open_.append(_CLOSING[char])
-        elif open_ and char == open_[-1]:
-            open_.pop()
-        if char == "," and not quote and not open_:
-            parts.append(part)
-            part = ""
-        else:
-            part += char
-        previous = previous if char.isspace() else char
-    return [*parts, part]

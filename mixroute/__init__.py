@@ -51,9 +51,9 @@ if TYPE_CHECKING:
         Timing,
         Token,
         Turn,
-        join,
     )
     from harness.errors import EpisodeError, MixrouteError, NotRecorded
+    from harness.joining import join
     from harness.plugins import open_router, open_task
     from harness.pool import ModelSpec, Pool, load_pool
     from harness.records import Episode
@@ -75,8 +75,9 @@ else:
         "DrawsFreshGames Environment Expert Granularity Router SharesCache Step StepRouter SupportsCompletionCache "
         "SupportsScoring Task Teachable Thinker Trained TrainedWithPool",
         "harness.data": "Completion GivenAnswer Instance MemoryEstimate Message ModelCard Observation Prompt Request "
-        "RouterRole ScoredToken Timing Token Turn join",
+        "RouterRole ScoredToken Timing Token Turn",
         "harness.errors": "EpisodeError MixrouteError NotRecorded",
+        "harness.joining": "join",
         "harness.plugins": "open_router open_task",
         "harness.pool": "ModelSpec Pool load_pool",
         "harness.records": "Episode",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -62,7 +63,7 @@ class ChatTemplate:
         if not self._template:
             raise RunStopped(f"{self._tokenizer.name_or_path} has no chat template: use a prompt of format 'plain'")
         for name in arguments:
-            if name not in str(self._template):
+            if not re.search(rf"\b{re.escape(name)}\b", str(self._template)):
                 raise RunStopped(
                     f"the chat template of {self._tokenizer.name_or_path} reads no argument '{name}': take it out of "
                     "the scaffold's template_arguments"

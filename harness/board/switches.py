@@ -44,7 +44,7 @@ class Switches(msgspec.Struct, frozen=True):
     """Prefill tokens in calls that switched."""
     redundant_prefill_tokens: float
     """Prefill tokens beyond the longest prompt of the episode: a router of one model has none of them, unless prompts
-    drop turns."""
+    drop turns or thoughts are cut."""
     offloaded_tokens: float
     """Tokens of the answers taken that another model than high decoded."""
     own_cache_prefill_tokens: float | None

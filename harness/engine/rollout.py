@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from harness.contracts import Backend, Environment, Router, Task, scaffold_of
 from harness.data import Completion, Instance, Observation, Request, Turn
+from harness.engine.calls import StepCalls
 from harness.engine.environment import call_environment, checked_observation, checked_reward, checked_text, printable
 from harness.engine.episode import LiveEpisode, StepResult
-from harness.engine.step import LiveStep, StepCalls, check_answer, shown_to_router
+from harness.engine.step import LiveStep, check_answer, shown_to_router
 from harness.engine.supervision import Supervised, act, measuring_tasks, unmeasured
 from harness.engine.threads import DAEMON_THREADS
 from harness.engine.watchdog import Watchdog

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness import lines
-from harness.data import UNTOLD, Completion, Token, TokenSpan, join
+from harness.data import UNTOLD, Completion, Token, TokenSpan
 from harness.errors import EpisodeError, MixrouteError
 from harness.files import Record
+from harness.joining import join
 from harness.json_files import check_values
 from harness.records import CallRecord, CallTiming, StepRecord, StepTiming
 from harness.text import quoted
