@@ -48,9 +48,9 @@ def save_model(folder: Path, architecture: str, template: str) -> None:
     torch.manual_seed(0)
     model: Any
     if architecture == "qwen2":
-        model = Qwen2ForCausalLM(Qwen2Config(**shape))
+        model = Qwen2ForCausalLM(Qwen2Config(**shape))  # type: ignore[no-untyped-call]
     else:
-        model = Qwen3ForCausalLM(Qwen3Config(**shape, head_dim=16))
+        model = Qwen3ForCausalLM(Qwen3Config(**shape, head_dim=16))  # type: ignore[no-untyped-call]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
