@@ -64,6 +64,7 @@ def test_a_missing_or_repeated_tag_is_no_action(text: str, thought: str, action:
 
 def test_a_stop_string_closes_the_action() -> None:
     assert STOPPED.read("<think>why</think><act>look").action == "look"
+    assert STOPPED.read("<act>look<act>wait").action == ""
     assert STOPPED.reply_text("why", "look") == "<think>why</think><act>look"
 
 

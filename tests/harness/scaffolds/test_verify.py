@@ -68,6 +68,13 @@ def no_forced_text(entry: Entry) -> None:
     del cut_step(entry)["calls"][1]["forced"]
 
 
+def other_forced_text(entry: Entry) -> None:
+    step = cut_step(entry)
+    forced = step["calls"][1]["forced"]
+    step["calls"][1]["forced"] = f"\n{forced}"
+    step["text"] = step["text"].replace(forced, f"\n{forced}", 1)
+
+
 def other_action_tokens(entry: Entry) -> None:
     for episode in entry["episodes"]:
         for step in episode["steps"]:
@@ -84,7 +91,7 @@ def one_call_less(entry: Entry) -> None:
 
 
 @pytest.mark.parametrize(
-    "forge", [other_thought, no_forced_text, other_action_tokens, impossible_tokens, one_call_less]
+    "forge", [other_thought, no_forced_text, other_forced_text, other_action_tokens, impossible_tokens, one_call_less]
 )
 def test_what_is_forged_is_found(tmp_path: Path, thinking: Path, pools: Pools, forge: Callable[[Entry], None]) -> None:
     folder = tmp_path / "entry"
