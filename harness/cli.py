@@ -22,7 +22,7 @@ from harness.errors import MixrouteError
 from harness.files import cache_folder
 from harness.plugin_commands import add_commands, broken_commands
 from harness.quantization.commands import quantize, variants
-from harness.shell_completion import complete_pool, complete_router, complete_suite, complete_task
+from harness.shell_completion import complete_pool, complete_router, complete_scaffold, complete_suite, complete_task
 from harness.speed.commands import calibrate
 from harness.terminal import Terminal
 from harness.text import clean, quoted
@@ -103,6 +103,12 @@ def run(
         str | None,
         typer.Option(help="Pool instead of the suite's: a name or a .yaml file.", autocompletion=complete_pool),
     ] = None,
+    scaffold: Annotated[
+        str | None,
+        typer.Option(
+            help="Scaffold of the tasks instead of theirs: a name or a .yaml file.", autocompletion=complete_scaffold
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(parser=whole_number, help="Play so many instances of each task.")] = None,
     seed: Annotated[
         list[int] | None,
@@ -128,6 +134,7 @@ def run(
             routers=router or (),
             only=only or (),
             pool=pool,
+            scaffold=scaffold,
             limit=limit,
             seeds=seed or (),
             concurrency=concurrency,
@@ -242,15 +249,17 @@ def export(
 
 @app.command("list")
 def list_() -> None:
-    """List routers, tasks, backends, pools and suites."""
-    from harness import pool, registry, suite
+    """List routers, tasks, backends, pools, scaffolds and suites."""
+    from harness import pool, registry, scaffolds, suite
     from harness.config import shipped_names
 
     for kind in (registry.routers, registry.tasks, registry.backends):
         _print_names(f"{kind.kind}s", [(name, kind.about(name)) for name in kind.names()])
     pools = [(name, pool.load_pool(name).description) for name in shipped_names(pool.SHIPPED)]
+    known = [(name, scaffolds.load_scaffold(name).description) for name in shipped_names(scaffolds.SHIPPED)]
     suites = [(name, suite.load_suite(name).description) for name in shipped_names(suite.SHIPPED)]
     _print_names("pools", pools)
+    _print_names("scaffolds", known)
     _print_names("suites", suites)
     if broken := broken_commands():
         _print_names("commands", [(name, f"broken: {why}") for name, why in sorted(broken.items())])

@@ -6,7 +6,7 @@ completion from the models of the pool, and the task parses the action from its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -41,7 +41,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Input of a model, as append-only turns: the prompt of a step begins with the whole prompt of the step before.
+    """Input of a model, as turns.
 
     ``format`` says how turns become text: ``chat`` through the model's own chat template, ``plain`` by joining the
     contents.
@@ -49,6 +49,12 @@ class Prompt:
 
     messages: tuple[Message, ...]
     format: Literal["chat", "plain"] = "chat"
+    template_arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Keyword arguments of the chat template, such as ``enable_thinking``."""
+    append_only: bool = True
+    """Whether the prompt of a step begins with the whole prompt of the step before, so that caches end where turns do.
+    The caches of other prompts end after every 16 tokens.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +80,13 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A finished step as the agent saw it: observation, the completion's text, the action parsed from it."""
+    """A finished step as the agent saw it: observation, the completion's text, action and thought parsed from it."""
 
     observation: Observation
     text: str
     action: str
+    thought: str = ""
+    """Empty where the agent does not think before it acts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,9 @@ class Token:
         for name in ("logprob", "entropy", "margin"):
             object.__setattr__(self, name, round_significant(getattr(self, name)))
 
+
+TokenSpan = tuple[int, int]
+"""Number of the first token of a part, and of the one after its last; equal for an empty part."""
 
 UNTOLD = Token(-1, 0.0, 0.0, 1.0)
 """A token that was decoded and of which nothing is known."""
@@ -135,13 +146,21 @@ class Completion:
     reused: bool = field(default=False, compare=False)
     """Whether it comes from the completion cache. ``timing`` is then that of the first computation."""
     parts: tuple[Completion, ...] = ()
-    """The completions that this one was joined from; see ``join``."""
+    """The completions that this one was joined from; see ``harness.joining``."""
     delimiter: str = ""
-    """Text after it in a part is no part of the answer; see ``join``."""
+    """Text after it in a part is no part of the answer; see ``harness.joining``."""
     usage_known: bool = True
     """Whether the numbers of tokens are known. An endpoint that does not tell them leaves the cost unknown."""
     statistics_known: bool = True
     """Whether it is known which of ``tokens`` make ``text``; else their statistics are those of no particular text."""
+    token_ends: tuple[int, ...] = field(default=(), compare=False)
+    """Where each token of ``content`` ends in ``text``, in characters; empty where a backend does not tell."""
+    forced: str = ""
+    """Text of the scaffold that stands before ``text`` in the reply, and that no model wrote."""
+    thought_tokens: TokenSpan | None = None
+    """Start and end of the thought among ``tokens``; None where there are no thoughts, or it is not known."""
+    action_tokens: TokenSpan | None = None
+    """Start and end of the action among ``tokens``; None where there are no thoughts, or it is not known."""
 
     @property
     def content(self) -> tuple[Token, ...]:
@@ -184,35 +203,6 @@ class ScoredToken:
     """Nats by which the token is less likely than the likeliest one, which has 0."""
 
 
-def join(parts: Sequence[Completion], delimiter: str = "") -> Completion:
-    """One completion whose text is that of ``parts`` in order, for routers that route inside a step.
-
-    Args:
-        parts: Completions of this step, each once.
-        delimiter: A mark such as ``<call>``: from there to its end, a part speaks to the router and is no part of the
-            answer. It cuts a text where it would as a stop string, and is recorded in the trace.
-    """
-    models = {part.model for part in parts}
-    return Completion(
-        model=models.pop() if len(models) == 1 else "mixed",
-        text="".join(text_before(part.text, delimiter) for part in parts),
-        tokens=tuple(token for part in parts for token in part.content),
-        content_tokens=sum(part.content_tokens for part in parts),
-        finish=parts[-1].finish,
-        prompt_tokens=parts[0].prompt_tokens,
-        cached_tokens=parts[0].cached_tokens,
-        parts=tuple(parts),
-        delimiter=delimiter,
-        usage_known=all(part.usage_known for part in parts),
-        statistics_known=all(part.statistics_known for part in parts),
-    )
-
-
-def text_before(text: str, delimiter: str) -> str:
-    """``text`` up to the first ``delimiter``; all of it where that is empty or does not occur."""
-    return text.partition(delimiter)[0] if delimiter else text
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """One call to one model. ``session`` names the key-value cache to reuse; ``seed`` is used when temperature > 0.
@@ -229,6 +219,8 @@ class Request:
     seed: int = 0
     truncate: bool = False
     """Whether a prompt that is too long loses its beginning, instead of being refused."""
+    forced: str = ""
+    """The end of ``continue_from`` that no model wrote: it becomes part of the reply; see ``Completion.forced``."""
 
 
 @dataclass(frozen=True, slots=True)

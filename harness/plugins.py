@@ -15,6 +15,7 @@ from harness.contracts import Router, Task, role_of
 from harness.errors import MixrouteError, did_you_mean
 from harness.guard import call_plugin, interrupts_noted, raise_users
 from harness.json_files import check_values
+from harness.suite import SCAFFOLD
 from harness.text import quoted
 
 
@@ -30,7 +31,10 @@ def build(kind: registry.Registry, name: str, arguments: Mapping[str, Any]) -> A
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in arguments:
         if key not in parameters and not open_ended:
-            hint = did_you_mean(key, parameters, f"it takes: {', '.join(parameters) or 'no arguments'}")
+            takes = f"it takes: {', '.join(parameters) or 'no arguments'}"
+            if kind is registry.tasks and key == SCAFFOLD:
+                takes += "; it has prompts of its own, and no scaffold"
+            hint = did_you_mean(key, parameters, takes)
             raise MixrouteError(f"{kind.kind} '{name}' takes no argument '{key}': {hint}")
     missing = [
         key for key, p in parameters.items()
@@ -56,13 +60,19 @@ def complete_arguments(kind: registry.Registry, name: str, arguments: Mapping[st
     """Constructor arguments of the plug-in ``name`` in their normal form, which is the same however they are spelled:
     with the defaults of those that are not given, values in the annotated types, and as JSON.
 
+    An argument that the class lists in ``added_arguments`` came later than runs of it. At its default it is left out,
+    so that these keep their hashes.
+
     Raises:
         MixrouteError: unknown name, or a value of another type.
     """
     cls = kind.get(name)
     parameters = inspect.signature(cls).parameters.items()
-    whole = {key: one.default for key, one in parameters if one.default is not one.empty} | dict(arguments)
+    defaults = {key: one.default for key, one in parameters if one.default is not one.empty}
+    whole = defaults | dict(arguments)
     checked = _checked(kind, name, cls, whole)
+    added = set(getattr(cls, "added_arguments", ()))
+    checked = {key: one for key, one in checked.items() if key not in added or one != defaults.get(key)}
     return {
         key: _as_json(f"{kind.kind} '{name}': {key} = {checked[key]!r:.80}", checked[key]) for key in sorted(checked)
     }

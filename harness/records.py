@@ -40,6 +40,12 @@ class CallRecord(Record, frozen=True, omit_defaults=True):
     margins: list[float]
     usage_known: bool = True
     """Whether the numbers of tokens are known; else they are what is known of them, and the cost is unknown."""
+    forced: str = ""
+    """Text of the scaffold before ``text`` in the reply, which no model wrote: it closes a thought that was cut."""
+    thought_tokens: list[Count] = msgspec.field(default_factory=list)
+    """Start and end of the thought among the tokens, where replies have thoughts and it is known."""
+    action_tokens: list[Count] = msgspec.field(default_factory=list)
+    """Start and end of the action among the tokens, likewise."""
 
     @property
     def statistics(self) -> TokenStatistics:
@@ -79,6 +85,8 @@ class StepRecord(Record, frozen=True, omit_defaults=True):
     """Indices of the calls whose texts make ``text``, where the router joined several (or cut one at ``delimiter``)."""
     delimiter: str = msgspec.field(default="", name="until")
     """Text after it in one of these calls is no part of the answer; see ``harness.data.join``."""
+    thought: str = ""
+    """What ``text`` says before its action, where the scaffold has the agent think."""
 
     @property
     def made_of(self) -> list[CallRecord]:
@@ -119,7 +127,10 @@ class Episode(Record, frozen=True):
     @property
     def turns(self) -> tuple[Turn, ...]:
         """The steps as the agent saw them."""
-        return tuple(Turn(Observation(s.observation, tuple(s.admissible)), s.text, s.action) for s in self.steps)
+        return tuple(
+            Turn(Observation(step.observation, tuple(step.admissible)), step.text, step.action, step.thought)
+            for step in self.steps
+        )
 
     @property
     def high_share(self) -> float:

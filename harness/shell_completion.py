@@ -22,6 +22,13 @@ def complete_pool(incomplete: str) -> list[str]:
     return _files(pool.SHIPPED, incomplete)
 
 
+def complete_scaffold(incomplete: str) -> list[str]:
+    """Shipped scaffolds and ``.yaml`` files."""
+    from harness import scaffolds
+
+    return _files(scaffolds.SHIPPED, incomplete)
+
+
 PoolName = Annotated[
     str,
     typer.Argument(metavar="POOL", help="Name of a shipped pool, or a .yaml file.", autocompletion=complete_pool),

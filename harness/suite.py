@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from harness.comma_lists import split_at_commas
 from harness.config import NAME, Strict, check, find_file, load_yaml
 from harness.errors import MixrouteError
 from harness.files import name_without_folder
@@ -46,14 +46,34 @@ PluginName = Annotated[str, AfterValidator(_expanded)]
 """Name of a plug-in, or ``path/to/file.py:Class``."""
 
 
+SCAFFOLD = "prompt"
+"""The constructor argument of a task that names its scaffold."""
+
+
 class TaskEntry(Strict):
-    """A task of the suite. ``limit`` takes a fixed sample, spread evenly over the kinds of instance."""
+    """A task of the suite. ``limit`` takes a fixed sample, spread evenly over the kinds of instance.
+
+    A key ``scaffold``, with a name or a ``.yaml`` file, is short for the argument ``prompt``.
+    """
 
     task: PluginName
     split: str
     limit: int | None = Field(None, ge=1)
     args: Arguments = Field(default_factory=dict)
     calibration: Calibration | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scaffold_is_an_argument(cls, value: object) -> object:
+        if not isinstance(value, dict) or "scaffold" not in value:
+            return value
+        scaffold, args = value["scaffold"], value.get("args", {})
+        if not isinstance(scaffold, str) or not scaffold:
+            raise ValueError(f"scaffold = {quoted(scaffold)}: give the name of a scaffold, or a .yaml file")
+        if isinstance(args, dict) and SCAFFOLD in args:
+            raise ValueError(f"'scaffold' and args.{SCAFFOLD} name the same: give one of them")
+        given = {**args, SCAFFOLD: scaffold} if isinstance(args, dict) else args
+        return {**{key: one for key, one in value.items() if key != "scaffold"}, "args": given}
 
     @model_validator(mode="after")
     def _split_is_not_calibrated_on(self) -> Self:
@@ -202,6 +222,7 @@ def with_changes(
     routers: Sequence[str | RouterEntry] = (),
     only: Sequence[str] = (),
     pool: str | None = None,
+    scaffold: str | None = None,
     limit: int | None = None,
     seeds: Sequence[int] = (),
     concurrency: int | None = None,
@@ -213,6 +234,7 @@ def with_changes(
         routers: Entries, or texts as ``parse_router`` reads them.
         only: Tasks and routers of ``suite`` to keep, see ``part_of``.
         pool: Name of a pool, or a ``.yaml`` file.
+        scaffold: Scaffold of every task: a name, or a ``.yaml`` file.
         limit: Number of instances of each task.
         seeds: Root seeds.
         concurrency: Episodes at once.
@@ -223,9 +245,11 @@ def with_changes(
     content = suite.model_dump(by_alias=True)
     if pool:
         content["pool"] = pool
-    if limit is not None:
-        for task in content["tasks"]:
+    for task in content["tasks"]:
+        if limit is not None:
             task["limit"] = limit
+        if scaffold is not None:
+            task["args"] = {**task["args"], SCAFFOLD: scaffold}
     if seeds:
         content["seeds"] = list(seeds)
     if concurrency is not None:
@@ -247,7 +271,7 @@ def parse_router(text: str) -> RouterEntry:
         MixrouteError: an argument without ``=``, given twice, or with an unreadable value.
     """
     file = _FILE_AND_CLASS.match(text)  # whose folder may have a comma in its name
-    name, *pairs = _split(text[file.end() :] if file else text)
+    name, *pairs = split_at_commas(text[file.end() :] if file else text)
     arguments: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -268,33 +292,3 @@ def parse_router(text: str) -> RouterEntry:
 
 
 _FILE_AND_CLASS = re.compile(r"[^=]*?\.py:\w+(?=,|$)")
-_CLOSING = {"[": "]", "{": "}"}
-
-
-def _split(text: str) -> list[str]:
-    """The parts between commas that stand outside brackets, braces and quotes."""
-    parts: list[str] = []
-    open_: list[str] = []
-    part = quote = ""
-    previous = ","
-    characters = deque(text)
-    while characters:
-        char = characters.popleft()
-        if quote:
-            if characters and ((char == "\\" and quote == '"') or (char == quote == "'" == characters[0])):
-                char += characters.popleft()  # an escaped character, a quote within quotes
-            elif char == quote:
-                quote = ""
-        elif char in "\"'" and previous in "=,[{:":  # elsewhere it is an apostrophe
-            quote = char
-        elif char in _CLOSING and (open_ or previous == "="):
-            open_.append(_CLOSING[char])
-        elif open_ and char == open_[-1]:
-            open_.pop()
-        if char == "," and not quote and not open_:
-            parts.append(part)
-            part = ""
-        else:
-            part += char
-        previous = previous if char.isspace() else char
-    return [*parts, part]

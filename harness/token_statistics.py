@@ -34,6 +34,11 @@ class TokenStatistics:
             self.logprobs[:count], self.entropies[:count], self.margins[:count], min(count, self.content_tokens)
         )
 
+    def between(self, start: int, end: int) -> TokenStatistics:
+        """Statistics of the tokens from ``start`` to before ``end``, all of which make the part's text."""
+        part = slice(start, end)
+        return TokenStatistics(self.logprobs[part], self.entropies[part], self.margins[part], max(0, end - start))
+
     @property
     def content(self) -> TokenStatistics:
         """Statistics of the tokens that make the text."""

@@ -51,13 +51,14 @@ if TYPE_CHECKING:
         Timing,
         Token,
         Turn,
-        join,
     )
     from harness.errors import EpisodeError, MixrouteError, NotRecorded
+    from harness.joining import join
     from harness.plugins import open_router, open_task
     from harness.pool import ModelSpec, Pool, load_pool
     from harness.records import Episode
     from harness.registry import register_backend, register_router, register_task
+    from harness.scaffolds import Scaffold, ScaffoldedTask, SolvedEpisode, TaskRules, load_scaffold
     from harness.seeding import is_fresh_split
     from harness.suite import RouterEntry, Suite, TaskEntry, load_suite
     from harness.traces.contamination import instance_key
@@ -74,12 +75,14 @@ else:
         "DrawsFreshGames Environment Expert Granularity Router SharesCache Step StepRouter SupportsCompletionCache "
         "SupportsScoring Task Teachable Thinker Trained TrainedWithPool",
         "harness.data": "Completion GivenAnswer Instance MemoryEstimate Message ModelCard Observation Prompt Request "
-        "RouterRole ScoredToken Timing Token Turn join",
+        "RouterRole ScoredToken Timing Token Turn",
         "harness.errors": "EpisodeError MixrouteError NotRecorded",
+        "harness.joining": "join",
         "harness.plugins": "open_router open_task",
         "harness.pool": "ModelSpec Pool load_pool",
         "harness.records": "Episode",
         "harness.registry": "register_backend register_router register_task",
+        "harness.scaffolds": "Scaffold ScaffoldedTask SolvedEpisode TaskRules load_scaffold",
         "harness.seeding": "is_fresh_split",
         "harness.suite": "RouterEntry Suite TaskEntry load_suite",
         "harness.traces.contamination": "instance_key",
@@ -138,8 +141,11 @@ __all__ = [
     "Router",
     "RouterEntry",
     "RouterRole",
+    "Scaffold",
+    "ScaffoldedTask",
     "ScoredToken",
     "SharesCache",
+    "SolvedEpisode",
     "Step",
     "StepRouter",
     "Suite",
@@ -147,6 +153,7 @@ __all__ = [
     "SupportsScoring",
     "Task",
     "TaskEntry",
+    "TaskRules",
     "Teachable",
     "Thinker",
     "Timing",
@@ -162,6 +169,7 @@ __all__ = [
     "join",
     "load_pool",
     "load_results",
+    "load_scaffold",
     "load_suite",
     "open_pool",
     "open_router",

@@ -22,6 +22,7 @@ def run(
     routers: Sequence[str | RouterEntry] = (),
     only: Sequence[str] = (),
     pool: str | Path | None = None,
+    scaffold: str | Path | None = None,
     limit: int | None = None,
     seeds: Sequence[int] = (),
     concurrency: int | None = None,
@@ -36,6 +37,7 @@ def run(
             ``path/to/file.py:Class``.
         only: Tasks and routers (by label) of the suite to play; all if empty.
         pool: Pool instead of the suite's: a name or a ``.yaml`` file.
+        scaffold: Scaffold of the tasks instead of theirs: a name or a ``.yaml`` file.
         limit: Number of instances to play of each task.
         seeds: Root seeds instead of the suite's.
         concurrency: Episodes at once.
@@ -53,6 +55,7 @@ def run(
         routers=routers,
         only=only,
         pool=None if pool is None else str(pool),
+        scaffold=None if scaffold is None else str(scaffold),
         limit=limit,
         seeds=seeds,
         concurrency=concurrency,

@@ -1,6 +1,7 @@
 """Ask low first; where it is unsure of its own action, ask high (a two-step cascade, as in ReDAct, arXiv 2604.07036).
 
-Uncertainty is measured on the action's tokens. Low is charged at every step, high where it is asked.
+Uncertainty is measured on the action's tokens, or on those of the thought or of both. Low is charged at every step,
+high where it is asked.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.token_statistics import TokenStatistics
+from harness.traces.recording import recorded_answer
 from mixroute import Completion, Granularity, MixrouteError, Step, register_router
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ SIGNALS: dict[str, Signal] = {
 }
 
 
+TOKENS = ("action", "thought", "all")
+
+
 @register_router("uncertainty")
 class Uncertainty:
     """A cascade: high answers where the low model is uncertain of its own action.
@@ -36,13 +41,24 @@ class Uncertainty:
             smallest gap between the two likeliest tokens).
         target_share: Share of steps that should go to high; the threshold is then chosen on development episodes.
         threshold: Ask high above this value. Leave it out to have it chosen.
+        tokens: Tokens that are read where the scaffold has thoughts: those of the ``action``, of the ``thought``, or
+            ``all``.
     """
 
     granularity: ClassVar[Granularity] = "step"
     role = "baseline"
     probe = "always-low"
+    added_arguments: ClassVar[tuple[str, ...]] = ("tokens",)
 
-    def __init__(self, signal: str = "mean-entropy", target_share: float = 0.3, threshold: float | None = None) -> None:
+    def __init__(
+        self,
+        signal: str = "mean-entropy",
+        target_share: float = 0.3,
+        threshold: float | None = None,
+        tokens: str = "action",
+    ) -> None:
+        if tokens not in TOKENS:
+            raise ValueError(f"tokens must be one of {', '.join(TOKENS)}, not {tokens!r}")
         if signal not in SIGNALS:
             raise ValueError(f"signal must be one of {', '.join(SIGNALS)}, not {signal!r}")
         if not 0 < target_share < 1:
@@ -50,6 +66,7 @@ class Uncertainty:
         self._signal = SIGNALS[signal]
         self._target_share = target_share
         self._threshold = threshold
+        self._tokens = tokens
 
     def fit(self, episodes: Iterable[Episode]) -> Mapping[str, Any]:
         """The threshold that ``target_share`` of the low model's development steps exceed."""
@@ -59,7 +76,7 @@ class Uncertainty:
             self._uncertainty(call)
             for episode in episodes
             for step in episode.steps
-            for call in step.calls
+            for call in ([recorded_answer(step)] if step.parts else step.calls)
             if call.model == "low"
         )
         if not values:
@@ -77,5 +94,19 @@ class Uncertainty:
         return await step.ask("high") if doubt > self._threshold else draft
 
     def _uncertainty(self, call: Completion | CallRecord) -> float:
-        """The signal over the action's tokens; over the end token alone where the action is empty."""
-        return self._signal(call.statistics.first(max(1, call.content_tokens)))
+        """The signal over the tokens to be read; over the end token alone where the reply is empty.
+
+        A reply without an action, or without a thought, is read whole.
+
+        Raises:
+            MixrouteError: replies have no thoughts, or it is not known where they are.
+        """
+        part = call.thought_tokens if self._tokens == "thought" else call.action_tokens
+        if not part and self._tokens == "thought":
+            raise MixrouteError(
+                "router 'uncertainty' is to read thoughts (tokens: thought): use a scaffold that has them, such as "
+                "think, and a backend that gives statistics of tokens"
+            )
+        start, end = part if part and self._tokens != "all" else (0, 0)
+        whole = call.statistics
+        return self._signal(whole.between(start, end) if start < end else whole.first(max(1, call.content_tokens)))

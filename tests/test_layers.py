@@ -49,7 +49,7 @@ def test_no_import_points_upwards(tree: Path) -> None:
         ("harness.traces.cost", "harness.training.card"),
         ("harness.board.table", "harness.engine.runner"),  # of one layer
         ("harness.seeding", "routers.always"),
-        ("tasks.prompting", "routers.always"),
+        ("tasks.alfworld.rules", "routers.always"),
     ],
 )
 def test_a_wrong_import_is_named(tree: Path, module: str, imported: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -17,6 +20,8 @@ _MARK = "Ae7Qz"
 """A text that no template contains."""
 
 Turns = list[dict[str, str]]
+
+_NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class ChatTemplate:
@@ -43,21 +48,31 @@ class ChatTemplate:
             found["clock"] = CLOCK.isoformat()
         return found
 
-    def pieces(self, messages: Sequence[Message]) -> list[tuple[str, bool]]:
+    def pieces(self, messages: Sequence[Message], arguments: Mapping[str, Any]) -> list[tuple[str, bool]]:
         """Pieces of the rendered conversation, cut where a turn ends and where an answer begins, each with whether an
         answer begins at its end.
 
+        Args:
+            messages: The conversation.
+            arguments: Keyword arguments of the template.
+
         Raises:
             EpisodeError: the template refuses the conversation.
-            RunStopped: it refuses every conversation, or there is none.
+            RunStopped: it refuses every conversation, there is none, or it does not read one of the arguments.
         """
         if not self._template:
             raise RunStopped(f"{self._tokenizer.name_or_path} has no chat template: use a prompt of format 'plain'")
+        for name in arguments:
+            if not re.search(rf"\b{re.escape(name)}\b", str(self._template)):
+                raise RunStopped(
+                    f"the chat template of {self._tokenizer.name_or_path} reads no argument '{name}': take it out of "
+                    "the scaffold's template_arguments"
+                )
         turns = [{"role": message.role, "content": message.content} for message in messages]
         if self._folds:
             turns = _folded(turns)
         try:
-            whole = self._render(turns, answer=True)
+            whole = self._render(turns, arguments, answer=True)
         except Exception as error:  # a template is a program, and may fail in any way
             stopped = EpisodeError if self._renders else RunStopped
             reason = one_line(error, 200)
@@ -67,9 +82,9 @@ class ChatTemplate:
             ) from error
         pieces, done = [], 0
         for count in range(1, len(turns) + 1):
-            prefixes = [(self._try(turns[:count]), False)]
+            prefixes = [(self._try(turns[:count], arguments), False)]
             if turns[count - 1]["role"] == "assistant":
-                prefixes.insert(0, (self._try(turns[: count - 1], answer=True), True))
+                prefixes.insert(0, (self._try(turns[: count - 1], arguments, answer=True), True))
             for prefix, answered in prefixes:
                 # A prefix that cannot be rendered is no border, nor is one of a template that rewrites earlier turns
                 # (dropping old reasoning).
@@ -78,16 +93,16 @@ class ChatTemplate:
                     done = len(prefix)
         return [*pieces, (whole[done:], True)]
 
-    def _try(self, turns: Turns, *, answer: bool = False) -> str | None:
+    def _try(self, turns: Turns, arguments: Mapping[str, Any] = _NO_ARGUMENTS, *, answer: bool = False) -> str | None:
         """The rendered conversation, None if the template refuses it."""
         try:
-            return self._render(turns, answer=answer)
+            return self._render(turns, arguments, answer=answer)
         except Exception:  # as above
             return None
 
-    def _render(self, turns: Turns, *, answer: bool) -> str:
+    def _render(self, turns: Turns, arguments: Mapping[str, Any], *, answer: bool) -> str:
         text = self._tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=answer, strftime_now=CLOCK.strftime
+            turns, tokenize=False, add_generation_prompt=answer, strftime_now=CLOCK.strftime, **arguments
         )
         return str(text)
 

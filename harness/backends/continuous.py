@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 
 from harness.backends.cache_group import CacheGroup
 from harness.backends.call import Call
-from harness.backends.decoding import content_length, cut_at_stop, decode, end_tokens, ended_by_special, pick_token
+from harness.backends.decoding import cut_at_stop, decode, end_tokens, ended_by_special, pick_token, token_ends
 from harness.backends.memory import out_of_memory
 from harness.backends.reading import Encoded
 from harness.backends.sequences import Chunk, LastPosition, SequenceModel
@@ -166,16 +166,18 @@ class ContinuousBatching:
 
     def _finish(self, call: Call, text: str, ids: list[int], finish: FinishReason, state: tuple[float, ...]) -> None:
         now = time.perf_counter()
+        ends = token_ends(self._tokenizer, ids, text)
         completion = Completion(
             model=self._name,
             text=text,
             tokens=tuple(call.tokens),
-            content_tokens=content_length(self._tokenizer, ids, text),
+            content_tokens=len(ends),
             finish=finish,
             prompt_tokens=len(call.prompt.ids),
             cached_tokens=call.cached,
             timing=Timing(call.started - call.submitted, call.prefill, call.decode, now - call.submitted),
             state=state,
+            token_ends=ends,
         )
         self.cancel(call)
         call.finish(completion)

@@ -82,15 +82,22 @@ def ended_by_special(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], sto
     return any(string in raw for string in wanted)
 
 
+def token_ends(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> tuple[int, ...]:
+    """Where each of the leading tokens that make ``text`` ends in it, in characters."""
+    ends: list[int] = []
+    for count in range(1, len(ids) + 1 if text else 0):
+        # A character may take several tokens, and its first bytes alone decode to a replacement character.
+        written = decode(tokenizer, ids[:count])
+        if written.startswith(text):
+            return (*ends, len(text))
+        differ = (place for place, (ours, theirs) in enumerate(zip(written, text, strict=False)) if ours != theirs)
+        ends.append(next(differ, len(written)))
+    return tuple(ends)
+
+
 def content_length(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> int:
     """Number of leading tokens whose text begins with ``text``."""
-    if not text:
-        return 0
-    for count in range(1, len(ids) + 1):
-        # A character may take several tokens, and its first bytes alone decode to a replacement character.
-        if decode(tokenizer, ids[:count]).startswith(text):
-            return count
-    return len(ids)
+    return len(token_ends(tokenizer, ids, text))
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

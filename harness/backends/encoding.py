@@ -4,7 +4,8 @@ Every turn is tokenised by itself: the ids of a prompt then begin with the ids o
 tokenizer would merge across the turns, and a key-value cache serves from step to step. A *turn boundary* is a place
 where an answer begins, or would have begun at an earlier step; boundaries too depend on the prompt alone. Part of an
 answer has one every ``BLOCK`` tokens, so that models which alternate within an answer read it once and not once more
-each time.
+each time. So has a prompt that is not append-only, such as one with the last turns alone: it shares with the one before
+what comes before the first difference.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from harness.backends.chat_template import ChatTemplate
+from harness.backends.decoding import token_ends
 from harness.backends.reading import BLOCK, Encoded
 from harness.data import Prompt, Request
 from harness.errors import EpisodeError
@@ -68,9 +70,14 @@ class Encoder:
             pieces = [(message.content, message.role == "user") for message in prompt.messages]
         else:
             start = []  # a chat template writes its own
-            pieces = self._chat.pieces(prompt.messages)
+            pieces = self._chat.pieces(prompt.messages, prompt.template_arguments)
         encode = self._encode if self._by_piece else self._whole
-        return encode(pieces, start, continue_from)
+        encoded = encode(pieces, start, continue_from)
+        if prompt.append_only:
+            return encoded
+        begun = len(encode(pieces, start, "").ids) if continue_from else len(encoded.ids)
+        ends = {*range(BLOCK, begun, BLOCK), *range(begun, len(encoded.ids), BLOCK), len(encoded.ids)}
+        return Encoded(encoded.ids, tuple(sorted(ends - {0})))
 
     def encode_request(self, request: Request, context: int) -> Encoded:
         """Tokens of a request's prompt, without its beginning where it is too long and may be truncated.
@@ -140,6 +147,10 @@ class Encoder:
     def count(self, text: str) -> int:
         """Number of tokens that the tokenizer splits a text into."""
         return len(self.encode_piece(text))
+
+    def token_ends(self, text: str) -> tuple[int, ...]:
+        """Where each of the tokens that the tokenizer splits a text into ends in it, in characters."""
+        return token_ends(self._tokenizer, self.encode_piece(text), text)
 
     def token_bytes(self) -> frozenset[bytes]:
         """The bytes that single tokens stand for."""

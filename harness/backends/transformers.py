@@ -116,6 +116,10 @@ class TransformersBackend(BackendTraits):
                 scored[place] = tokens
         return scored
 
+    def check_prompt(self, prompt: Prompt, max_tokens: int) -> None:
+        """Check that a prompt can be rendered and leaves room; see ``harness.contracts.ChecksPrompts``."""
+        self._encoder.encode_request(Request("", prompt, max_tokens=max_tokens), self._context)
+
     def prompt_notes(self, prompt: Prompt) -> Mapping[str, str]:
         """What is done to such prompts beside rendering them, the clock that templates are told included.
 

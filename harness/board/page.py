@@ -109,6 +109,7 @@ def _episode(episode: Episode) -> dict[str, Any]:
         "steps": [
             {
                 "observation": step.observation,
+                "thought": step.thought,
                 "action": step.action,
                 "valid": step.valid,
                 "reward": step.reward,

@@ -109,7 +109,9 @@ def _show_step(index: int, step: StepRecord, console: Console, full: bool) -> No
     for call in step.calls:
         console.print(_line(_call_summary(call), "dim", indent=2))
         if full:
-            console.print(_paragraph(call.text, "dim", indent=4))
+            console.print(_paragraph(call.forced + call.text, "dim", indent=4))
+    if step.thought:
+        console.print(_paragraph(f"thinks: {step.thought}", "italic", indent=4))
     head = Text(f"{index + 1:>3} ")
     head.append(clean(f"[{step.model}]"), _STYLES.get(step.model, "bold yellow"))
     head.append(clean(f" > {step.action}"), "bold")

@@ -17,6 +17,7 @@ from harness.backends.reading import Encoded, Readings, block_ends
 from harness.data import HIGH
 from harness.errors import MixrouteError
 from harness.records import CallRecord, Episode, RunMeta
+from harness.scaffolds import APPEND_ONLY
 from harness.sharing import SharedCache, sharing_of, stated_sharing
 from harness.speed.rates import Rates
 from harness.terminal import line
@@ -42,7 +43,8 @@ class Switches(msgspec.Struct, frozen=True):
     prefill_tokens_at_switches: float
     """Prefill tokens in calls that switched."""
     redundant_prefill_tokens: float
-    """Prefill tokens that a router of one model would not have: all beyond the longest prompt of the episode."""
+    """Prefill tokens beyond the longest prompt of the episode: a router of one model has none of them, unless prompts
+    drop turns or thoughts are cut."""
     offloaded_tokens: float
     """Tokens of the answers taken that another model than high decoded."""
     own_cache_prefill_tokens: float | None
@@ -96,14 +98,17 @@ def count_switches(folders: Iterable[Path], rates: Rates | None = None) -> list[
         own: list[int | None] = []
         one_cache: list[int | None] = []
         shares = False
+        # What another router would read of prompts that drop turns, a trace does not say.
+        extends = all(meta.protocol.get(APPEND_ONLY, True) for _, meta in folders_of[key])
         for folder, meta in folders_of[key]:
             sharing, shares = _sharing(folder, meta), bool(stated_sharing(meta.config))
             for one in read_episodes(folder):
                 count, sums = count + 1, [sum(pair) for pair in zip(sums, _episode(one, rates), strict=True)]
-                own.append(_prefill_tokens(one, Readings()))
-                one_cache.append(None if sharing is None else _prefill_tokens(one, Readings.of(sharing)))
+                own.append(_prefill_tokens(one, Readings()) if extends else None)
+                known = sharing is not None and extends
+                one_cache.append(_prefill_tokens(one, Readings.of(sharing)) if known else None)
         means = [value / max(1, count) for value in sums]
-        seconds = means[5:] if rates is not None else [None] * 3
+        seconds = means[5:] if rates is not None and extends else [None] * 3
         figures = [*means[:5], _mean(own), _mean(one_cache), *seconds]
         found.append(Switches(*key, count, shares, *figures))
     return sorted(found, key=lambda one: (one.task, one.split, one.group, -one.switches))

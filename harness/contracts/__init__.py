@@ -3,6 +3,7 @@
 from harness.contracts.backends import (
     Backend,
     BackendTraits,
+    ChecksPrompts,
     CompletionStore,
     DescribesPrompts,
     SharesCache,
@@ -20,13 +21,26 @@ from harness.contracts.routers import (
     TrainedWithPool,
     role_of,
 )
-from harness.contracts.tasks import DataSource, DrawsFreshGames, Environment, Expert, Task, Teachable, Thinker
+from harness.contracts.tasks import (
+    DataSource,
+    DrawsFreshGames,
+    Environment,
+    Expert,
+    Scaffolded,
+    Task,
+    Teachable,
+    Thinker,
+    expert_thought,
+    scaffold_of,
+    taught_reply,
+)
 
 __all__ = [
     "Backend",
     "BackendTraits",
     "BuiltFromFiles",
     "Calibrated",
+    "ChecksPrompts",
     "CompletionStore",
     "DataSource",
     "DescribesPrompts",
@@ -35,6 +49,7 @@ __all__ = [
     "Expert",
     "Granularity",
     "Router",
+    "Scaffolded",
     "SharesCache",
     "Step",
     "StepRouter",
@@ -45,5 +60,8 @@ __all__ = [
     "Thinker",
     "Trained",
     "TrainedWithPool",
+    "expert_thought",
     "role_of",
+    "scaffold_of",
+    "taught_reply",
 ]

@@ -113,6 +113,19 @@ class DescribesPrompts(Protocol):
 
 
 @runtime_checkable
+class ChecksPrompts(Protocol):
+    """A backend that can tell before play whether its model reads a prompt."""
+
+    def check_prompt(self, prompt: Prompt, max_tokens: int) -> None:
+        """Check that a prompt can be rendered, and leaves room for an answer of ``max_tokens``.
+
+        Raises:
+            MixrouteError: it cannot, or does not; also an ``EpisodeError`` may say so.
+        """
+        ...
+
+
+@runtime_checkable
 class SupportsScoring(Protocol):
     """A backend that can say what its model thinks of given answers: ``mixroute verify --audit`` needs it."""
 

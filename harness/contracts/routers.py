@@ -78,9 +78,20 @@ class Step(Protocol):
     ) -> Completion:
         """Call ``model`` with the step's prompt (continuing ``continue_from`` if given); defaults are the task's.
 
+        Where the scaffold has thoughts, and none of the first three arguments is given, the answer may be joined of two
+        calls: a thought that reaches its limit is cut, and the action asked for (docs/scaffolds.md).
+
         Each call is charged, also one that nobody waits for. Tasks that the router left running when it answered may
         begin no more: their question is cancelled.
         """
+        ...
+
+    async def think(self, model: str, *, temperature: float | None = None) -> Completion:
+        """Let ``model`` write a thought and no action, where the scaffold has thoughts; ``act_on`` goes on from it."""
+        ...
+
+    async def act_on(self, thought: Completion, model: str, *, temperature: float | None = None) -> Completion:
+        """The reply of ``thought`` and the action that ``model`` writes after it, once it has read both."""
         ...
 
     async def read(self, model: str) -> Completion:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from harness.data import Instance, Observation, Prompt, Turn
+from harness.scaffolds import Scaffold
 
 
 class Environment(Protocol):
@@ -54,7 +55,7 @@ class Task(Protocol):
         ...
 
     def prompt(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
-        """The prompt for the step after ``turns``. Append-only: it extends the prompt of the step before."""
+        """The prompt for the step after ``turns``. Models read least where it extends the prompt of the step before."""
         ...
 
     def parse_action(self, text: str) -> str:
@@ -70,8 +71,24 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class Scaffolded(Protocol):
+    """A task whose prompts and replies a scaffold declares, as ``harness.scaffolds.ScaffoldedTask`` does."""
+
+    scaffold: Scaffold
+
+
+def scaffold_of(task: object) -> Scaffold | None:
+    """The scaffold of a task; None of one that has prompts of its own."""
+    scaffold = task.scaffold if isinstance(task, Scaffolded) else None
+    return scaffold if isinstance(scaffold, Scaffold) else None
+
+
 class Expert(Protocol):
-    """A player to learn from. It acts on what an agent has seen, so it can take over any episode at any step."""
+    """A player to learn from. It acts on what an agent has seen, so it can take over any episode at any step.
+
+    One that is also a ``Thinker`` says why, for scaffolds with thoughts.
+    """
 
     def act(self, turns: Sequence[Turn], observation: Observation) -> str:
         """The action to take after ``turns``, now that ``observation`` is shown."""
@@ -100,8 +117,22 @@ class Teachable(Protocol):
         ...
 
     def completion_text(self, action: str) -> str:
-        """What a model should write to take ``action``; ``parse_action`` gives ``action`` back."""
+        """What a model should write to take ``action``, without a thought; ``parse_action`` gives ``action`` back."""
         ...
+
+
+def taught_reply(task: Teachable, thought: str, action: str) -> str:
+    """What a model should write to think ``thought``, where the scaffold has thoughts, and to take ``action``."""
+    scaffold = scaffold_of(task)
+    return task.completion_text(action) if scaffold is None else scaffold.reply_text(thought, action)
+
+
+def expert_thought(task: object, expert: Expert, turns: Sequence[Turn], observation: Observation) -> str:
+    """What the expert thinks; empty where the task's scaffold has no thoughts, or the expert tells none."""
+    scaffold = scaffold_of(task)
+    if scaffold is None or not scaffold.thinks or not isinstance(expert, Thinker):
+        return ""
+    return expert.think(turns, observation)
 
 
 @runtime_checkable

@@ -34,6 +34,7 @@ class StepResult:
     answer: Completion | None = None
     """What the router returned, checked."""
     action: str = ""
+    thought: str = ""
     valid: bool | None = None
     """Whether the action is admissible; None where the task lists none."""
     reward: float = 0.0
@@ -99,6 +100,7 @@ class LiveEpisode:
                 scores=scores,
                 parts=joined_call_indices(answer, calls) if answer else [],
                 delimiter=answer.delimiter if answer else "",
+                thought=result.thought,
             )
         )
         self.timings.append(record_step_timing(result.environment_seconds, router_seconds, calls))

@@ -10,10 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness.backends.completion_cache import CompletionCache
-from harness.contracts import Backend, DescribesPrompts, SharesCache, SupportsCompletionCache, Task
+from harness.contracts import (
+    Backend,
+    ChecksPrompts,
+    DescribesPrompts,
+    SharesCache,
+    SupportsCompletionCache,
+    Task,
+    scaffold_of,
+)
 from harness.data import Instance, Message, Prompt
 from harness.engine.environment import printable
-from harness.errors import MixrouteError
+from harness.errors import EpisodeError, MixrouteError
 from harness.guard import call_plugin
 from harness.json_files import check_values
 from harness.plugins import open_task
@@ -102,6 +110,27 @@ def prompt_notes(opened: OpenTask, models: Mapping[str, Backend]) -> dict[str, d
         return {}
     prompt = _first_prompt(opened)
     return {name: notes for name, model in telling.items() if (notes := _notes(name, model, prompt))}
+
+
+def check_scaffold(opened: OpenTask, models: Mapping[str, Backend]) -> None:
+    """Check that the models can read what a task's scaffold shows first, and have room for a reply.
+
+    Raises:
+        MixrouteError: one cannot; it names the scaffold, the model and the reason.
+    """
+    scaffold = scaffold_of(opened.task)
+    checking = {name: model for name, model in sorted(models.items()) if isinstance(model, ChecksPrompts)}
+    if scaffold is None or not checking:
+        return
+    prompt = _first_prompt(opened)
+    for name, model in checking.items():
+        try:
+            model.check_prompt(prompt, scaffold.max_tokens)
+        except (MixrouteError, EpisodeError) as error:
+            raise MixrouteError(
+                f"scaffold '{scaffold.name}', with replies of up to {scaffold.max_tokens} tokens, does not fit model "
+                f"'{name}': {error}"
+            ) from error
 
 
 def _notes(name: str, model: DescribesPrompts, prompt: Prompt) -> dict[str, str]:

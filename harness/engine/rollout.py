@@ -9,11 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from harness.contracts import Backend, Environment, Router, Task
+from harness.contracts import Backend, Environment, Router, Task, scaffold_of
 from harness.data import Completion, Instance, Observation, Request, Turn
+from harness.engine.calls import StepCalls
 from harness.engine.environment import call_environment, checked_observation, checked_reward, checked_text, printable
 from harness.engine.episode import LiveEpisode, StepResult
-from harness.engine.step import LiveStep, StepCalls, check_answer, shown_to_router
+from harness.engine.step import LiveStep, check_answer, shown_to_router
 from harness.engine.supervision import Supervised, act, measuring_tasks, unmeasured
 from harness.engine.threads import DAEMON_THREADS
 from harness.engine.watchdog import Watchdog
@@ -160,7 +161,8 @@ async def _play_step(
         temperature=play.temperature,
         seed=seed_for(play.seed, instance.id, index, "sampling"),
     )
-    step_calls = StepCalls(play.pool, request, watchdog)
+    scaffold = scaffold_of(task)
+    step_calls = StepCalls(play.pool, request, watchdog, scaffold)
     prompt, turns, observation_copy = shown_to_router(request.prompt, live.turns, shown)
     step = LiveStep.of_episode(
         task=task,
@@ -187,6 +189,7 @@ async def _play_step(
         accepted = check_answer(answer, await step_calls.finished())
         action = checked_text(contained(lambda: task.parse_action(accepted.text)))
         result.answer, result.action = accepted, action
+        result.thought = scaffold.read(accepted.text).thought if scaffold is not None else ""
         result.valid = _is_valid(seen, action)  # before the step, which may change the environment's list
         began = time.perf_counter()
         observation, reward, done = await call_environment(task, watchdog, "step", lambda: environment.step(action))
@@ -205,7 +208,7 @@ async def _play_step(
     live.record_step(shown, calls, result, dict(step.scores), supervised.own_seconds)
     if failure is not None:
         raise failure
-    live.turns.append(Turn(shown, live.steps[-1].text, live.steps[-1].action))
+    live.turns.append(Turn(shown, live.steps[-1].text, live.steps[-1].action, live.steps[-1].thought))
     observer.call_finished(sum(len(call.tokens) for call in calls))
 
 

@@ -16,7 +16,7 @@ from harness.contracts import Backend, Calibrated, Router, role_of
 from harness.engine.answers import cards_of, fitted_by, protocol_of, trained_on, trained_with
 from harness.engine.identity import check_source, content_of, run_config, run_hash, run_id
 from harness.engine.loop import run_to_end
-from harness.engine.opening import OpenTask, open_instances, open_models, prompt_notes
+from harness.engine.opening import OpenTask, check_scaffold, open_instances, open_models, prompt_notes
 from harness.engine.progress import RunProgress
 from harness.engine.rollout import Play, play_all
 from harness.errors import MixrouteError
@@ -251,6 +251,7 @@ class SuiteRunner:
         fingerprints = {name: card["fingerprint"] for name, card in cards.items()}
         protocol, content = self._protocol(opened), self._content_of(opened, entry, router)
         if id(opened) not in self._notes:
+            check_scaffold(opened, self._models)
             self._notes[id(opened)] = prompt_notes(opened, self._models)
         if notes := self._notes[id(opened)]:
             protocol = {**protocol, CHAT_TEMPLATE: notes}

@@ -118,7 +118,8 @@ def _sample(episode: Episode) -> dict[str, Any]:
 
 
 def _messages(step: StepRecord) -> list[dict[str, Any]]:
-    metadata = {"action": step.action, "valid": step.valid, "reward": step.reward, "scores": step.scores}
+    thought = {"thought": step.thought} if step.thought else {}
+    metadata = {**thought, "action": step.action, "valid": step.valid, "reward": step.reward, "scores": step.scores}
     calls = [{"model": call.model, "prompt_tokens": call.prompt_tokens, "text": call.text} for call in step.calls]
     return [
         {"role": "user", "content": step.observation},

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness import lines
-from harness.data import UNTOLD, Completion, Token, join
+from harness.data import UNTOLD, Completion, Token, TokenSpan
 from harness.errors import EpisodeError, MixrouteError
 from harness.files import Record
+from harness.joining import join
 from harness.json_files import check_values
 from harness.records import CallRecord, CallTiming, StepRecord, StepTiming
 from harness.text import quoted
@@ -49,6 +50,9 @@ def record_call(completion: Completion, switch: bool) -> CallRecord:
         entropies=list(statistics.entropies),
         margins=list(statistics.margins),
         usage_known=completion.usage_known,
+        forced=completion.forced,
+        thought_tokens=list(completion.thought_tokens or ()),
+        action_tokens=list(completion.action_tokens or ()),
     )
 
 
@@ -118,7 +122,24 @@ def recorded_completion(call: CallRecord) -> Completion:
         cached_tokens=call.cached_tokens,
         usage_known=call.usage_known,
         statistics_known=known,
+        forced=call.forced,
+        thought_tokens=_span(call.thought_tokens, call),
+        action_tokens=_span(call.action_tokens, call),
     )
+
+
+def _span(recorded: Sequence[int], call: CallRecord) -> TokenSpan | None:
+    """A part of a completion's tokens; None where none is recorded.
+
+    Raises:
+        MixrouteError: it is no part of them.
+    """
+    if not recorded:
+        return None
+    start, end = recorded if len(recorded) == 2 else (1, 0)
+    if not start <= end <= call.content_tokens:
+        raise MixrouteError(f"tokens {list(recorded)} are no part of the {call.content_tokens} that make the text")
+    return start, end
 
 
 def joined_call_indices(answer: Completion, calls: Sequence[Completion]) -> list[int]:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.contracts import Expert, Task, Teachable
+from harness.contracts import Expert, Task, Teachable, expert_thought, taught_reply
 from harness.data import Instance, Observation, Turn
 from harness.engine.opening import OpenTask, open_instances
 from harness.errors import MixrouteError
@@ -94,11 +94,13 @@ def _demonstrate(
             offered.update(observation.admissible)
             if len(turns) < len(student):
                 text, action = student[len(turns)].text, student[len(turns)].action
+                thought = student[len(turns)].thought
             else:
+                thought = expert_thought(task, expert, turns, observation)
                 if rng.random() < slips:
                     action = _slip(observation, offered, rng) or right
-                text = task.completion_text(action)
-            turns.append(Turn(observation, text, action))
+                text = taught_reply(task, thought, action)
+            turns.append(Turn(observation, text, action, thought))
             taught.append(action == right)
             observation, _, done = environment.step(action)
     finally:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.backends.encoding import Encoder
 from harness.contracts import Task
+from harness.data import Prompt
 from harness.errors import MixrouteError
 from harness.training.demonstrate import Demonstration
 
@@ -40,16 +41,32 @@ def encode(demonstration: Demonstration, task: Task, encoder: Encoder) -> Exampl
     end = 0
     for turn, taught, prompt in zip(turns, demonstration.taught, prompts, strict=False):
         start = len(encoder.encode(prompt).ids)
-        answered = encoder.encode(prompt, turn.text).ids
-        end = len(answered) + 1
-        if ids[: len(answered)] != answered:
+        found = reply_end(encoder, prompt, turn.text, task.stop, ids)
+        if found is None:
             raise MixrouteError(
                 f"{demonstration.instance.id}: the prompt of step {len(turns)} does not begin with the prompt and the "
                 "answer of an earlier step: whole episodes need an append-only prompt, such as one of format 'plain'"
             )
+        end = found
         if taught:
             labels[start:end] = ids[start:end]
     return Example(tuple(ids[:end]), tuple(labels[:end]))
+
+
+def reply_end(encoder: Encoder, prompt: Prompt, text: str, stop: Sequence[str], ids: Sequence[int]) -> int | None:
+    """Where a reply ends in the tokens of a later prompt, with what ends it; None if that goes on otherwise.
+
+    Args:
+        encoder: Tokenises prompts.
+        prompt: What the reply answers.
+        text: The reply.
+        stop: Stop strings, of which the first ends it. It may have several tokens, and one in common with the reply.
+        ids: The later prompt.
+    """
+    answered, closed = (encoder.encode(prompt, text + end).ids for end in ("", "".join(stop[:1])))
+    ends = [len(answered) + 1] if list(ids[: len(answered)]) == answered else []
+    ends += [len(closed)] if list(ids[: len(closed)]) == closed else []
+    return max(ends, default=None)
 
 
 def batched(examples: Sequence[Example], batch_tokens: int, seed: int) -> list[list[Example]]:

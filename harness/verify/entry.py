@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from harness.contracts import Router, Task, role_of
+from harness.contracts import Router, Task, role_of, scaffold_of
 from harness.engine.asked import prompts_of
 from harness.engine.identity import router_content
 from harness.engine.opening import sample
@@ -33,6 +33,7 @@ from harness.verify.consistency import (
 from harness.verify.encoders import open_encoders
 from harness.verify.ledger import LedgerCheck
 from harness.verify.names import check_names
+from harness.verify.parts import PartsCheck
 from harness.verify.pools import Pools
 from harness.verify.refit import Refit
 from harness.verify.replay import ReplayCheck
@@ -155,20 +156,24 @@ def _against_task(
     ledger = LedgerCheck(
         list(meta.models), encoders, task.max_tokens, config.kv_cache, greedy=greedy, deterministic=deterministic
     )
+    parts = PartsCheck(scaffold_of(task), encoders)
     if reason:
-        ledger.tokens.reason = reason
+        ledger.tokens.reason = parts.parts.reason = reason
     replay = ReplayCheck(task, {one.id: one for one in chosen})
     routing = RoutingCheck(router, list(meta.models), _edited(meta, router), task, encoders, routed, config.kv_cache)
     episodes = read_episodes(folder)
     while several := [(episode, prompts_of(episode, task)) for episode in islice(episodes, EPISODES_AT_ONCE)]:
         for episode, prompts in several:
             ledger.episode(episode, prompts)
+            parts.episode(episode)
             replay.episode(episode)
         routing.episodes(several)
     ledger.finish()
+    parts.finish()
     if ledger.continued and routed.reason is not None and router is not None and router.granularity != "token":
         ledger.tokens.problem("", f"{ledger.continued} calls have more prompt tokens than their prompts")
-    return [protocol, ledger.calls, ledger.tokens, replay.replay, replay.actions, replay.ends, routed]
+    checks = [ledger.calls, ledger.tokens, *([parts.parts] if parts.applies else [])]
+    return [protocol, *checks, replay.replay, replay.actions, replay.ends, routed]
 
 
 def _edited(meta: RunMeta, router: Router | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from harness.contracts import Environment, Task
+from harness.contracts import Environment, Task, scaffold_of
 from harness.data import Instance, Observation
 from harness.engine.episode import NO_MODEL
 from harness.records import Episode, StepRecord
@@ -25,6 +25,7 @@ class ReplayCheck:
         self.actions = Check("actions are those of the texts")
         self.ends = Check("success, score and end follow from the rewards")
         self._task = task
+        self._scaffold = scaffold_of(task)
         self._instances = instances
 
     def episode(self, episode: Episode) -> None:
@@ -61,6 +62,8 @@ class ReplayCheck:
             ):
                 break  # the error came before the environment answered
             self.actions.expect(where, "action", step.action, self._task.parse_action(step.text))
+            thought = self._scaffold.read(step.text).thought if self._scaffold is not None else ""
+            self.actions.expect(where, "thought", step.thought, thought)
             valid = step.action in shown.admissible if shown.admissible else None
             self.actions.expect(where, "valid", step.valid, valid)
             shown, reward, done = environment.step(step.action)
@@ -73,7 +76,9 @@ class ReplayCheck:
         """Check a step of no model: only an error, which ends the episode, leaves a step without an action."""
         if not ended:
             self.replay.problem(where, "it has no answer, but is not the last step of an episode that an error ended")
-        self.actions.expect(where, "text and action of a step without an answer", (step.text, step.action), ("", ""))
+        self.actions.expect(
+            where, "text and action of a step without an answer", (step.text, step.action, step.thought), ("", "", "")
+        )
         self.replay.expect(where, "reward of a step without an action", step.reward, 0.0)
 
     def _seen(self, where: str, written: Observation, shown: Observation) -> bool:

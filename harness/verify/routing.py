@@ -10,7 +10,7 @@ from typing import Any
 from harness.backends.decoding import cut_at_stop
 from harness.backends.encoding import Encoder
 from harness.backends.reading import Readings
-from harness.contracts import Router, Task
+from harness.contracts import Router, Task, scaffold_of
 from harness.data import Completion, Prompt
 from harness.engine.asked import step_of
 from harness.engine.episode import NO_MODEL
@@ -144,9 +144,25 @@ class RecordedCalls:
         Raises:
             Deviation: one does not.
         """
+        before: CallRecord | None = None
         for place, record in enumerate(self._records):
             if place >= len(self.given) and place != self._reading:
-                self._check_bounds(record, {"max_tokens": 0} if record.decoded_tokens == 0 else {})
+                self._check_bounds(record, self._plain_changes(record, before))
+                before = record if record.decoded_tokens else None
+
+    def _plain_changes(self, record: CallRecord, before: CallRecord | None) -> dict[str, Any]:
+        """What a router asks that changes nothing itself; after a thought that was cut, the action is asked for."""
+        scaffold = scaffold_of(self._task)
+        if record.decoded_tokens == 0:
+            return {"max_tokens": 0}
+        if scaffold is None or not scaffold.thinks:
+            return {}
+        if before is not None and (before.model, before.finish) == (record.model, "length"):
+            opening = scaffold.action_opening(before.text)
+            if opening is not None:
+                begun = before.text + opening
+                return {"continue_from": begun, "forced": opening, "max_tokens": scaffold.action_tokens}
+        return {"max_tokens": scaffold.limits.thought_tokens}
 
     async def ask(self, model: str, changes: Mapping[str, Any]) -> Completion:
         """The next recorded call, if it went to ``model``; an ``ask`` of ``LiveStep.of_episode``."""
@@ -184,6 +200,8 @@ class RecordedCalls:
         stop = changes.get("stop")
         if cut_at_stop(record.text, self._task.stop if stop is None else stop) is not None:
             raise Deviation(f"{where} has a stop string in its text")
+        if (changes.get("forced") or "") != record.forced:
+            raise Deviation(f"{where} goes on from other text of the scaffold than the trace says")
         begun, encoder = changes.get("continue_from") or "", self._encoders.get(record.model)
         if encoder is None:
             return

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -14,8 +15,8 @@ from transformers import PreTrainedModel
 
 from harness.backends.encoding import Encoder
 from harness.backends.loading import open_for_comparison
-from harness.contracts import Task, Teachable
-from harness.data import Observation, Turn
+from harness.contracts import Task, Teachable, taught_reply
+from harness.data import Observation
 from harness.engine.runner import FinishedRun
 from harness.files import Record
 from harness.lines import read_lines, repair
@@ -23,6 +24,7 @@ from harness.pool import save_pool
 from harness.quantization.divergence import Divergence, answer_divergences, choice_divergence
 from harness.records import Episode, StepRecord
 from harness.suite import RouterEntry
+from harness.training.examples import reply_end
 from harness.training.play import play_runs
 from harness.training.splits import open_training_tasks
 from mixroute import Completion, MixrouteError, Step, register_router
@@ -137,7 +139,9 @@ def _label_run(
 
 
 def _written(step: StepRecord, model: str) -> str:
-    return next(call.text for call in step.calls if call.model == model)
+    """What a model wrote, which router ``both`` asks once; a thought that was cut, with the action after it."""
+    calls = [call for call in step.calls if call.model == model]
+    return "".join(call.forced + call.text for call in calls)
 
 
 def _agree(task: Task, step: StepRecord) -> bool:
@@ -153,11 +157,11 @@ def _action_divergences(
     answers: dict[int, list[int]] = {}
     for index, (step, turn) in enumerate(zip(episode.steps, turns, strict=True)):
         text = _written(step, "high")
-        branch = (*turns[:index], Turn(turn.observation, text, ""))
+        branch = (*turns[:index], replace(turn, text=text))
         ids = encoder.encode(task.prompt(branch, Observation(""))).ids
-        answered = encoder.encode(task.prompt(turns[:index], turn.observation), text).ids
-        if ids[: len(answered)] == answered and prompts[-1][: len(prompts[index])] == prompts[index]:
-            answers[index] = ids[len(prompts[index]) : len(answered) + 1]
+        end = reply_end(encoder, task.prompt(turns[:index], turn.observation), text, task.stop, ids)
+        if end is not None and prompts[-1][: len(prompts[index])] == prompts[index]:
+            answers[index] = ids[len(prompts[index]) : end]
         else:
             log.warning(
                 "%s, step %d: no label, since its prompt does not extend the one before", episode.instance, index
@@ -176,6 +180,8 @@ def _choice_divergences(
     for index, turn in enumerate(turns):
         prompt = task.prompt(turns[:index], turn.observation)
         start = encoder.encode(prompt).ids
-        texts = [task.completion_text(action) + "".join(task.stop[:1]) for action in turn.observation.admissible]
+        texts = [
+            taught_reply(task, turn.thought, action) + "".join(task.stop[:1]) for action in turn.observation.admissible
+        ]
         ids: Sequence[list[int]] = [encoder.encode(prompt, text).ids[len(start) :] for text in texts]
         yield choice_divergence(high, low, start, ids) if ids else None

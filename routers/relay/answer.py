@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.data import text_before
+from harness.joining import text_before
 from mixroute import Completion, Step, join
 
 

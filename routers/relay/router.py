@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.data import text_before
+from harness.joining import text_before
 from mixroute import Completion, Granularity, Step, register_router
 from routers.relay.answer import Answer
 from routers.relay.call_tag import CLOSE, OPEN, requested_tokens

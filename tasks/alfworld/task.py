@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mixroute import Environment, Instance, MixrouteError, Observation, Prompt, Turn
-from tasks.alfworld import prompt as prompts
+from mixroute import Environment, Instance, MixrouteError, Observation, ScaffoldedTask, SolvedEpisode, TaskRules
+from tasks.alfworld import rules
 from tasks.alfworld.data import FIX, GameData, data_folder, find_games, fingerprint
 from tasks.alfworld.dialect import get_dialect
 from tasks.alfworld.expert import Expert, stored
@@ -18,7 +18,6 @@ from tasks.alfworld.generate import GeneratedGame, games_of
 from tasks.alfworld.official import OFFICIAL
 from tasks.alfworld.original import OriginalEnvironment, check_installed
 from tasks.alfworld.pddl import PddlError
-from tasks.prompting import parse_action
 
 ENGINES = ("native", "textworld")
 
@@ -58,12 +57,11 @@ class NativeEnvironment:
         """Do nothing: there is nothing to release."""
 
 
-class GameTask(ABC):
+class GameTask(ScaffoldedTask):
     """Base class of both tasks: how games are shown, played and scored."""
 
     name: str
-    stop: tuple[str, ...] = ("\n",)
-    max_tokens: int = 24
+    action_tokens: ClassVar[int] = 24
 
     def __init__(
         self, split: str, engine: str, dialect: str, show_admissible: bool, prompt: str, step_cap: int
@@ -79,9 +77,7 @@ class GameTask(ABC):
         self.dialect = get_dialect(dialect).name
         self.step_cap = step_cap
         self.blocking = engine == "textworld"
-        self._prompt_name = prompt
-        self._show_admissible = show_admissible
-        self._prompter = prompts.Prompter(prompt, get_dialect(dialect), show_admissible)
+        super().__init__(prompt, show_admissible=show_admissible)
 
     @abstractmethod
     def instances(self) -> Sequence[Instance]:
@@ -98,21 +94,26 @@ class GameTask(ABC):
             return NativeEnvironment(data, self.dialect)
         return OriginalEnvironment(data, self.dialect)
 
-    def prompt(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
-        """The prompt for the step after ``turns``; it extends the prompt of the step before."""
-        return self._prompter.render(turns, observation)
+    @property
+    def rules(self) -> TaskRules:
+        """The commands, in the words of the dialect."""
+        return rules.rules_in(get_dialect(self.dialect))
 
-    def parse_action(self, text: str) -> str:
-        """The first line of ``text``, stripped, without a leading ``> ``. Nothing is repaired."""
-        return parse_action(text)
+    def goal_of(self, first: Observation) -> str:
+        """The goal that the first observation states."""
+        return rules.goal_of(first)
+
+    def shown(self, observation: Observation, before: Observation | None, *, first: bool) -> str:
+        """An observation without the banner and without empty lines."""
+        return rules.shown(observation)
+
+    def examples(self, count: int) -> Sequence[SolvedEpisode]:
+        """Generated train games, won by their walkthroughs."""
+        return [rules.example(number, self.dialect) for number in rules.EXAMPLES[:count]]
 
     def expert(self) -> Expert:
         """The handcoded expert; see ``tasks.alfworld.expert``."""
         return Expert(stored(), get_dialect(self.dialect))
-
-    def completion_text(self, action: str) -> str:
-        """The text that a model writes to take ``action``."""
-        return self._prompter.answer(action)
 
     def is_success(self, score: float) -> bool:
         """Whether the game was won, which gives a score of 1."""
@@ -133,11 +134,7 @@ class GameTask(ABC):
             "engine": self.engine,
             "dialect": self.dialect,
             "step_cap": self.step_cap,
-            "show_admissible": self._show_admissible,
-            "prompt": self._prompt_name,
-            "prompt_hash": self._prompter.hash,
-            "stop": list(self.stop),
-            "max_tokens": self.max_tokens,
+            **self.prompt_protocol(list_field="commands", examples=list(rules.EXAMPLES[: self.scaffold.examples])),
             "invalid_action": "answered 'Nothing happens.'; costs a step",
         }
 
@@ -151,8 +148,8 @@ class AlfworldTask(GameTask):
         split: ``train``, ``valid_seen`` or ``valid_unseen``.
         engine: ``native``, or ``textworld`` for the original (the extra ``alfworld``).
         dialect: ``0.4``, or ``0.3`` for the wording of papers before 2025.
-        show_admissible: Whether the prompt lists the admissible commands at each step.
-        prompt: ``compact`` (plain text), ``few-shot`` (the same after one example episode) or ``chat``.
+        show_admissible: Whether the admissible commands are listed though the scaffold does not list them.
+        prompt: The scaffold, by name or as a file: ``compact``, ``few-shot``, ``chat``, ``think``; docs/scaffolds.md.
         step_cap: Steps after which an episode ends.
     """
 
@@ -196,8 +193,8 @@ class AlfworldGenTask(GameTask):
         seed: Number of the first game; for ``train`` only.
         engine: ``native``, or ``textworld`` for the original (the extra ``alfworld``).
         dialect: ``0.4`` or ``0.3``.
-        show_admissible: Whether the prompt lists the admissible commands at each step.
-        prompt: ``compact`` (plain text), ``few-shot`` (the same after one example episode) or ``chat``.
+        show_admissible: Whether the admissible commands are listed though the scaffold does not list them.
+        prompt: The scaffold, by name or as a file: ``compact``, ``few-shot``, ``chat``, ``think``; docs/scaffolds.md.
         step_cap: Steps after which an episode ends.
     """
 

@@ -10,15 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast, overload
 
-from mixroute import Environment, Instance, MixrouteError, Observation, Prompt, Turn
-from tasks.prompting import parse_action
-from tasks.webshop import prompt as prompts
+from mixroute import Environment, Instance, MixrouteError, Observation, ScaffoldedTask, TaskRules
 from tasks.webshop.catalogue import Catalogue, load_catalogue, open_catalogue
 from tasks.webshop.environment import FORMS, Form, WebShopEnvironment
 from tasks.webshop.expert import Expert
 from tasks.webshop.generate import GOALS, PRODUCTS, Generated, goals_of, write_files
 from tasks.webshop.goal import Goal
 from tasks.webshop.nouns import TAGGER
+from tasks.webshop.rules import RULES, Pages, goal_of
 
 SPLITS = {"test": (0, 500), "eval": (500, 1500), "train": (1500, None)}
 """First goal of each official split and the one after its last. Others train on 500 and up, ``eval`` included."""
@@ -58,12 +57,12 @@ class GoalInstances(Sequence[Instance]):
         return Instance(f"{self._name}-{number:08d}-{goal.asin}", goal.category, goal)
 
 
-class ShopTask:
+class ShopTask(ScaffoldedTask):
     """Base class of both tasks: how goals are shown, played and scored."""
 
     name: str
-    stop: tuple[str, ...] = ("\n",)
-    max_tokens: int = 64
+    action_tokens: ClassVar[int] = 64
+    rules: TaskRules = RULES
 
     def __init__(
         self,
@@ -89,9 +88,9 @@ class ShopTask:
         self.blocking = catalogue.on_disk
         self._instances = instances
         self._observation = cast("Form", observation)
-        self._prompt_name, self._show_admissible, self._page_budget = prompt, show_admissible, page_budget
-        self._price_seed, self._strict = price_seed, strict_options
-        self._prompter = prompts.Prompter(prompt, show_admissible, page_budget)
+        self._price_seed, self._strict, self._page_budget = price_seed, strict_options, page_budget
+        self._pages = Pages(page_budget)
+        super().__init__(prompt, show_admissible=show_admissible)
 
     def instances(self) -> Sequence[Instance]:
         """The goals of the split, sorted by id."""
@@ -107,17 +106,17 @@ class ShopTask:
             strict_options=self._strict,
         )
 
-    def prompt(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
-        """The prompt for the step after ``turns``; it extends the prompt of the step before."""
-        return self._prompter.render(turns, observation)
+    def goal_of(self, first: Observation) -> str:
+        """What the first page asks for."""
+        return goal_of(first)
 
-    def parse_action(self, text: str) -> str:
-        """The first line of ``text``, stripped, without a leading ``> ``. Nothing is repaired."""
-        return parse_action(text)
+    def shown(self, observation: Observation, before: Observation | None, *, first: bool) -> str:
+        """A page without what the agent has seen, and no longer than the budget."""
+        return self._pages.shown(observation, before, first=first)
 
-    def completion_text(self, action: str) -> str:
-        """The text that a model writes to take ``action``."""
-        return self._prompter.answer(action)
+    def listed(self, observation: Observation) -> tuple[Sequence[str], str]:
+        """The admissible actions, as far as the budget goes."""
+        return self._pages.listed(observation.admissible)
 
     def expert(self) -> Expert:
         """A handcoded player that acts on what an agent has seen."""
@@ -149,12 +148,8 @@ class ShopTask:
             "tagger": TAGGER,
             "observation": self._observation,
             "step_cap": self.step_cap,
-            "show_admissible": self._show_admissible,
-            "prompt": self._prompt_name,
-            "prompt_hash": self._prompter.hash,
+            **self.prompt_protocol(list_field="actions", **self._pages.hashed()),
             "page_budget": self._page_budget,
-            "stop": list(self.stop),
-            "max_tokens": self.max_tokens,
             "invalid_action": "leaves the page; costs a step; the back doors <r>, <a>, <c>, <q> are invalid",
         }
 
@@ -168,8 +163,8 @@ class WebShopTask(ShopTask):
         split: ``test`` (goals 0-499), ``eval`` (500-1499) or ``train`` (from 1500 on).
         goals: ``synthetic``, made from the products, or ``human``, written by people.
         observation: ``text``, or ``text_rich`` with marked buttons.
-        show_admissible: Whether the prompt lists the admissible actions at each step.
-        prompt: ``compact`` (plain text) or ``chat``.
+        show_admissible: Whether the admissible actions are listed though the scaffold does not list them.
+        prompt: The scaffold, by name or as a file: ``compact``, ``chat``, ``think``; docs/scaffolds.md.
         page_budget: Most words and signs of a page that the prompt shows.
         price_seed: Draws prices and price bounds; the original draws them anew at each start.
         strict_options: Repairs the original's comparison of options; see ``tasks.webshop.reward``.
@@ -229,8 +224,8 @@ class WebShopGenTask(ShopTask):
         products: How many products the catalogue has.
         seed: Number of the catalogue; for ``train`` only.
         observation: ``text``, or ``text_rich`` with marked buttons.
-        show_admissible: Whether the prompt lists the admissible actions at each step.
-        prompt: ``compact`` (plain text) or ``chat``.
+        show_admissible: Whether the admissible actions are listed though the scaffold does not list them.
+        prompt: The scaffold, by name or as a file: ``compact``, ``chat``, ``think``; docs/scaffolds.md.
         page_budget: Most words and signs of a page that the prompt shows.
         price_seed: Draws prices and price bounds.
         strict_options: Repairs the original's comparison of options; see ``tasks.webshop.reward``.

@@ -54,6 +54,10 @@ class Question:
         messages = [{"role": message.role, "content": message.content} for message in request.prompt.messages]
         asked = {"messages": messages, "logprobs": True, "top_logprobs": options.top_logprobs}
         extra = dict(options.extra_body)
+        if request.prompt.template_arguments:
+            known = extra.get("chat_template_kwargs")
+            arguments = dict(known if isinstance(known, dict) else {}) | dict(request.prompt.template_arguments)
+            extra["chat_template_kwargs"] = arguments
         if request.continue_from:
             messages.append({"role": "assistant", "content": request.continue_from})
             extra |= {"add_generation_prompt": False, "continue_final_message": True}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeVar
 
 from harness.backends.decoding import cut_at_stop
-from harness.backends.served.alignment import ListedToken, find_text
+from harness.backends.served.alignment import ListedToken, find_text, token_texts
 from harness.backends.served.schema import Choice, Logprobs, NotAnswered, Number, Reply, Usage
 from harness.backends.served.shares import token_from_top
 from harness.data import UNTOLD, Completion, FinishReason, Request, Timing, Token
@@ -61,7 +63,7 @@ def completion_of(model: str, reply: Reply, request: Request, limit: int, timing
     decoded = _decoded(usage, len(listed), limit, has_text=bool(whole))
     cut = cut_at_stop(whole, request.stop)
     text = whole if cut is None else cut
-    tokens, content = _tokens(listed, whole, text)
+    tokens, content, ends = _tokens(listed, whole, text)
     known = content is not None
     if content is None:
         content = len(tokens) if text else 0
@@ -86,6 +88,7 @@ def completion_of(model: str, reply: Reply, request: Request, limit: int, timing
         timing=timing,
         usage_known=bool(prompt) and decoded is not None,
         statistics_known=known,
+        token_ends=ends,
     )
 
 
@@ -138,9 +141,9 @@ def _bytes(values: list[int] | None) -> bytes | None:
     return bytes(values) if values and all(0 <= value < 256 for value in values) else None
 
 
-def _tokens(listed: list[_Listed], whole: str, text: str) -> tuple[list[Token], int | None]:
+def _tokens(listed: list[_Listed], whole: str, text: str) -> tuple[list[Token], int | None, tuple[int, ...]]:
     """The tokens of ``text`` first, those that follow it, and then what was decoded before it; with the number of those
-    of the text, None where it is not known.
+    of the text, None where it is not known, and where each of these ends.
 
     Args:
         listed: All that are listed.
@@ -148,14 +151,21 @@ def _tokens(listed: list[_Listed], whole: str, text: str) -> tuple[list[Token], 
         text: Its beginning, up to a stop string.
     """
     if not whole:
-        return [_lenient(one) for one in listed], 0
+        return [_lenient(one) for one in listed], 0, ()
     found = find_text([one.token for one in listed], whole, text)
     if found is None:
-        return [UNTOLD] * len(listed), None
+        return [UNTOLD] * len(listed), None, ()
     start, end = found
     content = [_token(number, one) for number, one in enumerate(listed[start:end], 1)]
     around = [_lenient(one) for one in (*listed[end:], *listed[:start])]
-    return content + around, len(content)
+    return content + around, len(content), _ends([one.token for one in listed[start:end]], text)
+
+
+def _ends(tokens: Sequence[ListedToken], text: str) -> tuple[int, ...]:
+    """Where each of a text's tokens ends in it; empty where their texts are not those of ``text``."""
+    texts = token_texts(tokens)
+    ends = [min(len(text), end) for end in accumulate(map(len, texts))]
+    return tuple(ends) if "".join(texts).startswith(text) else ()
 
 
 def _token(number: int, one: _Listed) -> Token:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
 
-from harness.backends.decoding import content_length
+from harness.backends.decoding import token_ends
 from harness.backends.encoding import Encoder
 from harness.backends.generation_settings import check_generation_settings, generation_settings
 from harness.backends.reading import NOTHING, Encoded
@@ -111,6 +111,7 @@ class VllmBackend(BackendTraits):
             token_from_top(number, found[number].logprob, [other.logprob for other in found.values()])
             for number, found in zip(answer.token_ids, answer.logprobs, strict=True)
         )
+        ends = token_ends(self._tokenizer, list(answer.token_ids), answer.text)
         metrics: Any = output.metrics
         prefill = max(0.0, metrics.first_token_ts - metrics.scheduled_ts)
         decode = max(0.0, metrics.last_token_ts - metrics.first_token_ts)
@@ -120,11 +121,18 @@ class VllmBackend(BackendTraits):
             model=self._name,
             text=answer.text,
             tokens=tokens,
-            content_tokens=content_length(self._tokenizer, list(answer.token_ids), answer.text),
+            content_tokens=len(ends),
             finish="length" if answer.finish_reason == "length" else "stop",
             prompt_tokens=len(output.prompt_token_ids or ()),
             cached_tokens=cached,
             timing=Timing(waited, prefill_share, share - prefill_share, latency),
+            token_ends=ends,
+        )
+
+    def check_prompt(self, prompt: Prompt, max_tokens: int) -> None:
+        """Check that a prompt can be rendered and leaves room; see ``harness.contracts.ChecksPrompts``."""
+        self._encoder.encode_request(
+            Request("", prompt, max_tokens=max_tokens), self._options.max_model_len or self._context
         )
 
     def prompt_notes(self, prompt: Prompt) -> Mapping[str, str]:

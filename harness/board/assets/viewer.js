@@ -48,6 +48,7 @@ function stepOf(step, place, part) {
   return el("li", { class: `step ${side}${place === part ? " part" : ""}` }, [
     place === part ? el("p", { class: "note" }, "First difference.") : null,
     el("pre", {}, step.observation),
+    step.thought ? el("p", { class: "thought" }, step.thought) : null,
     el("p", { class: "done" }, [
       el("span", { class: "who" }, `${place + 1} [${step.model}] `), el("span", { class: "mono" }, `> ${step.action}`),
       step.valid === false ? el("span", { class: "bad" }, " not admissible") : null,

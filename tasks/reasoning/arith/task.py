@@ -8,10 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from mixroute import Environment, Instance, MixrouteError, Observation, Prompt, Turn
-from tasks.prompting import Template
+from mixroute import Environment, Instance, Message, MixrouteError, Observation, Prompt, Turn
 from tasks.reasoning.arith.problem import VERSION, Problem, problems_of, shots
 from tasks.reasoning.arith.stories import LEVELS
 from tasks.reasoning.question import Question, Verdict
@@ -24,28 +23,38 @@ SHOTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Template(Template):
+class _Wording:
+    """Texts around a question and its answer. A question is no episode, and its answer is its reasoning: scaffolds,
+    which tell thoughts from actions, do not fit it. All fields are hashed under these names.
+    """
+
+    format: Literal["chat", "plain"]
+    instruction: str
+    after_observation: str
+    after_completion: str
     before_question: str = "Question: "
+    admissible: str = ""
+
+    def question(self, text: str) -> str:
+        """A question as it is shown."""
+        return self.before_question + text + self.after_observation
+
+    def answer(self, text: str) -> str:
+        """The text that a model writes as an answer."""
+        return text if self.format == "chat" else f" {text}"
 
 
-_PLAIN = _Template(
-    format="plain",
-    instruction="",
-    admissible="",
-    after_observation="\nAnswer:",
-    after_completion="\n\n",
-)
+_PLAIN = _Wording(format="plain", instruction="", after_observation="\nAnswer:", after_completion="\n\n")
 
-TEMPLATES = {
+WORDINGS = {
     "compact": _PLAIN,
     "few-shot": _PLAIN,
-    "chat": _Template(
+    "chat": _Wording(
         format="chat",
         instruction=(
             "Solve the problem step by step, with one short line for each step. End with a line that holds four number "
             "signs and the answer, a whole number, as in:\n#### 42"
         ),
-        admissible="",
         after_observation="",
         after_completion="",
         before_question="",
@@ -102,14 +111,14 @@ class ArithGenTask:
         wrong = sorted(set(levels or ()) - set(LEVELS))
         if wrong or levels == []:
             raise MixrouteError(f"arith-gen: levels = {levels}: use some of {', '.join(LEVELS)}")
-        if prompt not in TEMPLATES:
-            raise MixrouteError(f"unknown arith-gen prompt '{prompt}': use one of {', '.join(TEMPLATES)}")
+        if prompt not in WORDINGS:
+            raise MixrouteError(f"unknown arith-gen prompt '{prompt}': use one of {', '.join(WORDINGS)}")
         if max_tokens < 1:
             raise MixrouteError(f"arith-gen: max_tokens = {max_tokens}: an answer needs at least one")
         self.split = split
         self.max_tokens = max_tokens
-        self._prompt_name, self._template = prompt, TEMPLATES[prompt]
-        self.stop: tuple[str, ...] = ("\n\n",) if self._template.format == "plain" else ()
+        self._prompt_name, self._wording = prompt, WORDINGS[prompt]
+        self.stop: tuple[str, ...] = ("\n\n",) if self._wording.format == "plain" else ()
         self._problems = [
             one for one in problems_of(split, problems, seed) if one.kind.rpartition("-")[2] in (levels or LEVELS)
         ]
@@ -118,10 +127,9 @@ class ArithGenTask:
     def _opening(self) -> str:
         """Instruction and examples."""
         shown = shots(SHOTS) if self._prompt_name == "few-shot" else ()
-        template = self._template
-        return template.instruction + "".join(
-            self._shown(one.question) + template.after_observation + template.answer(one.solution) + "\n\n"
-            for one in shown
+        wording = self._wording
+        return wording.instruction + "".join(
+            wording.question(one.question) + wording.answer(one.solution) + "\n\n" for one in shown
         )
 
     def instances(self) -> Sequence[Instance]:
@@ -135,11 +143,16 @@ class ArithGenTask:
 
     def prompt(self, turns: Sequence[Turn], observation: Observation) -> Prompt:
         """The prompt for the step after ``turns``."""
-        seen = [*(turn.observation for turn in turns), observation]
-        return self._template.render(self._opening, turns, [self._shown(one.text) for one in seen])
-
-    def _shown(self, question: str) -> str:
-        return self._template.before_question + question
+        wording = self._wording
+        chat = wording.format == "chat"
+        messages = [Message("system", self._opening)] if chat else []
+        opening = "" if chat else self._opening
+        for turn in turns:
+            messages.append(Message("user", opening + wording.question(turn.observation.text)))
+            messages.append(Message("assistant", turn.text + wording.after_completion))
+            opening = ""
+        messages.append(Message("user", opening + wording.question(observation.text)))
+        return Prompt(tuple(messages), wording.format)
 
     def parse_action(self, text: str) -> str:
         """The complete answer, reasoning included, stripped."""
@@ -147,7 +160,7 @@ class ArithGenTask:
 
     def completion_text(self, action: str) -> str:
         """The text that a model writes to give this answer."""
-        return self._template.answer(action)
+        return self._wording.answer(action)
 
     def expert(self) -> Expert:
         """An expert that knows the worked solutions."""
@@ -167,7 +180,7 @@ class ArithGenTask:
 
     def protocol(self) -> Mapping[str, Any]:
         """Settings and data that may change a score."""
-        parts = {**asdict(self._template), "opening": self._opening}
+        parts = {**asdict(self._wording), "opening": self._opening}
         return {
             "task": self.name,
             "split": self.split,

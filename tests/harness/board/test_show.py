@@ -117,3 +117,11 @@ def test_none_and_no_runs(root: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(MixrouteError, match="empty holds no run"):
         find_episode(tmp_path / "empty", "a")
+
+
+def test_thoughts_are_shown_apart_from_actions(tmp_path: Path) -> None:
+    write_run(tmp_path / "mix", Run("every-k", {"pick/trial_1": Play("h")}))
+    assert "thinks:" not in shown(tmp_path / "mix", "pick/trial_1")
+    path = tmp_path / "mix" / "episodes.jsonl"
+    path.write_text(path.read_text().replace('"action":"look"', '"action":"look","thought":"It [bold]is[/] dark."', 1))
+    assert "thinks: It [bold]is[/] dark.\n" in shown(tmp_path / "mix", "pick/trial_1")

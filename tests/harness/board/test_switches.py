@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,21 @@ def test_redundant_prefill_of_a_switch_is_counted(tmp_path: Path) -> None:
     assert turns.net_seconds is None
     assert (turns.offloaded_tokens, turns.redundant_per_offloaded) == (2 * 3, 60 / 6)
     assert high.redundant_per_offloaded is None
+
+
+def test_of_prompts_that_drop_turns_no_other_router_is_told(tmp_path: Path) -> None:
+    folder = write(tmp_path / "turns", "turns", "hlhl")
+    rates = Rates(speed_card(), 1, "card")
+    (whole,) = count_switches([folder], rates)
+    assert whole.own_cache_prefill_tokens is not None
+    assert whole.net_seconds is not None
+    meta = json.loads((folder / "run.json").read_text())
+    meta["protocol"]["append_only"] = False
+    (folder / "run.json").write_text(json.dumps(meta))
+    (window,) = count_switches([folder], rates)
+    assert window.prefill_tokens == whole.prefill_tokens
+    figures = (window.own_cache_prefill_tokens, window.one_cache_prefill_tokens, window.net_seconds)
+    assert figures == (None, None, None)
 
 
 def test_a_card_tells_whether_it_was_worth_it(tmp_path: Path) -> None:

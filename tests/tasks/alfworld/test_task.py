@@ -147,7 +147,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
         ({"split": "train"}, "holds neither json_2.1.1/train nor alfworld_train.jsonl.xz"),
         ({"engine": "thor"}, "unknown ALFWorld engine 'thor': use one of native, textworld"),
         ({"dialect": "0.5"}, "unknown ALFWorld dialect '0.5'"),
-        ({"prompt": "react"}, "unknown ALFWorld prompt 'react': use one of compact, few-shot, chat"),
+        ({"prompt": "compakt"}, "unknown scaffold 'compakt': did you mean 'compact'"),
         ({"step_cap": 0}, "step_cap = 0"),
         ({"spilt": "train"}, "did you mean 'split'"),
     ],

@@ -166,7 +166,8 @@ def test_official_splits_are_those_of_the_original(tmp_path: Path) -> None:
     [
         ({"split": "valid"}, "no split 'valid'"),
         ({"observation": "html"}, "unknown WebShop observation 'html'"),
-        ({"prompt": "compakt"}, "unknown WebShop prompt 'compakt'"),
+        ({"prompt": "compakt"}, "unknown scaffold 'compakt': did you mean 'compact'"),
+        ({"prompt": "few-shot"}, "scaffold 'few-shot' shows 1 example episodes, and this task has 0"),
         ({"step_cap": 0}, "step_cap = 0"),
         ({"page_budget": 0}, "page_budget = 0"),
         ({"goals": 100_000}, "goals = 100000"),
