@@ -231,15 +231,18 @@ def test_list_says_what_each_plugin_is(tmp_path: Path) -> None:
         assert [line for line in lines if line.split()[:1] == [name] and about in line], name
 
 
+SMOLLM2 = {"smollm2", "smollm2-packed", "smollm2-packed-two-caches"}
+
+
 @pytest.mark.parametrize(
     ("words", "some"),
     [
         ("mixroute run def", {"default"}),
         ("mixroute run ./own", {"./own.yaml"}),
         ("mixroute run default --router always", {"always", "always-high", "always-low"}),
-        ("mixroute run default --pool smol", {"smollm2"}),
+        ("mixroute run default --pool smol", SMOLLM2),
         ("mixroute data alf", {"alfworld", "alfworld-gen"}),
-        ("mixroute calibrate smol", {"smollm2"}),
+        ("mixroute calibrate smol", SMOLLM2),
     ],
 )
 def test_the_shell_completes_names(tmp_path: Path, words: str, some: set[str]) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from harness.backends.linear import PrepackedLinear
 from harness.backends.quantized.convert import arithmetic
 from harness.backends.quantized.grouped import GroupedLinear, supports
 from harness.weights.size import read_config
@@ -109,6 +110,10 @@ def facts(name: str, shape: str, model: PreTrainedModel, options: Mapping[str, A
             count = module.out_features * module.in_features
             parameters += count
             stored += count * BITS // 8 + count // GROUP * _SCALE_BYTES
+        elif isinstance(module, PrepackedLinear):  # on a CPU that multiplies bfloat16
+            count = module.out_features * module.in_features
+            parameters += count
+            stored += 2 * count
     for parameter in {one.data_ptr(): one for one in model.parameters()}.values():
         parameters += parameter.numel()
         stored += parameter.nbytes

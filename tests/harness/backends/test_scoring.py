@@ -19,8 +19,9 @@ from tests.tiny_model import save_tiny_model
 LETTERS = "abcdefgh"
 PROMPTS = st.lists(st.text(alphabet=LETTERS, min_size=1, max_size=40), min_size=1, max_size=12)
 STOPS = st.sampled_from([(), ("a",), ("bc", "d"), ("\n",)])
-ROUNDING = 3e-4
-"""Nats by which statistics may differ, which are rounded to five digits."""
+ROUNDING = 1e-3
+"""Nats by which statistics may differ: they are rounded to five digits, and processors with AMX multiply NF4 weights in
+bfloat16, in passes of different sizes."""
 
 
 @pytest.fixture(scope="module")
