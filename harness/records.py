@@ -84,7 +84,7 @@ class StepRecord(Record, frozen=True, omit_defaults=True):
     parts: list[int] = msgspec.field(default_factory=list)
     """Indices of the calls whose texts make ``text``, where the router joined several (or cut one at ``delimiter``)."""
     delimiter: str = msgspec.field(default="", name="until")
-    """Text after it in one of these calls is no part of the answer; see ``harness.data.join``."""
+    """Text after it in one of these calls is no part of the answer; see ``harness.joining``."""
     thought: str = ""
     """What ``text`` says before its action, where the scaffold has the agent think."""
 

@@ -33,6 +33,7 @@ from harness.contracts.tasks import (
     expert_thought,
     scaffold_of,
     taught_reply,
+    thought_of,
 )
 
 __all__ = [
@@ -64,4 +65,5 @@ __all__ = [
     "role_of",
     "scaffold_of",
     "taught_reply",
+    "thought_of",
 ]

@@ -121,6 +121,12 @@ class Teachable(Protocol):
         ...
 
 
+def thought_of(task: object, text: str) -> str:
+    """The thought in a reply; empty where there is none, or the task has no scaffold."""
+    scaffold = scaffold_of(task)
+    return "" if scaffold is None else scaffold.read(text).thought
+
+
 def taught_reply(task: Teachable, thought: str, action: str) -> str:
     """What a model should write to think ``thought``, where the scaffold has thoughts, and to take ``action``."""
     scaffold = scaffold_of(task)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from harness.contracts import Backend, Environment, Router, Task, scaffold_of
+from harness.contracts import Backend, Environment, Router, Task, scaffold_of, thought_of
 from harness.data import Completion, Instance, Observation, Request, Turn
 from harness.engine.calls import StepCalls
 from harness.engine.environment import call_environment, checked_observation, checked_reward, checked_text, printable
@@ -189,7 +189,7 @@ async def _play_step(
         accepted = check_answer(answer, await step_calls.finished())
         action = checked_text(contained(lambda: task.parse_action(accepted.text)))
         result.answer, result.action = accepted, action
-        result.thought = scaffold.read(accepted.text).thought if scaffold is not None else ""
+        result.thought = thought_of(task, accepted.text)
         result.valid = _is_valid(seen, action)  # before the step, which may change the environment's list
         began = time.perf_counter()
         observation, reward, done = await call_environment(task, watchdog, "step", lambda: environment.step(action))

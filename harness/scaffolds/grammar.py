@@ -147,7 +147,7 @@ class Reply(Strict):
         place = _stripped(text, place)
         if self.skip and text.startswith(self.skip, place[0], place[1]):
             place = place[0] + len(self.skip), place[1]
-        return Reading(missing.thought, text[slice(*place)], span, place, whole, closed, acts)
+        return Reading(missing.thought, _part(text, place), span, place, whole, closed, acts)
 
     def _between_tags(self, text: str, start: int, stop: Sequence[str]) -> Span | None:
         tags = self.action
@@ -193,6 +193,6 @@ def _part(text: str, span: Span) -> str:
 
 def _stripped(text: str, span: Span) -> Span:
     """The span without the white space at both of its ends."""
-    part = text[slice(*span)]
+    part = _part(text, span)
     start = span[0] + len(part) - len(part.lstrip())
     return start, max(start, span[0] + len(part.rstrip()))

@@ -18,8 +18,8 @@ APPEND_ONLY = "append_only"
 
 
 class ScaffoldedTask(ABC):
-    """Base of tasks whose prompts and replies a scaffold declares: their methods ``prompt``, ``parse_action``,
-    ``parse_thought`` and ``completion_text``, and the attributes ``stop`` and ``max_tokens``.
+    """Base of tasks whose prompts and replies a scaffold declares: their methods ``prompt``, ``parse_action``
+    and ``completion_text``, and the attributes ``stop`` and ``max_tokens``.
 
     Args:
         scaffold: Name of a shipped scaffold, or a ``.yaml`` file. Constructors call this argument ``prompt``.
@@ -80,10 +80,6 @@ class ScaffoldedTask(ABC):
     def parse_action(self, text: str) -> str:
         """The action in a reply, as the scaffold reads it; empty where there is none. Nothing is repaired."""
         return self.scaffold.read(text).action
-
-    def parse_thought(self, text: str) -> str:
-        """The thought in a reply; empty where there is none."""
-        return self.scaffold.read(text).thought
 
     def completion_text(self, action: str) -> str:
         """The text that a model writes to take ``action`` without a thought."""

@@ -123,12 +123,12 @@ def recorded_completion(call: CallRecord) -> Completion:
         usage_known=call.usage_known,
         statistics_known=known,
         forced=call.forced,
-        thought_tokens=_span(call.thought_tokens, call),
-        action_tokens=_span(call.action_tokens, call),
+        thought_tokens=token_span(call.thought_tokens, call),
+        action_tokens=token_span(call.action_tokens, call),
     )
 
 
-def _span(recorded: Sequence[int], call: CallRecord) -> TokenSpan | None:
+def token_span(recorded: Sequence[int], call: CallRecord) -> TokenSpan | None:
     """A part of a completion's tokens; None where none is recorded.
 
     Raises:

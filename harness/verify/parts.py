@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.backends.encoding import Encoder
+from harness.errors import MixrouteError
 from harness.records import CallRecord, Episode, StepRecord
 from harness.scaffolds import Scaffold, in_tokens
+from harness.traces.recording import token_span
 from harness.verify.ledger import SELDOM
 from harness.verify.report import Check
 
@@ -22,25 +24,25 @@ class PartsCheck:
     def __init__(self, scaffold: Scaffold | None, encoders: Mapping[str, Encoder]) -> None:
         self.parts = Check("thoughts and actions have the tokens that the texts say")
         self._scaffold = scaffold
+        self._thinks = scaffold is not None and scaffold.thinks
         self._encoders = encoders
         self._counted = 0
         self._others: list[str] = []
 
     @property
     def applies(self) -> bool:
-        """Whether replies have thoughts."""
-        return self._scaffold is not None and self._scaffold.thinks
+        """Whether replies have thoughts, or a call has parts although they have none."""
+        return self._thinks or self.parts.failed
 
     def episode(self, episode: Episode) -> None:
         """Check the calls of an episode."""
         for number, step in enumerate(episode.steps):
             where = f"{episode.instance} step {number}"
             for place, call in enumerate(step.calls):
-                if self._scaffold is None or not self._scaffold.thinks:
-                    if call.thought_tokens or call.action_tokens or call.forced:
-                        self.parts.problem(where, "a call has parts, and the scaffold has no thoughts")
-                    continue
-                self._call(where, call, _begun(step, place), self._scaffold)
+                if self._scaffold is not None and self._thinks:
+                    self._call(where, call, _begun(step, place), self._scaffold)
+                elif call.thought_tokens or call.action_tokens or call.forced:
+                    self.parts.problem(where, "a call has parts, and the scaffold has no thoughts")
 
     def finish(self) -> None:
         """Judge what can be judged only over all calls: models seldom write a text in other tokens."""
@@ -49,9 +51,11 @@ class PartsCheck:
             self.parts.problem("", f"{several}, such as {self._others[0]}")
 
     def _call(self, where: str, call: CallRecord, begun: str | None, scaffold: Scaffold) -> None:
-        for name, span in (("thought", call.thought_tokens), ("action", call.action_tokens)):
-            if span and (len(span) != 2 or not span[0] <= span[1] <= call.content_tokens):
-                self.parts.problem(where, f"the {name} has tokens {span} of {call.content_tokens}")
+        for span in (call.thought_tokens, call.action_tokens):
+            try:
+                token_span(span, call)
+            except MixrouteError as error:
+                self.parts.problem(where, str(error))
                 return
         encoder = self._encoders.get(call.model)
         if encoder is None or begun is None or not call.action_tokens or "\ufffd" in call.text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from harness.contracts import Environment, Task, scaffold_of
+from harness.contracts import Environment, Task, thought_of
 from harness.data import Instance, Observation
 from harness.engine.episode import NO_MODEL
 from harness.records import Episode, StepRecord
@@ -25,7 +25,6 @@ class ReplayCheck:
         self.actions = Check("actions are those of the texts")
         self.ends = Check("success, score and end follow from the rewards")
         self._task = task
-        self._scaffold = scaffold_of(task)
         self._instances = instances
 
     def episode(self, episode: Episode) -> None:
@@ -62,8 +61,7 @@ class ReplayCheck:
             ):
                 break  # the error came before the environment answered
             self.actions.expect(where, "action", step.action, self._task.parse_action(step.text))
-            thought = self._scaffold.read(step.text).thought if self._scaffold is not None else ""
-            self.actions.expect(where, "thought", step.thought, thought)
+            self.actions.expect(where, "thought", step.thought, thought_of(self._task, step.text))
             valid = step.action in shown.admissible if shown.admissible else None
             self.actions.expect(where, "valid", step.valid, valid)
             shown, reward, done = environment.step(step.action)

@@ -101,3 +101,12 @@ def test_what_is_forged_is_found(tmp_path: Path, thinking: Path, pools: Pools, f
     forge(entry)
     write(entry, folder)
     assert failed(folder, pools)
+
+
+def test_parts_of_calls_of_agents_that_do_not_think_are_found(tmp_path: Path, pool: Path, pools: Pools) -> None:
+    folder = tmp_path / "entry"
+    copy_inline(find_runs(played(tmp_path, pool, "compact"))[0], folder)
+    entry = read(folder)
+    entry["episodes"][0]["steps"][0]["calls"][0]["action_tokens"] = [0, 0]
+    write(entry, folder)
+    assert failed(folder, pools) == {"thoughts and actions have the tokens that the texts say"}
