@@ -29,7 +29,7 @@ _EXACT = 1 << 24
 """Integers up to this magnitude are exact in float32."""
 _MANY = 32
 """Rows from which a product is one of many rows: about there oneDNN overtakes FBGEMM on processors with VNNI or AMX."""
-_TRIED_FEW, _TRIED_MANY = (1, 16), (64, 256)
+_TRIED_FEW, _TRIED_MANY = (1, 16), 64
 _WORTH_A_COPY = 0.8
 """Share of the time for many rows at which a second kernel is worth its own copy of the weights."""
 _MOST_OUTPUTS = 2048  # of the matrix that kernels are tried with
@@ -198,7 +198,7 @@ def _fastest(outputs: int, inputs: int, bits: int, _threads: int) -> tuple[Kerne
     weight = torch.randint(least, most + 1, (outputs, inputs), generator=generator, dtype=torch.int8)
     weight[0], weight[-1] = least, most  # the largest sums that there are
     scale = torch.rand(outputs, generator=generator) * 0.01 + 0.001
-    rows = torch.randint(-ROW_LIMIT, ROW_LIMIT + 1, (max(_TRIED_MANY), inputs), generator=generator).float()
+    rows = torch.randint(-ROW_LIMIT, ROW_LIMIT + 1, (_TRIED_MANY, inputs), generator=generator).float()
     rows[0] = ROW_LIMIT
     expected = (rows.double() @ weight.double().t()).float() * scale
     few: dict[Kernel, float] = {}
@@ -211,7 +211,7 @@ def _fastest(outputs: int, inputs: int, bits: int, _threads: int) -> tuple[Kerne
             continue
         if exact:
             few[kernel] = sum(_seconds(product, rows[:count]) for count in _TRIED_FEW)
-            many[kernel] = sum(_seconds(product, rows[:count]) for count in _TRIED_MANY)
+            many[kernel] = _seconds(product, rows)
     if not few:
         return Float, Float
     first, second = min(few, key=few.__getitem__), min(many, key=many.__getitem__)
