@@ -59,3 +59,12 @@ def states(
                 action = rng.choice(rng.choice([one for one in options if one] or [[action]]))
             turns.append(Turn(blind, action, action))
             observation, _, done = environment.step(action)
+
+
+def assert_one_line_without_tags(found: Sequence[State]) -> None:
+    """Thoughts are one line of moderate length, and no tag can be read into them."""
+    assert found
+    for state in found:
+        assert state.thought == " ".join(state.thought.split())
+        assert not set("<>") & set(state.thought)
+        assert 40 <= len(state.thought) <= 240

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from bitsandbytes.functional import has_avx512bf16
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,9 +20,10 @@ from tests.tiny_model import save_tiny_model
 LETTERS = "abcdefgh"
 PROMPTS = st.lists(st.text(alphabet=LETTERS, min_size=1, max_size=40), min_size=1, max_size=12)
 STOPS = st.sampled_from([(), ("a",), ("bc", "d"), ("\n",)])
-ROUNDING = 1e-3
-"""Nats by which statistics may differ: they are rounded to five digits, and processors with AMX multiply NF4 weights in
-bfloat16, in passes of different sizes."""
+ROUNDING = 3e-4
+"""Nats by which statistics may differ, which are rounded to five digits."""
+ROUNDING_IN_BFLOAT16 = 1e-3
+"""The same where bitsandbytes multiplies NF4 weights in bfloat16, which rounds otherwise in passes of other sizes."""
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +35,20 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["none", "nf4"])
-def backend(writer: Path, request: pytest.FixtureRequest) -> Iterator[TransformersBackend]:
-    opened = open_model(writer, quantization=request.param)
+def quantization(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def backend(writer: Path, quantization: str) -> Iterator[TransformersBackend]:
+    opened = open_model(writer, quantization=quantization)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def rounding(quantization: str) -> float:
+    return ROUNDING_IN_BFLOAT16 if quantization == "nf4" and has_avx512bf16() else ROUNDING  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +86,12 @@ def numbers(scored: Sequence[ScoredToken]) -> list[float]:
 @examples(0.15)
 @given(prompts=PROMPTS, stop=STOPS, max_tokens=st.integers(1, 12), begun=st.sampled_from(["", "ab", "h" * 20]))
 def test_scores_are_the_statistics_of_generation(
-    backend: TransformersBackend, prompts: list[str], stop: tuple[str, ...], max_tokens: int, begun: str
+    backend: TransformersBackend,
+    rounding: float,
+    prompts: list[str],
+    stop: tuple[str, ...],
+    max_tokens: int,
+    begun: str,
 ) -> None:
     changes = {"stop": stop, "max_tokens": max_tokens, "continue_from": begun}
     requests = [plain(prompt, f"s{place}", **changes) for place, prompt in enumerate(prompts)]
@@ -84,7 +101,7 @@ def test_scores_are_the_statistics_of_generation(
         assert tokens is not None
         assert [one.token.id for one in tokens] == [token.id for token in answer.tokens]
         generated = [value for token in answer.tokens for value in (token.logprob, token.entropy, token.margin, 0.0)]
-        assert numbers(tokens) == pytest.approx(generated, abs=ROUNDING)
+        assert numbers(tokens) == pytest.approx(generated, abs=rounding)
 
 
 @examples(0.15)

@@ -16,7 +16,7 @@ from harness.weights.packages import package_weights
 from mixroute import Turn, open_task
 from tasks import wording
 from tests.shared_data import shared
-from tests.tasks.states import State, states
+from tests.tasks.states import State, assert_one_line_without_tags, states
 
 JUNK = ("go to shelf 9", "take mug 1 from shelf 3", "open drawer 77", "clean mug 2 with fridge 1", "hm")
 NAME = r"[a-z]+ \d+"
@@ -65,11 +65,7 @@ def lies(state: State, thing: str) -> str:
 
 
 def test_a_thought_is_one_line_without_tags(found: tuple[State, ...]) -> None:
-    assert found
-    for state in found:
-        assert state.thought == " ".join(state.thought.split())
-        assert not set("<>") & set(state.thought)
-        assert 40 <= len(state.thought) <= 240
+    assert_one_line_without_tags(found)
 
 
 def test_it_names_what_the_command_names(found: tuple[State, ...]) -> None:

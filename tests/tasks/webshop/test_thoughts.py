@@ -16,7 +16,7 @@ from harness.pool import PackageWeights, load_pool
 from harness.weights.packages import package_weights
 from mixroute import Observation, Task, Turn, open_task
 from tests.shared_data import shared
-from tests.tasks.states import State, states
+from tests.tasks.states import State, assert_one_line_without_tags, states
 
 JUNK = ("click[foo]", "click[next >]", "look", "search[red thing]", "click[features]", "click[< prev]")
 BUY, BACK = "click[buy now]", "click[back to search]"
@@ -72,11 +72,7 @@ def sentences(state: State) -> list[str]:
 
 
 def test_a_thought_is_one_line_without_tags(found: tuple[State, ...]) -> None:
-    assert found
-    for state in found:
-        assert state.thought == " ".join(state.thought.split())
-        assert not set("<>") & set(state.thought)
-        assert 40 <= len(state.thought) <= 240
+    assert_one_line_without_tags(found)
 
 
 def test_it_announces_the_action(found: tuple[State, ...]) -> None:
