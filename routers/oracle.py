@@ -24,12 +24,14 @@ class AgreementOracle:
     async def act(self, step: Step) -> Completion:
         """Ask both models and compare their actions."""
         low, high = await step.ask("low"), await step.ask("high")
-        return low if low.text.strip() == high.text.strip() else high
+        return low if step.parse_action(low.text) == step.parse_action(high.text) else high
 
 
 @register_router("kl-oracle")
 class KlOracle:
     """High where KL(high || low), mean over the tokens of high's action, is at least ``tau``; low elsewhere.
+
+    Both models read high's thought before the action, where replies have thoughts.
 
     The models are loaded a second time, to be read token by token. Only the new part of each prompt is read.
 
@@ -62,7 +64,9 @@ class KlOracle:
             raise NotRecorded("'kl-oracle' reads high's answer token by token, and a trace holds no token ids")
         ours, theirs, encoder = self._loaded = self._loaded or _load(self._pool)
         start = encoder.encode(step.prompt).ids
-        return mean_divergence(ours.logprobs(start, written), theirs.logprobs(start, written))
+        begun, end = high.action_tokens or (0, 0)
+        action = slice(begun, end + 1) if begun < end else slice(None)  # with the token that ends it
+        return mean_divergence(ours.logprobs(start, written)[action], theirs.logprobs(start, written)[action])
 
 
 def _load(name: str) -> tuple[Reader, Reader, Encoder]:

@@ -21,6 +21,6 @@ class Unlisted:
     async def act(self, step: Step) -> Completion:
         """Low's answer, or high's."""
         draft = await step.ask("low")
-        if not step.observation.admissible or is_listed(draft.text.strip(), step.observation):
+        if not step.observation.admissible or is_listed(step.parse_action(draft.text), step.observation):
             return draft
         return await step.ask("high")

@@ -101,6 +101,10 @@ class Step(Protocol):
         """
         ...
 
+    def parse_action(self, text: str) -> str:
+        """The action that the task reads in a reply; empty where it reads none."""
+        ...
+
     def log(self, **scores: float) -> None:
         """Note what the decision rests on, such as a probability: it goes into the trace and changes nothing."""
         ...

@@ -45,6 +45,7 @@ class LiveStep:
     max_tokens: int
     rng: random.Random
     _ask: Callable[[str, Mapping[str, Any]], Awaitable[Completion]] = field(repr=False)
+    _parse_action: Callable[[str], str] = field(repr=False)
     _scaffold: Scaffold | None = field(default=None, repr=False)
     scores: dict[str, float] = field(default_factory=dict)
     """What the router has logged."""
@@ -88,6 +89,7 @@ class LiveStep:
             max_tokens=task.max_tokens,
             rng=random.Random(seed_for(seed, instance, index, "router")),  # noqa: S311 - reproducible on purpose
             _ask=ask,
+            _parse_action=task.parse_action,
             _scaffold=scaffold_of(task),
         )
 
@@ -141,6 +143,10 @@ class LiveStep:
     async def read(self, model: str) -> Completion:
         """Let a model read the prompt; see ``harness.contracts.Step.read``."""
         return await self._ask(model, {"max_tokens": 0, "temperature": 0.0})
+
+    def parse_action(self, text: str) -> str:
+        """The action in a reply; see ``harness.contracts.Step.parse_action``."""
+        return self._parse_action(text)
 
     def log(self, **scores: float) -> None:
         """Note what the decision rests on; see ``harness.contracts.Step.log``. Six digits are kept."""

@@ -19,8 +19,17 @@ class Divergence:
 
     kl: tuple[float, ...]
     """KL(high || low) of each token's distribution, in nats."""
-    flip: bool
-    """Whether the low model would choose another token greedily at some position."""
+    flips: tuple[bool, ...]
+    """Whether the low model would choose another token greedily, at each position."""
+
+    @property
+    def flip(self) -> bool:
+        """Whether it would at some position."""
+        return any(self.flips)
+
+    def between(self, start: int, end: int) -> Divergence:
+        """The divergence on some of the tokens."""
+        return Divergence(self.kl[start:end], self.flips[start:end])
 
 
 @torch.inference_mode()
@@ -76,7 +85,7 @@ def _compared(ours: Tensor, theirs: Tensor, runs: Sequence[Sequence[int]]) -> li
     """Divergences of each run of positions, from log-probabilities of shape (positions, vocabulary)."""
     kl = _token_divergences(ours, theirs).tolist()
     other = (ours.argmax(-1) != theirs.argmax(-1)).tolist()
-    return [Divergence(tuple(kl[place] for place in run), any(other[place] for place in run)) for run in runs]
+    return [Divergence(tuple(kl[place] for place in run), tuple(other[place] for place in run)) for run in runs]
 
 
 def _token_divergences(ours: Tensor, theirs: Tensor) -> Tensor:

@@ -13,8 +13,10 @@ from torch.nn.functional import pad
 
 from harness.contracts import Backend, Task
 from harness.data import Request
+from harness.joining import join
 from harness.pool import Pool
 from harness.records import Episode
+from harness.traces.recording import recorded_completion
 from harness.traces.store import read_episodes
 from harness.training.play import CONCURRENCY
 from routers.dmr.drafts import LENGTHS, facts_of
@@ -59,18 +61,21 @@ def trajectories(
     if config.reads == "text":
         return found
     if config.reads in LENGTHS:
-        return [Trajectory(one.steps, _drafts(episode, config)) for one, episode in zip(found, episodes, strict=True)]
+        drafts = [_drafts(episode, task, config) for episode in episodes]
+        return [Trajectory(one.steps, own) for one, own in zip(found, drafts, strict=True)]
     states = asyncio.run(_states(episodes, task, reading, config.steps))
     return [Trajectory(one.steps, own) for one, own in zip(found, states, strict=True)]
 
 
-def _drafts(episode: Episode, config: NetworkConfig) -> Tensor:
+def _drafts(episode: Episode, task: Task, config: NetworkConfig) -> Tensor:
     """Facts of low's answer at each of the last steps."""
     turns = episode.turns
     found = []
     for index in range(max(0, len(turns) - config.steps), len(turns)):
-        call = next(call for call in episode.steps[index].calls if call.model == "low")
-        found.append(facts_of(config.reads, call, turns[:index], turns[index].observation))
+        calls = [recorded_completion(call) for call in episode.steps[index].calls if call.model == "low"]
+        draft = join(calls) if len(calls) > 1 else calls[0]
+        action = task.parse_action(draft.text)
+        found.append(facts_of(config.reads, draft, action, turns[:index], turns[index].observation))
     return torch.tensor(found)
 
 

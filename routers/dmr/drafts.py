@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from harness.data import Completion, Observation, Turn
-from harness.records import CallRecord
 from harness.token_statistics import TokenStatistics
 from routers.dmr.features import is_listed, lowered, words_of
 
@@ -21,23 +20,28 @@ _WRITTEN = re.compile(r"\w")
 
 
 def facts_of(
-    reads: str, draft: Completion | CallRecord, turns: Sequence[Turn], observation: Observation
+    reads: str,
+    draft: Completion,
+    action: str,
+    turns: Sequence[Turn],
+    observation: Observation,
 ) -> tuple[float, ...]:
     """The facts of an answer that a network of kind ``reads`` reads.
 
     Args:
         reads: One of ``LENGTHS``.
-        draft: Low's answer, in play or in a trace.
+        draft: Low's answer.
+        action: The action that the task reads in it.
         turns: The finished steps.
         observation: What is shown now.
     """
     facts = draft_facts(draft.statistics)
     if reads != "draft":
-        facts += action_facts(draft.text, turns, observation)
+        facts += action_facts(action, turns, observation)
     if reads not in ("draft", "checked"):
-        facts += word_facts(draft.text, turns, observation)
+        facts += word_facts(action, turns, observation)
     if reads == "placed":
-        facts += place_facts(draft.text, turns, observation)
+        facts += place_facts(action, turns, observation)
     return facts
 
 
@@ -55,15 +59,14 @@ def draft_facts(statistics: TokenStatistics) -> tuple[float, ...]:
     return tuple(min(value, 8.0) for value in found)
 
 
-def action_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
+def action_facts(action: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
     """Facts of an answer that are known before the environment has seen it.
 
     Args:
-        text: The answer.
+        action: The action that the task reads in the answer.
         turns: The finished steps.
         observation: What is shown now.
     """
-    action = text.strip()
     taken = [turn for turn in turns if turn.action == action]
     listed = is_listed(action, observation)
     return (
@@ -74,15 +77,14 @@ def action_facts(text: str, turns: Sequence[Turn], observation: Observation) -> 
     )
 
 
-def word_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
+def word_facts(action: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
     """How the words of an answer, but for the first, which is the verb, compare with those that were shown.
 
     Args:
-        text: The answer.
+        action: The action that the task reads in the answer.
         turns: The finished steps.
         observation: What is shown now. The first observation holds the task.
     """
-    action = text.strip()
     words = _argument(action)
     goal, now = words_of(_task(turns, observation)), words_of(observation.text)
     shown = {word for turn in turns for word in words_of(turn.observation.text)}.union(now)
@@ -97,16 +99,15 @@ def word_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tu
     )
 
 
-def place_facts(text: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
+def place_facts(action: str, turns: Sequence[Turn], observation: Observation) -> tuple[float, ...]:
     """Signs that an answer is incomplete: how many words of the task follow where its words stand there (a copy that
     ends too soon leaves more), and whether the environment lists other actions of its kind but not this one.
 
     Args:
-        text: The answer.
+        action: The action that the task reads in the answer.
         turns: The finished steps.
         observation: What is shown now. The first observation holds the task.
     """
-    action = text.strip()
     words = _argument(action)
     _, found, rest = _spaced(words_of(_task(turns, observation))).rpartition(_spaced(words)) if words else ("", "", "")
     kind = words_of(action)[:1]

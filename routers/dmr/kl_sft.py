@@ -107,7 +107,7 @@ def targets(data: Sequence[LabelledEpisode], options: KlSftRecipe, rate: float) 
     if not known:
         raise MixrouteError(f"no step has a label of kind '{kind}': label with 'choices: true', or use another kind")
     tau = None
-    if kind in ("kl", "choice"):
+    if kind in ("kl", "reply", "choice"):
         tau = known[min(len(known) - 1, int((1 - rate) * len(known)))]
         values = [[value if math.isnan(value) else float(value >= tau) for value in row] for row in values]
     if options.unrecoverable_steps == "low":
@@ -124,7 +124,13 @@ def targets(data: Sequence[LabelledEpisode], options: KlSftRecipe, rate: float) 
 
 
 def _value(step: StepLabel, kind: Label) -> float:
-    found = {"kl": step.kl, "choice": step.choice, "agreement": not step.agree, "flip": step.flip}[kind]
+    found = {
+        "kl": step.kl,
+        "reply": step.reply,
+        "choice": step.choice,
+        "agreement": not step.agree,
+        "flip": step.flip,
+    }[kind]
     return math.nan if found is None else float(found)
 
 

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 import msgspec
 from transformers import PreTrainedModel
 
 from harness.backends.encoding import Encoder
 from harness.backends.loading import open_for_comparison
-from harness.contracts import Task, Teachable, taught_reply
+from harness.contracts import Task, Teachable, scaffold_of, taught_reply
 from harness.data import Observation
 from harness.engine.runner import FinishedRun
 from harness.files import Record
@@ -23,6 +24,7 @@ from harness.lines import read_lines, repair
 from harness.pool import save_pool
 from harness.quantization.divergence import Divergence, answer_divergences, choice_divergence
 from harness.records import Episode, StepRecord
+from harness.scaffolds import Scaffold, in_tokens
 from harness.suite import RouterEntry
 from harness.training.examples import reply_end
 from harness.training.play import play_runs
@@ -39,13 +41,17 @@ class StepLabel(Record, frozen=True):
     """Divergence of the models at one step; None where it could not be computed."""
 
     kl: float | None
-    """KL(high || low) in nats, mean over the tokens of high's action and the one that ends it, as high wrote them."""
+    """KL(high || low) in nats, mean over the tokens of high's action and the one that ends it, as high wrote them.
+    Where the agent thinks it is the action of the model that acted, after that model's thought, which both have read.
+    """
     choice: float | None
     """KL(high || low) in nats over the admissible actions, with the probabilities of their tokens."""
     agree: bool
     """Whether both models choose the same action."""
     flip: bool | None
-    """Whether low, given high's action so far, would write some token of it differently (greedy)."""
+    """Whether low, given the action of ``kl`` so far, would write some token of it differently (greedy)."""
+    reply: float | None = None
+    """KL(high || low) in nats, mean over all tokens of high's reply, the thought included."""
 
 
 class EpisodeLabels(Record, frozen=True):
@@ -128,11 +134,11 @@ def _label_run(
                 log.info("%s: %d of %d episodes labelled", run.meta.id, number, len(run.meta.instances))
             if episode.instance in done:
                 continue
-            kl = _action_divergences(episode, task, high, low, encoder)
-            chosen = _choice_divergences(episode, task, high, low, encoder) if choices else [None] * len(kl)
+            found = _divergences(episode, task, high, low, encoder)
+            chosen = _choice_divergences(episode, task, high, low, encoder) if choices else [None] * len(found)
             steps = [
-                StepLabel(fmean(d.kl) if d else None, choice, _agree(task, step), d.flip if d else None)
-                for step, d, choice in zip(episode.steps, kl, chosen, strict=True)
+                StepLabel(_mean(one.action), choice, _agree(task, step), _flip(one.action), _mean(one.reply))
+                for step, one, choice in zip(episode.steps, found, chosen, strict=True)
             ]
             lines.write(msgspec.json.encode(EpisodeLabels(episode.instance, steps)) + b"\n")
             lines.flush()
@@ -148,27 +154,60 @@ def _agree(task: Task, step: StepRecord) -> bool:
     return task.parse_action(_written(step, "high")) == task.parse_action(_written(step, "low"))
 
 
-def _action_divergences(
+class _Found(NamedTuple):
+    """Divergences at one step; None where they could not be computed."""
+
+    action: Divergence | None
+    """On the action that ``StepLabel.kl`` names."""
+    reply: Divergence | None
+    """On high's whole reply."""
+
+
+def _mean(divergence: Divergence | None) -> float | None:
+    return fmean(divergence.kl) if divergence else None
+
+
+def _flip(divergence: Divergence | None) -> bool | None:
+    return divergence.flip if divergence else None
+
+
+def _divergences(
     episode: Episode, task: Task, high: PreTrainedModel, low: PreTrainedModel, encoder: Encoder
-) -> list[Divergence | None]:
-    """Divergences on the tokens that high wrote at each step, including the token that ends the answer."""
-    turns = episode.turns
+) -> list[_Found]:
+    """Divergences on the replies of each step, including the token that ends them."""
+    turns, scaffold = episode.turns, scaffold_of(task)
+    thinks = scaffold is not None and scaffold.thinks
     prompts = [encoder.encode(task.prompt(turns[:n], turn.observation)).ids for n, turn in enumerate(turns)]
-    answers: dict[int, list[int]] = {}
+    answers: dict[tuple[int, str], tuple[int, list[int]]] = {}
     for index, (step, turn) in enumerate(zip(episode.steps, turns, strict=True)):
-        text = _written(step, "high")
-        branch = (*turns[:index], replace(turn, text=text))
-        ids = encoder.encode(task.prompt(branch, Observation(""))).ids
-        end = reply_end(encoder, task.prompt(turns[:index], turn.observation), text, task.stop, ids)
-        if end is not None and prompts[-1][: len(prompts[index])] == prompts[index]:
-            answers[index] = ids[len(prompts[index]) : end]
-        else:
+        for model in {"high", step.model} if thinks else {"high"}:
+            text = _written(step, model)
+            branch = (*turns[:index], replace(turn, text=text))
+            ids = encoder.encode(task.prompt(branch, Observation(""))).ids
+            end = reply_end(encoder, task.prompt(turns[:index], turn.observation), text, task.stop, ids)
+            start = len(prompts[index])
+            if end is not None and prompts[-1][:start] == prompts[index]:
+                answers[index, model] = start, ids[start:end]
+    compared = answer_divergences(high, low, prompts[-1], list(answers.values())) if answers else []
+    found = dict(zip(answers, compared, strict=True))
+    labels = []
+    for index, step in enumerate(episode.steps):
+        reply = found.get((index, "high"))
+        if reply is None:
             log.warning(
                 "%s, step %d: no label, since its prompt does not extend the one before", episode.instance, index
             )
-    places = [(len(prompts[index]), answer) for index, answer in answers.items()]
-    found = dict(zip(answers, answer_divergences(high, low, prompts[-1], places), strict=True)) if places else {}
-    return [found.get(index) for index in range(len(turns))]
+        acted = found.get((index, step.model)) if thinks else reply
+        if acted is not None and scaffold is not None and thinks:
+            acted = acted.between(*_action_tokens(_written(step, step.model), scaffold, encoder, len(acted.kl)))
+        labels.append(_Found(acted, reply))
+    return labels
+
+
+def _action_tokens(reply: str, scaffold: Scaffold, encoder: Encoder, count: int) -> tuple[int, int]:
+    """The tokens of a reply's action with the one that ends it, of ``count`` tokens; all where it has no action."""
+    start, end = in_tokens(scaffold.read(reply).action_span, encoder.token_ends(reply))
+    return (start, min(end + 1, count)) if start < end else (0, count)
 
 
 def _choice_divergences(

@@ -13,16 +13,17 @@ from harness.training.recipe import RouterRecipe
 from harness.training.trainer import spec_in_training
 from routers.dmr.network import NetworkConfig
 
-Label = Literal["kl", "choice", "agreement", "flip"]
+Label = Literal["kl", "reply", "choice", "agreement", "flip"]
 
 
 class KlSftRecipe(Strict):
     """Stage one: class-weighted cross-entropy on whether a step is sensitive to precision."""
 
     label: Label = "kl"
-    """``kl`` (the paper's): KL(high || low), mean over the tokens of high's action, is at least tau. ``choice``: KL
-    over the admissible actions is at least tau. ``agreement``: the models choose different actions (Hera, arXiv
-    2605.24598). ``flip``: low would write some token of high's action differently."""
+    """``kl`` (the paper's): KL(high || low), mean over the tokens of the action, is at least tau (``StepLabel.kl`` says
+    whose). ``reply``: KL over all tokens of high's reply is, its thought included. ``choice``: KL over the admissible
+    actions is. ``agreement``: the models choose different actions (Hera, arXiv 2605.24598). ``flip``: low would write
+    some token of the action differently."""
     rates: list[float] = Field(default=[0.05, 0.1, 0.2, 0.4], min_length=1)
     """Shares K of steps to call sensitive; tau is the quantile that gives K. Not used by labels without a threshold."""
     unrecoverable_steps: Literal["keep", "low"] = Field(

@@ -89,7 +89,8 @@ class LearnedRouter:
             states = torch.tensor([(await step.read("low")).state])
         elif self._reads in LENGTHS:
             draft = await step.ask("low")
-            states = torch.tensor([facts_of(self._reads, draft, step.turns, step.observation)])
+            action = step.parse_action(draft.text)
+            states = torch.tensor([facts_of(self._reads, draft, action, step.turns, step.observation)])
         seen = views(step.turns, step.observation, step.models_used)
         chance = await self._decider.probability(Trajectory(seen, states))
         step.log(p_high=chance)

@@ -11,7 +11,7 @@ import yaml
 
 from harness.backends.decoding import cut_at_stop
 from harness.errors import RunStopped
-from harness.plugins import open_task
+from harness.plugins import open_router, open_task
 from harness.records import CallRecord, StepRecord
 from mixroute import Completion, Request, Step, StepRouter, Token
 from tests.harness.playing import play
@@ -131,3 +131,22 @@ def test_a_router_may_let_one_model_think_and_another_act(tmp_path: Path) -> Non
 def test_such_a_router_is_told_where_there_are_no_thoughts() -> None:
     with pytest.raises(RunStopped, match=r"calls step\.think, and the scaffold has no thoughts"):
         play(LowThinks())
+
+
+@pytest.mark.parametrize(
+    ("router", "low", "high", "acted"),
+    [
+        ("unlisted", "look", "look", "low"),
+        ("unlisted", "fly", "look", "high"),
+        ("agreement-oracle", "look", "look", "low"),
+        ("agreement-oracle", "look", "inventory", "high"),
+    ],
+)
+def test_routers_that_compare_actions_leave_thoughts_out(
+    tmp_path: Path, router: str, low: str, high: str, acted: str
+) -> None:
+    models = {
+        "low": Writer("low", f"<think>a</think>\n<act>{low}</act>"),
+        "high": Writer("high", f"<think>b</think>\n<act>{high}</act>"),
+    }
+    assert first_step(tmp_path, open_router(router), models).model == acted

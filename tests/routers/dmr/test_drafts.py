@@ -53,7 +53,7 @@ def test_facts_of_an_action_say_if_it_is_listed_and_was_taken(steps: list[tuple[
 @given(STEPS, TEXTS)
 def test_each_kind_reads_what_the_one_before_reads_and_more(steps: list[tuple[str, str]], text: str) -> None:
     draft = Completion("low", text, (Token(1, -0.5, 0.1, 0.9), Token(2, -1.0, 0.2, 0.8)), 1, "stop", 5, 0)
-    read = {kind: facts_of(kind, draft, turns_of(steps), OPTIONS) for kind in LENGTHS}
+    read = {kind: facts_of(kind, draft, text, turns_of(steps), OPTIONS) for kind in LENGTHS}
     assert {kind: len(facts) for kind, facts in read.items()} == LENGTHS
     assert read["placed"][: LENGTHS["compared"]] == read["compared"]
     assert read["compared"][: LENGTHS["checked"]] == read["checked"]

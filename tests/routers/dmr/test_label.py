@@ -29,6 +29,7 @@ from routers.dmr.label import StepLabel, read_labels
 from routers.dmr.network import NetworkConfig, RouterNetwork, Trajectory
 from routers.dmr.recipe import DmrRecipe, KlSftRecipe
 from tests.command import mixroute
+from tests.tiny_model import save_tiny_model
 
 
 def write_recipe(folder: Path, pool: Path, **changes: Any) -> Path:
@@ -101,6 +102,47 @@ def test_labels_are_what_both_models_say_at_every_step(labels: Path, tiny_pool: 
             assert label.choice == pytest.approx(choice, rel=1e-3, abs=1e-4)
             checked += 1
     assert checked > 5
+
+
+def test_where_the_agent_thinks_the_action_and_the_reply_are_labelled(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "weights", letters="abcdefg")
+    weights = str(tmp_path / "weights")
+    given = {"high": {"weights": weights}, "low": {"weights": weights, "options": {"quantization": "nf4"}}}
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump({"schema": 1, "name": "letters", "models": given}))
+    args = {"games": 4, "seed": 9000, "step_cap": 3, "prompt": "think"}
+    tasks = [{"task": "alfworld-gen", "split": "train", "args": args}]
+    mixroute("label", write_recipe(tmp_path, tmp_path / "pool.yaml", tasks=tasks, choices=False), cwd=tmp_path)
+    (run,) = find_runs(tmp_path / "runs" / "routers" / "tiny" / "labels")
+    models = load_pool(str(tmp_path / "pool.yaml")).models
+    (high, encoder), (low, _) = (open_for_comparison(name, models[name]) for name in ("high", "low"))
+    task = open_task("alfworld-gen", split="train", **args)
+    acted = set()
+    for episode in read_episodes(run):
+        for index, (step, label) in enumerate(
+            zip(episode.steps, read_labels(run)[episode.instance].steps, strict=True)
+        ):
+            prompt = task.prompt(episode.turns[:index], episode.turns[index].observation)
+            start = len(encoder.encode(prompt).ids)
+            kl = {}
+            replies = {
+                model: "".join(call.forced + call.text for call in step.calls if call.model == model)
+                for model in ("high", "low")
+            }
+            for model, reply in replies.items():
+                ids = encoder.encode(prompt, reply + "</action>").ids
+                ours, theirs = (logprobs(one, ids)[start - 1 : -1] for one in (high, low))
+                kl[model] = (ours.exp() * (ours - theirs)).sum(-1)
+            assert label.agree == (task.parse_action(replies["high"]) == task.parse_action(replies["low"]))
+            assert step.text == replies[step.model]
+            part = slice(None)
+            if step.action:
+                begun = step.text.index(step.action, step.text.rindex("<action>") + len("<action>"))
+                # A token is a letter here, and the one that ends the action counts, too.
+                part = slice(begun, begun + len(step.action) + 1)
+            assert label.kl == pytest.approx(float(kl[step.model][part].mean()), abs=1e-5)
+            assert label.reply == pytest.approx(float(kl["high"].mean()), abs=1e-5)
+            acted.add(step.model)
+    assert acted == {"high", "low"}
 
 
 def test_a_stopped_labelling_goes_on(labels: Path, tiny_pool: Path) -> None:
