@@ -231,7 +231,7 @@ def test_list_says_what_each_plugin_is(tmp_path: Path) -> None:
         assert [line for line in lines if line.split()[:1] == [name] and about in line], name
 
 
-SMOLLM2 = {"smollm2", "smollm2-packed", "smollm2-packed-two-caches"}
+SMOLLM2 = {"smollm2", "smollm2-packed", "smollm2-packed-two-caches", "smollm2-think"}
 
 
 @pytest.mark.parametrize(
