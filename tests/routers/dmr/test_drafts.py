@@ -36,16 +36,16 @@ def test_facts_of_a_draft_are_those_of_its_text_and_end(tokens: list[tuple[float
     assert facts == draft_facts(TokenStatistics(logprobs[:end], entropies[:end], margins[:end], content))
 
 
-@given(STEPS, TEXTS)
-def test_facts_of_an_action_say_if_it_is_listed_and_was_taken(steps: list[tuple[str, str]], text: str) -> None:
+@given(STEPS, TEXTS.map(str.strip))
+def test_facts_of_an_action_say_if_it_is_listed_and_was_taken(steps: list[tuple[str, str]], action: str) -> None:
     turns = turns_of(steps)
     here = Observation("nowhere", ("look", "go north"))
-    listed, unlisted, taken, taken_here = action_facts(text, turns, here)
-    assert (listed, unlisted) == ((1, 0) if text.strip() in here.admissible else (0, 1))
-    assert (taken > 0) == any(turn.action == text.strip() for turn in turns)
+    listed, unlisted, taken, taken_here = action_facts(action, turns, here)
+    assert (listed, unlisted) == ((1, 0) if action in here.admissible else (0, 1))
+    assert (taken > 0) == any(turn.action == action for turn in turns)
     assert not taken_here
-    assert action_facts(text, turns, Observation("nowhere"))[:2] == (0, 0)  # the task lists none
-    again = action_facts(text, [*turns, Turn(here, text, text.strip())], here)
+    assert action_facts(action, turns, Observation("nowhere"))[:2] == (0, 0)  # the task lists none
+    again = action_facts(action, [*turns, Turn(here, action, action)], here)
     assert again[2] == min(1, taken + 0.25)
     assert again[3] == 1
 
@@ -63,7 +63,7 @@ def test_each_kind_reads_what_the_one_before_reads_and_more(steps: list[tuple[st
 
 def test_a_query_is_compared_with_the_task() -> None:
     def facts(query: str) -> tuple[float, ...]:
-        return word_facts(f" search[{query}]", [], Observation(SHOP))
+        return word_facts(f"search[{query}]", [], Observation(SHOP))
 
     whole, part, misspelt = facts("dash kit, and style: windshield"), facts("dash kit"), facts("dish kit")
     assert whole[0] == part[0] == 1  # quoted
