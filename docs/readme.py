@@ -53,7 +53,7 @@ class Figures:
         (row,) = (
             row
             for row in self._rows
-            if (row["task"], row["split"], row["label"]) == (task, split, label)
+            if (row["pool"], row["task"], row["split"], row["label"]) == ("smollm2", task, split, label)
             and (row["limit"] is not None) == limited
         )
         return row
