@@ -105,7 +105,9 @@ def targets(data: Sequence[LabelledEpisode], options: KlSftRecipe, rate: float) 
     values = [[_value(step, kind) for step in one.labels] for one in data]
     known = sorted(value for row in values for value in row if not math.isnan(value))
     if not known:
-        raise MixrouteError(f"no step has a label of kind '{kind}': label with 'choices: true', or use another kind")
+        raise MixrouteError(
+            f"no step has a label of kind '{kind}': label anew ('choice' with 'choices: true'), or use another"
+        )
     tau = None
     if kind in ("kl", "reply", "choice"):
         tau = known[min(len(known) - 1, int((1 - rate) * len(known)))]

@@ -176,11 +176,12 @@ def _divergences(
 ) -> list[_Found]:
     """Divergences on the replies of each step, including the token that ends them."""
     turns, scaffold = episode.turns, scaffold_of(task)
-    thinks = scaffold is not None and scaffold.thinks
+    thinking = scaffold if scaffold is not None and scaffold.thinks else None
     prompts = [encoder.encode(task.prompt(turns[:n], turn.observation)).ids for n, turn in enumerate(turns)]
     answers: dict[tuple[int, str], tuple[int, list[int]]] = {}
     for index, (step, turn) in enumerate(zip(episode.steps, turns, strict=True)):
-        for model in {"high", step.model} if thinks else {"high"}:
+        # Without repetition and in one order: rounding may depend on the order of the branches.
+        for model in dict.fromkeys(("high", step.model) if thinking else ("high",)):
             text = _written(step, model)
             branch = (*turns[:index], replace(turn, text=text))
             ids = encoder.encode(task.prompt(branch, Observation(""))).ids
@@ -197,9 +198,9 @@ def _divergences(
             log.warning(
                 "%s, step %d: no label, since its prompt does not extend the one before", episode.instance, index
             )
-        acted = found.get((index, step.model)) if thinks else reply
-        if acted is not None and scaffold is not None and thinks:
-            acted = acted.between(*_action_tokens(_written(step, step.model), scaffold, encoder, len(acted.kl)))
+        acted = found.get((index, step.model)) if thinking else reply
+        if acted is not None and thinking:
+            acted = acted.between(*_action_tokens(_written(step, step.model), thinking, encoder, len(acted.kl)))
         labels.append(_Found(acted, reply))
     return labels
 
