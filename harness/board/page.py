@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from harness.board.render import SCHEMA, facts, notes, title
+from harness.board.rows import Row
 from harness.board.table import Board
 from harness.files import content_hash, replacing
 from harness.metrics import BUDGETS
@@ -25,6 +26,12 @@ _ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = ("common", "costs", "table", "plot", "budgets", "viewer", "main")
 
 
+def _tabs(sections: Sequence[Sequence[Row]]) -> list[str]:
+    """What the sections' tabs say: task, split and instances, with the pool where another tab would say the same."""
+    named = [f"{one[0].task} {one[0].split} · {max(row.instances for row in one)}" for one in sections]
+    return [f"{tab} · {one[0].pool}" if named.count(tab) > 1 else tab for tab, one in zip(named, sections, strict=True)]
+
+
 def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
     """The page. It loads nothing but ``traces/*.js``.
 
@@ -32,9 +39,10 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
         board: The board that it shows.
         traced: Run folders whose traces lie beside it, as ``write_traces`` writes them.
     """
+    found = board.sections()
     sections = [
         {
-            "tab": f"{section[0].task} {section[0].split} · {max(row.instances for row in section)}",
+            "tab": tab,
             "title": title(section[0], board),
             "group": section[0].group,
             "limit": section[0].limit,
@@ -43,7 +51,7 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
             "rows": section,
             "curves": board.curves_of(section),
         }
-        for section in board.sections()
+        for section, tab in zip(found, _tabs(found), strict=True)
     ]
     traces = [
         {

@@ -59,6 +59,7 @@ class Run:
     protocol: Mapping[str, Any] = field(default_factory=lambda: PROTOCOL)
     planned: Sequence[str] | None = None
     task: str = "alfworld"
+    pool: str = "toy"
     fitted: Mapping[str, Any] = field(default_factory=dict)
     cards: Mapping[str, ModelCard] = field(default_factory=lambda: CARDS)
     limit: int | None = None
@@ -87,7 +88,7 @@ def meta_of(run: Run) -> RunMeta:
         label=label,
         task=run.task,
         split="valid_unseen",
-        pool="toy",
+        pool=run.pool,
         router=run.router,
         seed=run.seed,
         config=config,

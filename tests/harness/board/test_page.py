@@ -294,6 +294,16 @@ def test_no_label_breaks_the_data_of_the_page(tmp_path: Path, label: str) -> Non
     assert not {"</script", "<!--", "<script"} & set(re.findall("</?script|<!--", content))
 
 
+def test_tabs_name_the_pool_where_they_would_read_alike(tmp_path: Path) -> None:
+    one = Run("always-high", plays("hh", 12))
+    shown = [one, replace(one, pool="other", config={"pool": "other"}), replace(one, task="webshop")]
+    folders = [write_run(tmp_path / str(number), run) for number, run in enumerate(shown)]
+    tabs = re.findall(r'"tab":"(.*?)"', to_html(build_board(folders)).decode())
+    named = [json.loads(f'"{tab}"').split(" · ") for tab in tabs]
+    assert [tab[2:] for tab in named] == [["other"], ["toy"], []]
+    assert {tab[1] for tab in named} == {"12"}
+
+
 def test_the_page_is_small_and_its_bytes_are_those_of_the_runs(tmp_path: Path) -> None:
     folders = [write_run(tmp_path / f"run{seed}", replace(runs()[2], seed=seed)) for seed in range(3)]
     for out, order in (("one", folders), ("two", folders[::-1])):
