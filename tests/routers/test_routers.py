@@ -36,8 +36,8 @@ def step(
 
     past = tuple(Turn(Observation(shown), done, done) for shown, done in turns)
     rng = random.Random(str(seed))
-    seen = SimpleNamespace(index=index, turns=past, observation=Observation(shows, lists), rng=rng, ask=ask, log=log)
-    return cast("Step", seen)
+    known = {"index": index, "turns": past, "observation": Observation(shows, lists), "rng": rng}
+    return cast("Step", SimpleNamespace(**known, ask=ask, log=log, parse_action=str.strip))
 
 
 def choice(router: Router, at: Step) -> str:
