@@ -38,27 +38,29 @@ class Figures:
         task, _, label = name.partition(", ")
         match task:
             case "games of the default suite":
-                return self._default("alfworld-gen", _GAMES)
+                return self._default("alfworld-gen")
             case "goals of the default suite":
-                return self._default("webshop-gen", _GOALS, score=True)
+                return self._default("webshop-gen", score=True)
             case "what precision is worth":
                 return self._precision()
             case "what routing is worth":
                 return self._routing()
+            case "what routing saves in seconds":
+                return self._saved()
             case "small shop":
                 return self._shop(label)
         raise ValueError(f"README.md: there are no figures of the name '{name}'")
 
-    def _row(self, task: str, split: str, label: str, *, limited: bool = False) -> Row:
+    def _row(self, task: str, split: str, label: str) -> Row:
         (row,) = (
             row
             for row in self._rows
             if (row["pool"], row["task"], row["split"], row["label"]) == ("smollm2", task, split, label)
-            and (row["limit"] is not None) == limited
+            and row["limit"] is None
         )
         return row
 
-    def _default(self, task: str, labels: Sequence[str], *, score: bool = False) -> str:
+    def _default(self, task: str, *, score: bool = False) -> str:
         """Rows of the default suite; with seconds where ``mixroute time`` has measured any."""
         rows = [row for row in self._rows if (row["task"], row["split"]) == (task, "test") and row["limit"]]
         timed = any(row["cost"]["seconds"] is not None for row in rows)
@@ -68,7 +70,7 @@ class Figures:
                 row["label"], _won(row), *([number(row["score"]["mean"], 3)] if score else []), _high(row),
                 number(row["cost"]["weight_bytes"], 3), *([number(row["cost"]["seconds"], 3)] if timed else []),
             ]
-            for row in rows if row["label"] in labels
+            for row in rows
         ])  # fmt: skip
 
     def _precision(self) -> str:
@@ -90,6 +92,21 @@ class Figures:
             ["router", f"`alfworld-gen` test {won}", high, f"ALFWorld valid_unseen {won}", high, "bytes"], lines
         )
 
+    def _saved(self) -> str:
+        """Rows of the packed pool, which ``mixroute time`` has measured."""
+        packed = {
+            (row["task"], row["split"], row["limit"], row["label"]): row
+            for row in self._rows
+            if row["pool"] == "smollm2-packed-two-caches"
+        }
+        lines = [
+            [games, shown, _won(row), _high(row), *(number(row["cost"][of], 2) for of in ("weight_bytes", "seconds"))]
+            for games, task, split, limit in _TIMED
+            for label, shown in _SAVED.items()
+            if (row := packed.get((task, split, limit, label)))
+        ]
+        return table(["games", "router", "won % [95%]", "high share %", "bytes", "seconds"], lines)
+
     def _shop(self, label: str) -> str:
         row = self._row("webshop", "test", label)
         return _SHOP[label].format(
@@ -98,15 +115,18 @@ class Figures:
         )  # fmt: skip
 
 
-_GAMES = (
-    "dmr", "perplexity 30%", "mean entropy 30%", "kl-sft", "always-high", "stuck", "random(p=0.3)", "always-low",
-)  # fmt: skip
-_GOALS = ("kl-sft", "mean entropy 30%", "always-high", "every-k(k=3)", "random(p=0.3)", "always-low")
+_SAVED = {"always-high": "always-high", "dmr of smollm2": "dmr", "random(p=0.35)": "random, p = 0.35"}
+_SAVED |= {"always-low": "always-low"}
 _SPLITS = (
     ("`alfworld-gen` test, 120", "alfworld-gen", "test"),
     ("ALFWorld valid_seen, 140", "alfworld", "valid_seen"),
     ("ALFWorld valid_unseen, 134", "alfworld", "valid_unseen"),
     ("WebShop small, goals 0-499", "webshop", "test"),
+)
+_TIMED = (
+    ("`alfworld-gen` test, 120", "alfworld-gen", "test", None),
+    ("ALFWorld valid_unseen, 134", "alfworld", "valid_unseen", None),
+    ("WebShop small, 200 of goals 0-499", "webshop", "test", 200),
 )
 _SHOP = {
     "dmr official lambda=0.1 t=0.35": "{won} at a high share of {high}% and {bytes} of always-high's bytes",
