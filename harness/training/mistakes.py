@@ -55,7 +55,7 @@ class MistakenThoughts:
     def _drawn(self) -> tuple[str, str]:
         turn = self._rng.choice(self._play)
         numbers = sorted(set(_NUMBER.findall(turn.action)))
-        if not numbers or self._rng.random() < 0.5:  # noqa: PLR2004 - one of two
+        if not numbers or self._rng.random() < 0.5:
             return turn.thought, turn.action
         old = self._rng.choice(numbers)
         new = str(self._rng.choice([n for n in range(1, int(old) + 4) if n != int(old)]))

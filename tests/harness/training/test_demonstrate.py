@@ -10,7 +10,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from harness.backends.encoding import Encoder
-from harness.contracts import Teachable, Thinker
+from harness.contracts import Teachable, Thinker, scaffold_of
 from harness.data import Observation, Turn
 from harness.records import Episode
 from harness.traces.store import find_runs, read_episodes
@@ -47,15 +47,16 @@ def test_slips_are_read_and_not_learned() -> None:
 
 def test_slips_come_from_the_seed() -> None:
     assert shown(slips=0.3)[0] == shown(slips=0.3)[0]
-    thinks = {"mistaken_thoughts": 0.2, "args": {"games": 4, "prompt": "think"}}
-    assert shown(**thinks)[0] == shown(**thinks)[0]
+    found = [shown(mistaken_thoughts=0.2, args={"games": 4, "prompt": "think"})[0] for _ in range(2)]
+    assert found[0] == found[1]
 
 
 def test_mistaken_thoughts_are_read_and_not_learned() -> None:
     found, task = shown(mistaken_thoughts=0.4, args={"games": 24, "prompt": "think"})
     assert isinstance(task, Teachable)
-    expert = task.expert()
+    expert, scaffold = task.expert(), scaffold_of(task)
     assert isinstance(expert, Thinker)
+    assert scaffold is not None
     taught = [flag for one in found for flag in one.taught]
     assert 0.3 < 1 - sum(taught) / len(taught) < 0.7
     repeated = thought_alone = 0
@@ -65,7 +66,7 @@ def test_mistaken_thoughts_are_read_and_not_learned() -> None:
             learned = turn.thought == expert.think(before, seen), turn.action == expert.act(before, seen)
             assert right == all(learned)
             thought_alone += learned == (False, True)
-            assert turn.text == task.scaffold.reply_text(turn.thought, turn.action)
+            assert turn.text == scaffold.reply_text(turn.thought, turn.action)
             repeated += not right and index > 0 and turn.text == one.turns[index - 1].text
     assert repeated, "no mistaken thought is copied word for word, as agents that think do it"
     assert thought_alone, "no wrong thought before a right action, which must not be learned either"
