@@ -61,8 +61,8 @@ class CallRecord(Record, frozen=True, omit_defaults=True):
     read: ReadRecord | None = None
     """Of a call that read a reply and wrote nothing: what the model said of it."""
     token_ends: list[Count] = msgspec.field(default_factory=list)
-    """Where each token of the text ends in it, in characters, if only a beginning of it counts (``StepRecord.kept``).
-    """
+    """Where each token of the text ends in it, in characters; in steps in which a model read a reply, or of a text only
+    a beginning counts (``StepRecord.kept``)."""
 
     @property
     def statistics(self) -> TokenStatistics:

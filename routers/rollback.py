@@ -64,5 +64,7 @@ class Rollback:
 
 def _forced(reply: Completion) -> list[tuple[int, int]]:
     """Where the texts of the scaffold stand in a reply, in characters."""
-    places = list(accumulate(chain.from_iterable((len(part.forced), len(part.text)) for part in reply.parts), initial=0))
+    places = list(
+        accumulate(chain.from_iterable((len(part.forced), len(part.text)) for part in reply.parts), initial=0)
+    )
     return [(first, last) for first, last in zip(places[:-1:2], places[1::2], strict=True) if first < last]

@@ -91,11 +91,11 @@ class LiveEpisode:
         answer = result.answer
         parts = joined_call_indices(answer, calls) if answer else []
         kept = kept_tokens(answer) if answer else []
-        counts = dict(zip(parts, kept, strict=False))
+        with_ends = bool(kept) or any(call.read for call in calls)
         records = []
-        for place, call in enumerate(calls):
-            cut = counts.get(place, call.content_tokens) != call.content_tokens
-            records.append(record_call(call, switch=self._last_model not in (None, call.model), cut=cut))
+        for call in calls:
+            switch = self._last_model not in (None, call.model)
+            records.append(record_call(call, switch=switch, with_ends=with_ends))
             self._last_model = call.model
         self.steps.append(
             StepRecord(

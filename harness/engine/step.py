@@ -129,11 +129,12 @@ class LiveStep:
         scaffold = self._scaffold
         if scaffold is None or not scaffold.thinks:
             return await self._rest(model, begun, self.max_tokens - begun.content_tokens, temperature)
-        asked = [place for place, part in enumerate(begun.parts) if part.forced]
-        if asked:  # the action was asked for, and has begun
-            written = sum(part.content_tokens for part in begun.parts[asked[-1] :])
-            return await self._rest(model, begun, scaffold.action_tokens - written, temperature)
-        left = (scaffold.limits.thought_tokens or 0) - begun.content_tokens
+        limit = scaffold.limits.thought_tokens or 0
+        asked = next((place for place, part in enumerate(begun.parts) if part.forced), None)
+        left = limit - begun.content_tokens
+        acted = -left if asked is None else sum(part.content_tokens for part in begun.parts[asked:])
+        if acted > 0:  # the action was asked for, and has begun
+            return await self._rest(model, begun, scaffold.action_tokens - acted, temperature)
         return await self._with_action(model, await self._rest(model, begun, left, temperature), scaffold, temperature)
 
     async def _rest(self, model: str, begun: Completion, most: int, temperature: float | None) -> Completion:

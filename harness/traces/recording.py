@@ -29,13 +29,13 @@ UNKNOWN_ID = -1
 """Stands for the id of a token, which traces do not hold."""
 
 
-def record_call(completion: Completion, switch: bool, *, cut: bool = False) -> CallRecord:
+def record_call(completion: Completion, switch: bool, *, with_ends: bool = False) -> CallRecord:
     """The trace record of a finished call.
 
     Args:
         completion: What the model answered.
         switch: Whether the episode's call before it went to another model.
-        cut: Whether only a beginning of its text counts.
+        with_ends: Whether to record where its tokens end, for a router that may keep a beginning of it.
     """
     statistics = completion.statistics if completion.statistics_known else TokenStatistics((), (), (), 0)
     return CallRecord(
@@ -55,7 +55,7 @@ def record_call(completion: Completion, switch: bool, *, cut: bool = False) -> C
         thought_tokens=list(completion.thought_tokens or ()),
         action_tokens=list(completion.action_tokens or ()),
         read=_record_read(completion) if completion.read or completion.read_ends else None,
-        token_ends=list(completion.token_ends) if cut else [],
+        token_ends=list(completion.token_ends) if with_ends else [],
     )
 
 

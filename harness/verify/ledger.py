@@ -139,7 +139,10 @@ class LedgerCheck:
             self.tokens.problem(where, f"{call.prompt_tokens} prompt tokens, but the prompt has {len(encoded.ids)}")
         elif call.read is not None:  # what is cached never reaches into the reply
             self.tokens.expect(
-                where, "prompt tokens with those of the reply", call.prompt_tokens, len(encoded.ids) + len(call.read.ends)
+                where,
+                "prompt tokens with those of the reply",
+                call.prompt_tokens,
+                len(encoded.ids) + len(call.read.ends),
             )
             self.tokens.expect(where, f"cached tokens of '{call.model}'", call.cached_tokens, cached)
         elif call.prompt_tokens > len(encoded.ids):  # see RoutingCheck
@@ -152,7 +155,8 @@ class LedgerCheck:
         elif call.text and "\ufffd" not in call.text:
             self._counted += 1
             ours = self._encoders[call.model].count(call.text)
-            if ours != call.content_tokens:
+            ends = self._encoders[call.model].token_ends(call.text) if call.token_ends else ()
+            if ours != call.content_tokens or list(ends) != call.token_ends:
                 self.other_splits.append(f"{where}: {call.text[:80]!r} in {call.content_tokens}, not {ours}")
         if call.decoded_tokens > self._max_tokens:
             self.tokens.problem(where, f"{call.decoded_tokens} decoded tokens, of {self._max_tokens} allowed")

@@ -1,0 +1,272 @@
+"""Router ``rollback``: high reads what low wrote, and writes from the first token on that surprises it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.plugins import open_router
+from harness.pool import load_pool
+from harness.records import StepRecord
+from harness.traces.store import read_episodes
+from harness.verify.pools import Pools
+from mixroute import Completion, MixrouteError, Request, Token
+from routers.rollback import Rollback
+from tests.harness.scaffolds.test_two_parts import ACTION, LIMIT, Writer, first_step
+from tests.harness.verify.editing import Entry, copy_inline, failed, read, write
+from tests.harness.verify.writer import LETTERS, play
+from tests.tiny_model import save_tiny_model
+
+THOUGHT = ("<think>" + "why " * 50)[:LIMIT]
+FORCED = "</think>\n<act>"
+DRAFT = THOUGHT + FORCED + "look"
+"""Low's reply, in two calls: its thought is cut."""
+
+
+class Reader(Writer):
+    """Is surprised at some letters of what it reads."""
+
+    def __init__(self, name: str, reply: str, unlikely: tuple[int, ...]) -> None:
+        super().__init__(name, reply)
+        self._unlikely = unlikely
+
+    async def generate(self, request: Request) -> Completion:
+        if request.max_tokens:
+            return await super().generate(request)
+        self.requests.append(request)
+        read = tuple(
+            Token(ord(letter), -9.0 if place in self._unlikely else -0.5, 1.0, 0.2)
+            for place, letter in enumerate(request.continue_from)
+        )
+        ends = tuple(range(1, len(read) + 1))
+        return Completion("high", "", (), 0, "length", 40, 0, read=read, read_ends=ends)
+
+
+def thinking(
+    folder: Path, *unlikely: int, reply: str = "<think>hm</think><act>go</act>", **arguments: Any
+) -> tuple[StepRecord, Reader]:
+    high = Reader("high", reply, unlikely)
+    models = {"low": Writer("low", "<think>" + "why " * 50), "high": high}
+    return first_step(folder, open_router("rollback", **arguments), models), high
+
+
+def test_a_reply_that_surprises_nobody_is_taken(tmp_path: Path) -> None:
+    for unlikely in ((), (len(THOUGHT), len(THOUGHT) + 5)):  # for what the scaffold put in, nobody is answerable
+        step, high = thinking(tmp_path, *unlikely)
+        assert (step.text, step.model, step.parts, step.kept) == (DRAFT, "low", [0, 1], [])
+        assert [request.continue_from for request in high.requests] == [DRAFT]
+        assert step.scores == {"surprise": 0.5, "threshold": 2.0}
+        assert step.high_share == 0
+    call = step.calls[2]
+    assert call.read is not None
+    assert call.read.ends == list(range(1, len(DRAFT) + 1))
+    assert DRAFT[slice(*call.thought_tokens)] == THOUGHT.removeprefix("<think>").rstrip()
+    assert DRAFT[slice(*call.action_tokens)] == "look"
+    assert (call.decoded_tokens, call.text, step.calls[0].read, call.token_ends) == (0, "", None, [])
+
+
+def test_high_alone_writes_a_reply_whose_first_token_it_rejects(tmp_path: Path) -> None:
+    step, high = thinking(tmp_path, 0)
+    assert (step.text, step.model) == ("<think>hm</think><act>go", "high")
+    assert [request.continue_from for request in high.requests][1] == ""
+    assert step.scores["surprise"] == 9
+
+
+def test_within_a_thought_high_goes_on_with_thought_and_action(tmp_path: Path) -> None:
+    step, high = thinking(tmp_path, 10, 12, reply="<think>why</think><act>go</act>")
+    assert step.text == "<think>why</think><act>go"
+    assert (step.parts, step.kept, step.model) == ([0, 3, 4], [10, 10, 5], "mixed")
+    assert step.calls[0].token_ends == list(range(1, LIMIT + 1))
+    assert step.calls[0].text == THOUGHT  # all of it is charged
+    _, first, second = high.requests
+    assert (first.continue_from, first.max_tokens) == ("<think>why", LIMIT - 10)
+    assert (second.continue_from, second.max_tokens) == ("<think>why</think><a", ACTION)
+    assert (step.thought, step.action) == ("why", "go")
+    assert step.high_share == pytest.approx(15 / 25)
+
+
+def test_a_thought_that_high_goes_on_with_is_cut_as_well(tmp_path: Path) -> None:
+    step, high = thinking(tmp_path, 10, reply=THOUGHT[:10] + " not" * 50)
+    assert step.text == "<think>why not not " + "n" + FORCED + "look"
+    assert high.requests[-1].max_tokens == ACTION
+    assert step.calls[-1].forced == FORCED
+
+
+def test_within_an_action_high_goes_on_with_the_action(tmp_path: Path) -> None:
+    begun = len(THOUGHT + FORCED)
+    step, high = thinking(tmp_path, begun + 2)
+    assert step.text == THOUGHT + FORCED + "lo" + "look"
+    assert (step.parts, step.kept) == ([0, 1, 3], [LIMIT, 2, 4])
+    assert high.requests[-1].max_tokens == ACTION - 2
+    step, high = thinking(tmp_path, begun)  # its first token: the action is asked for once more
+    assert step.text == DRAFT
+    assert (step.parts, step.kept, step.model) == ([0, 3], [], "mixed")
+    assert (high.requests[-1].continue_from, high.requests[-1].forced) == (THOUGHT + FORCED, FORCED)
+
+
+def test_tokens_says_what_is_looked_at(tmp_path: Path) -> None:
+    begun = len(THOUGHT + FORCED)
+    step, _ = thinking(tmp_path, 10, begun + 1, tokens="action")
+    assert step.kept == [LIMIT, 1, 4]
+    step, _ = thinking(tmp_path, 3, 10, begun + 1, tokens="thought")
+    assert step.kept[0] == 10
+    step, _ = thinking(tmp_path, 10, tokens="action")
+    assert step.text == DRAFT
+
+
+def test_arguments_that_mean_nothing_are_refused() -> None:
+    assert (Rollback.role, Rollback.granularity) == ("baseline", "token")
+    for arguments, message in (
+        ({"threshold": -1.0}, "threshold must be 0 or more"),
+        ({"threshold": float("nan")}, "threshold must be 0 or more"),
+        ({"tokens": "every"}, "tokens must be one of action, thought, all"),
+    ):
+        with pytest.raises(MixrouteError, match=message):
+            open_router("rollback", **arguments)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models, of which high finds the first letters of low's replies likelier than later ones."""
+    folder = tmp_path_factory.mktemp("pool")
+    for name, seed in (("high", 1), ("low", 9)):
+        save_tiny_model(folder / name, seed, letters=LETTERS)
+    models = {name: {"weights": str(folder / name)} for name in ("high", "low")}
+    path = folder / "pool.yaml"
+    path.write_text(yaml.safe_dump({"schema": 1, "name": "writer", "models": models}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def given(pool: Path) -> Pools:
+    return {"writer": load_pool(str(pool))}
+
+
+def rollback(threshold: float) -> dict[str, Any]:
+    return {"router": "rollback", "label": f"rollback {threshold}", "args": {"threshold": threshold}}
+
+
+@pytest.fixture(scope="module", params=["compact", "think"])
+def entries(tmp_path_factory: pytest.TempPathFactory, pool: Path, request: pytest.FixtureRequest) -> dict[str, Path]:
+    """Entries by label."""
+    folder = tmp_path_factory.mktemp("played")
+    tasks = [{"task": "alfworld-gen", "split": "test", "limit": 2, "scaffold": request.param, "args": {"step_cap": 3}}]
+    routers = ["always-high", "always-low", *map(rollback, (0.0, 5.0, 1e6))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIXROUTE_CACHE", str(folder / "cache"))
+        played = play(folder, pool, routers, tasks=tasks)
+    return {read(one)["run"]["label"]: one for one in played.iterdir()}
+
+
+def steps(entry: Path) -> list[StepRecord]:
+    return [step for episode in read_episodes(entry) for step in episode.steps]
+
+
+def test_between_low_and_high(entries: dict[str, Path]) -> None:
+    texts = {label: [step.text for step in steps(entry)] for label, entry in entries.items()}
+    assert texts["rollback 0.0"] == texts["always-high"] != texts["always-low"]
+    assert texts["rollback 1000000.0"] == texts["always-low"]
+    assert all(step.model == "low" and not step.kept for step in steps(entries["rollback 1000000.0"]))
+    cut = [step for step in steps(entries["rollback 5.0"]) if step.kept]
+    assert cut
+    for step in cut:
+        assert step.model == "mixed"
+        kept = step.calls[step.parts[0]]
+        assert step.text.startswith(kept.text[: kept.token_ends[step.kept[0] - 1]])
+        assert not step.text.startswith(kept.text)
+
+
+def test_verification_takes_its_decisions_again(entries: dict[str, Path], given: Pools) -> None:
+    for entry in entries.values():
+        assert failed(entry, given) == set()
+
+
+ROUTING, WHOLE = "the router decides as the trace says", "calls are whole and within bounds"
+TOKENS = "tokens in the ledger are those of the prompts and texts"
+
+
+def a_reading(entry: Entry) -> dict[str, Any]:
+    return next(
+        call
+        for episode in entry["episodes"]
+        for step in episode["steps"]
+        for call in step["calls"]
+        if step.get("kept") and call.get("read")
+    )
+
+
+def likelier(entry: Entry) -> None:
+    read = a_reading(entry)["read"]
+    read["logprobs"] = [-0.001] * len(read["logprobs"])
+
+
+def less_likely(entry: Entry) -> None:
+    a_reading(entry)["read"]["logprobs"][0] = -9.0
+
+
+def fewer_tokens(entry: Entry) -> None:
+    read = a_reading(entry)["read"]
+    for name in ("logprobs", "entropies", "margins", "ends"):
+        read[name] = read[name][:-1]
+
+
+def a_better_distribution(entry: Entry) -> None:
+    a_reading(entry)["read"]["entropies"][0] = -3.0
+
+
+def other_ends(entry: Entry) -> None:
+    read = a_reading(entry)["read"]
+    read["ends"][0] = read["ends"][1]
+
+
+def cheaper(entry: Entry) -> None:
+    a_reading(entry)["cached_tokens"] += 1
+
+
+def kept_more(entry: Entry) -> None:
+    step = next(step for episode in entry["episodes"] for step in episode["steps"] if step.get("kept"))
+    step["kept"][0] += 1
+
+
+def not_read(entry: Entry) -> None:
+    a_reading(entry)["read"] = None
+
+
+@pytest.mark.parametrize(
+    ("edit", "found"),
+    [
+        (likelier, ROUTING),
+        (less_likely, ROUTING),
+        (fewer_tokens, TOKENS),
+        (a_better_distribution, WHOLE),
+        (other_ends, ROUTING),
+        (cheaper, TOKENS),
+        (kept_more, WHOLE),
+        (not_read, ROUTING),
+    ],
+)
+def test_verification_finds_what_was_edited(
+    entries: dict[str, Path], given: Pools, tmp_path: Path, edit: Callable[[Entry], None], found: str
+) -> None:
+    copy_inline(entries["rollback 5.0"], tmp_path / "forged")
+    entry = read(tmp_path / "forged")
+    edit(entry)
+    write(entry, tmp_path / "forged")
+    assert found in failed(tmp_path / "forged", given)
+
+
+def test_statistics_of_other_tokens_are_not_read(entries: dict[str, Path], tmp_path: Path) -> None:
+    for edit in (lambda read: read["margins"].pop(), lambda read: read["ends"].reverse(), lambda read: read.clear()):
+        copy_inline(entries["rollback 5.0"], tmp_path / "forged")
+        entry = read(tmp_path / "forged")
+        edit(a_reading(entry)["read"])
+        write(entry, tmp_path / "forged")
+        with pytest.raises(MixrouteError):
+            list(read_episodes(tmp_path / "forged"))
+        for file in (tmp_path / "forged").iterdir():
+            file.unlink()
+        (tmp_path / "forged").rmdir()
