@@ -156,7 +156,9 @@ class LedgerCheck:
             self._counted += 1
             ours = self._encoders[call.model].count(call.text)
             ends = self._encoders[call.model].token_ends(call.text) if call.token_ends else ()
-            if ours != call.content_tokens or list(ends) != call.token_ends:
+            if ours == call.content_tokens and list(ends) != call.token_ends:
+                self.other_splits.append(f"{where}: {call.text[:80]!r} in tokens that end elsewhere")
+            elif ours != call.content_tokens:
                 self.other_splits.append(f"{where}: {call.text[:80]!r} in {call.content_tokens}, not {ours}")
         if call.decoded_tokens > self._max_tokens:
             self.tokens.problem(where, f"{call.decoded_tokens} decoded tokens, of {self._max_tokens} allowed")
