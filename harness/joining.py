@@ -61,7 +61,7 @@ def beginning(completion: Completion, length: int) -> Completion | None:
             break
         kept.append(part)
         length -= len(part.text)
-    return join(kept) if kept else None
+    return join(kept) if any(part.text for part in kept) else None
 
 
 def first_tokens(completion: Completion, count: int) -> Completion:
@@ -93,7 +93,7 @@ def is_part(part: Completion, call: Completion) -> Completion | None:
     if call == part:
         return call
     ends = len(call.token_ends) == call.content_tokens
-    if not ends or not isinstance(part.kept, int) or not 0 < part.kept <= call.content_tokens:
+    if not ends or type(part.kept) is not int or not 0 < part.kept <= call.content_tokens:
         return None
     first = first_tokens(call, part.kept)
     return first if first == part else None

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from itertools import accumulate, chain
 from typing import ClassVar
 
-from harness.joining import beginning
-from mixroute import Completion, Granularity, Step, register_router
+from mixroute import Completion, Granularity, Step, beginning, register_router
 from routers.uncertainty import check_tokens, part_of
 
 

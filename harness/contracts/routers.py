@@ -97,7 +97,8 @@ class Step(Protocol):
     async def complete(self, begun: Completion, model: str, *, temperature: float | None = None) -> Completion:
         """The reply that begins with ``begun`` and whose rest ``model`` writes, within the limits of a reply.
 
-        ``begun`` is what models of this step wrote: an answer of ``ask``, or a part of it (``harness.joining``).
+        ``begun`` is what models of this step wrote: an answer of ``ask``, or a part of it (``mixroute.beginning``).
+        What it has of a thought and an action counts towards their limits.
         """
         ...
 
