@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import yaml
 from harness.board.switches import count_switches
 from harness.pool import load_pool
 from harness.records import StepRecord
+from harness.timing.measure import time_runs
+from harness.timing.session import Settings
 from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.verify.audit import audit_entries
 from harness.verify.pools import Pools
@@ -113,6 +116,14 @@ def test_what_is_read_is_recounted_from_the_order_of_calls(runs: Callable[[str],
         for one in count_switches(list(by_label(runs(scaffold) / "runs").values())):
             counted = one.one_cache_prefill_tokens if one.shares else one.own_cache_prefill_tokens
             assert counted == one.prefill_tokens
+
+
+def test_its_calls_can_be_timed(runs: Callable[[str], Path], tmp_path: Path) -> None:
+    """The models read and write as many tokens as they did, those of replies that are read included."""
+    shutil.copytree(runs("think") / "runs", tmp_path / "runs")
+    done: list[str] = []
+    time_runs(tmp_path / "runs", Settings(2, 2, 1, 0, []), done.append)
+    assert len(done) == 5
 
 
 def test_an_audit_lets_the_model_read_again(
