@@ -8,7 +8,7 @@ RUNS ?= runs/default
 .DEFAULT_GOAL := help
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help bench test verify audit readme coverage fuzz campaign lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark browser gpu
+.PHONY: help bench test verify audit readme coverage fuzz campaign lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark-llama benchmark browser gpu
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ llama-env: .venv-llama/.ready ## Compile and install llama.cpp's server (C++ com
 	$(PYTHON) -m venv --clear .venv-llama
 	CMAKE_BUILD_PARALLEL_LEVEL=1 .venv-llama/bin/python -m pip install --quiet --requirement constraints-llama.txt
 	touch $@
+
+benchmark-llama: $(READY) .venv-llama/.ready ## Measure tokens a second of backend transformers against llama.cpp, one sequence.
+	LLAMA_PYTHON=.venv-llama/bin/python $(BIN)/python -m pytest tests/benchmarks/test_llama.py -o addopts= -s --benchmark-only --benchmark-columns=min,median,stddev,rounds
 
 test-llama: $(READY) .venv-llama/.ready ## Run the contract tests of backends on llama.cpp's server.
 	LLAMA_PYTHON=.venv-llama/bin/python $(BIN)/python -m pytest tests/harness/backends/test_contract.py -k llama

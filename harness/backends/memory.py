@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4  # of glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
@@ -15,11 +17,21 @@ def keep_freed_memory() -> None:
 
     Does nothing where the C library is not glibc.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_MMAP_MAX, 0)
-        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(_TOP_PAD, 64 << 20)
+    _set({_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 << 20})
+
+
+@contextmanager
+def freed_memory_returned() -> Iterator[None]:
+    """Have the C library return freed memory at once until the block ends, and keep it from then on.
+
+    For loading: each weight is laid out anew and its old layout freed, which would come to the weights twice.
+    """
+    _set({_MMAP_MAX: 1 << 16, _MMAP_THRESHOLD: 1 << 20, _TRIM_THRESHOLD: 1 << 17, _TOP_PAD: 0})
+    try:
+        yield
+    finally:
+        return_freed_memory()
+        keep_freed_memory()
 
 
 def return_freed_memory() -> None:
@@ -30,6 +42,13 @@ def return_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def _set(parameters: Mapping[int, int]) -> None:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for name, value in parameters.items():
+            mallopt(name, value)
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -18,7 +18,7 @@ from harness.backends.completion_cache import completion_key
 from harness.backends.continuous import ContinuousBatching, answer
 from harness.backends.encoding import Encoder
 from harness.backends.loading import TransformersOptions, context_length, held_as, load_model, unreadable
-from harness.backends.memory import keep_freed_memory, return_freed_memory
+from harness.backends.memory import freed_memory_returned, return_freed_memory
 from harness.backends.model_card import model_card
 from harness.backends.scoring import Scorer
 from harness.backends.self_test import make
@@ -53,10 +53,9 @@ class TransformersBackend(BackendTraits):
     def __init__(self, name: str, spec: ModelSpec, *, deterministic: bool) -> None:
         options = check(spec.options, TransformersOptions, f"options of model '{name}'")
         self._completions: CompletionStore | None = None
-        keep_freed_memory()
-        run_in_short_lived_thread(lambda: self._load(name, spec, options, deterministic))
-        gc.collect()
-        return_freed_memory()  # as much as the weights again, which loading and prepacking leave
+        with freed_memory_returned():
+            run_in_short_lived_thread(lambda: self._load(name, spec, options, deterministic))
+            gc.collect()
         self._worker = DeviceWorker.attach(self._card.details["device"], self._engine)
 
     def _load(self, name: str, spec: ModelSpec, options: TransformersOptions, deterministic: bool) -> None:
