@@ -142,7 +142,13 @@ class Completion:
     cached_tokens: int
     timing: Timing = field(default=Timing(), compare=False)
     state: tuple[float, ...] = field(default=(), compare=False)
-    """For a call that only read its prompt (``max_tokens`` 0): the model's last hidden state at the prompt's end."""
+    """For a call that only read (``max_tokens`` 0): the model's last hidden state at the end of what it read."""
+    read: tuple[Token, ...] = ()
+    """For a call that read a reply which was given to it: the reply's tokens, as this model splits it, each with the
+    statistics of the model's own distribution where it stands. They are no part of ``tokens``: nothing was decoded."""
+    read_ends: tuple[int, ...] = ()
+    """Where each token of ``read`` ends in the reply, in characters; a token that ends within a character ends before
+    it."""
     reused: bool = field(default=False, compare=False)
     """Whether it comes from the completion cache. ``timing`` is then that of the first computation."""
     parts: tuple[Completion, ...] = ()
@@ -158,9 +164,12 @@ class Completion:
     forced: str = ""
     """Text of the scaffold that stands before ``text`` in the reply, and that no model wrote."""
     thought_tokens: TokenSpan | None = None
-    """Start and end of the thought among ``tokens``; None where there are no thoughts, or it is not known."""
+    """Start and end of the thought among ``tokens``, or among ``read`` for a call that read a reply; None where there
+    are no thoughts, or it is not known."""
     action_tokens: TokenSpan | None = None
-    """Start and end of the action among ``tokens``; None where there are no thoughts, or it is not known."""
+    """Start and end of the action, likewise."""
+    kept: int | None = None
+    """For the beginning of a call's completion: how many of its tokens it has; see ``harness.joining.beginning``."""
 
     @property
     def content(self) -> tuple[Token, ...]:
@@ -207,7 +216,8 @@ class ScoredToken:
 class Request:
     """One call to one model. ``session`` names the key-value cache to reuse; ``seed`` is used when temperature > 0.
 
-    With ``max_tokens`` 0 the model only reads the prompt; its completion holds no token, but the hidden state.
+    With ``max_tokens`` 0 the model only reads; its completion holds no token, but the hidden state, and where there is
+    text in ``continue_from``, how likely each of its tokens is (``Completion.read``).
     """
 
     session: str

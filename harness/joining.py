@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.data import Completion, TokenSpan
 
@@ -32,6 +33,81 @@ def join(parts: Sequence[Completion], delimiter: str = "") -> Completion:
         thought_tokens=_joined_span(parts, [part.thought_tokens for part in parts]),
         action_tokens=_joined_span(parts, [part.action_tokens for part in parts]),
     )
+
+
+def beginning(completion: Completion, length: int) -> Completion | None:
+    """The beginning of a completion that a router keeps: whole tokens, and at most ``length`` characters.
+
+    Where the action was asked for, its opening text counts among them, and stays where a token after it does.
+
+    Args:
+        completion: An answer of ``step.ask``, or one that is joined of such without a delimiter.
+        length: Characters of its text.
+
+    Returns:
+        A joined completion, whose last part may be cut (``Completion.kept``); None where no token is left.
+
+    Raises:
+        ValueError: it has a delimiter, or its backend does not tell where tokens end.
+    """
+    if completion.delimiter:
+        raise ValueError("a completion that is joined at a delimiter has no beginning: keep some of its parts")
+    kept = []
+    for part in completion.parts or (completion,):
+        length -= len(part.forced)
+        if len(part.text) > length:
+            cut = _cut(part, max((end for end in part.token_ends if end <= length), default=0))
+            kept += [cut] if cut is not None else []
+            break
+        kept.append(part)
+        length -= len(part.text)
+    return join(kept) if any(part.text for part in kept) else None
+
+
+def first_tokens(completion: Completion, count: int) -> Completion:
+    """The first ``count`` tokens of a call's completion, as a part of an answer.
+
+    Raises:
+        ValueError: it does not have them, or it is not known where they end.
+    """
+    ends = completion.token_ends
+    if len(ends) != completion.content_tokens:
+        raise ValueError(f"it is not known where the tokens of model '{completion.model}' end (docs/backends.md)")
+    if not 0 < count <= len(ends):
+        raise ValueError(f"a completion of {len(ends)} tokens has no first {count}")
+    return replace(
+        completion,
+        text=completion.text[: ends[count - 1]],
+        tokens=completion.tokens[:count],
+        content_tokens=count,
+        finish="length",
+        token_ends=ends[:count],
+        thought_tokens=_first_of_span(completion.thought_tokens, count),
+        action_tokens=_first_of_span(completion.action_tokens, count),
+        kept=count,
+    )
+
+
+def is_part(part: Completion, call: Completion) -> Completion | None:
+    """``call``, or the beginning of it, if ``part`` is that; None if it is neither."""
+    if call == part:
+        return call
+    ends = len(call.token_ends) == call.content_tokens
+    if not ends or type(part.kept) is not int or not 0 < part.kept <= call.content_tokens:
+        return None
+    first = first_tokens(call, part.kept)
+    return first if first == part else None
+
+
+def _cut(part: Completion, end: int) -> Completion | None:
+    """The tokens of a call's completion up to ``end``, in characters; those of a character that is cut are none."""
+    if len(part.token_ends) != part.content_tokens:
+        raise ValueError(f"it is not known where the tokens of model '{part.model}' end (docs/backends.md)")
+    return first_tokens(part, part.token_ends.index(end) + 1) if end > 0 else None
+
+
+def _first_of_span(span: TokenSpan | None, count: int) -> TokenSpan | None:
+    return None if span is None else (min(span[0], count), min(span[1], count))
 
 
 def _joined_span(parts: Sequence[Completion], spans: Sequence[TokenSpan | None]) -> TokenSpan | None:

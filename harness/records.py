@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from harness.data import HIGH, Observation, RouterRole, Turn
 from harness.files import Record
@@ -18,6 +19,16 @@ MOST = 1e15
 """The largest amount."""
 Amount = Annotated[float, msgspec.Meta(ge=-MOST, le=MOST)]
 """A reward, a score, or seconds."""
+
+
+class ReadRecord(Record, frozen=True):
+    """What a model said of a reply that it was given to read; lists run over the reply's tokens."""
+
+    logprobs: list[float]
+    entropies: list[float]
+    margins: list[float]
+    ends: list[Count]
+    """Where each token ends in the reply, in characters."""
 
 
 class CallRecord(Record, frozen=True, omit_defaults=True):
@@ -43,9 +54,15 @@ class CallRecord(Record, frozen=True, omit_defaults=True):
     forced: str = ""
     """Text of the scaffold before ``text`` in the reply, which no model wrote: it closes a thought that was cut."""
     thought_tokens: list[Count] = msgspec.field(default_factory=list)
-    """Start and end of the thought among the tokens, where replies have thoughts and it is known."""
+    """Start and end of the thought among the tokens, where replies have thoughts and it is known; among those of
+    ``read`` where there is a reply that was read."""
     action_tokens: list[Count] = msgspec.field(default_factory=list)
-    """Start and end of the action among the tokens, likewise."""
+    """Start and end of the action, likewise."""
+    read: ReadRecord | None = None
+    """Of a call that read a reply and wrote nothing: what the model said of it."""
+    token_ends: list[Count] = msgspec.field(default_factory=list)
+    """Where each token of the text ends in it, in characters; in steps in which a model read a reply, or of a text only
+    a beginning counts (``StepRecord.kept``)."""
 
     @property
     def statistics(self) -> TokenStatistics:
@@ -85,14 +102,23 @@ class StepRecord(Record, frozen=True, omit_defaults=True):
     """Indices of the calls whose texts make ``text``, where the router joined several (or cut one at ``delimiter``)."""
     delimiter: str = msgspec.field(default="", name="until")
     """Text after it in one of these calls is no part of the answer; see ``harness.joining``."""
+    kept: list[Count] = msgspec.field(default_factory=list)
+    """How many tokens of each of these calls count, where of one only a beginning does."""
     thought: str = ""
     """What ``text`` says before its action, where the scaffold has the agent think."""
 
     @property
     def made_of(self) -> list[CallRecord]:
-        """The calls whose texts make ``text``; the last call after an error; none of a step without a call."""
+        """The calls whose texts make ``text``, a call of which only a beginning counts with the tokens of that; the
+        last call after an error; none of a step without a call.
+        """
         if self.parts:
-            return [self.calls[part] for part in self.parts]
+            calls = [self.calls[part] for part in self.parts]
+            counts = self.kept if len(self.kept) == len(calls) else [call.content_tokens for call in calls]
+            return [
+                call if count >= call.content_tokens else replace(call, content_tokens=count, decoded_tokens=count)
+                for call, count in zip(calls, counts, strict=True)
+            ]
         wrote = [call for call in self.calls if (call.model, call.text) == (self.model, self.text)]
         return (wrote or self.calls)[-1:]
 

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         Turn,
     )
     from harness.errors import EpisodeError, MixrouteError, NotRecorded
-    from harness.joining import join
+    from harness.joining import beginning, join
     from harness.plugins import open_router, open_task
     from harness.pool import ModelSpec, Pool, load_pool
     from harness.records import Episode
@@ -77,7 +77,7 @@ else:
         "harness.data": "Completion GivenAnswer Instance MemoryEstimate Message ModelCard Observation Prompt Request "
         "RouterRole ScoredToken Timing Token Turn",
         "harness.errors": "EpisodeError MixrouteError NotRecorded",
-        "harness.joining": "join",
+        "harness.joining": "beginning join",
         "harness.plugins": "open_router open_task",
         "harness.pool": "ModelSpec Pool load_pool",
         "harness.records": "Episode",
@@ -162,6 +162,7 @@ __all__ = [
     "TrainedWithPool",
     "Turn",
     "__version__",
+    "beginning",
     "board",
     "completion_key",
     "instance_key",

@@ -32,6 +32,39 @@ SIGNALS: dict[str, Signal] = {
 TOKENS = ("action", "thought", "all")
 
 
+def check_tokens(tokens: str) -> str:
+    """``tokens`` itself.
+
+    Raises:
+        ValueError: it is none of ``TOKENS``.
+    """
+    if tokens not in TOKENS:
+        raise ValueError(f"tokens must be one of {', '.join(TOKENS)}, not {tokens!r}")
+    return tokens
+
+
+def part_of(call: Completion | CallRecord, tokens: str, router: str) -> tuple[int, int]:
+    """Start and end of the tokens that a router looks at; equal where it looks at all of them, as it does at a reply
+    without an action, or without a thought.
+
+    Args:
+        call: A reply, or a call that read one.
+        tokens: One of ``TOKENS``.
+        router: Name of the router.
+
+    Raises:
+        MixrouteError: replies have no thoughts, or it is not known where they are.
+    """
+    part = call.thought_tokens if tokens == "thought" else call.action_tokens
+    if not part and tokens == "thought":
+        raise MixrouteError(
+            f"router '{router}' is to read thoughts (tokens: thought): use a scaffold that has them, such as think, "
+            "and a backend that gives statistics of tokens"
+        )
+    start, end = part if part and tokens != "all" else (0, 0)
+    return start, end
+
+
 @register_router("uncertainty")
 class Uncertainty:
     """A cascade: high answers where the low model is uncertain of its own action.
@@ -57,8 +90,7 @@ class Uncertainty:
         threshold: float | None = None,
         tokens: str = "action",
     ) -> None:
-        if tokens not in TOKENS:
-            raise ValueError(f"tokens must be one of {', '.join(TOKENS)}, not {tokens!r}")
+        self._tokens = check_tokens(tokens)
         if signal not in SIGNALS:
             raise ValueError(f"signal must be one of {', '.join(SIGNALS)}, not {signal!r}")
         if not 0 < target_share < 1:
@@ -66,7 +98,6 @@ class Uncertainty:
         self._signal = SIGNALS[signal]
         self._target_share = target_share
         self._threshold = threshold
-        self._tokens = tokens
 
     def fit(self, episodes: Iterable[Episode]) -> Mapping[str, Any]:
         """The threshold that ``target_share`` of the low model's development steps exceed."""
@@ -94,19 +125,7 @@ class Uncertainty:
         return await step.ask("high") if doubt > self._threshold else draft
 
     def _uncertainty(self, call: Completion | CallRecord) -> float:
-        """The signal over the tokens to be read; over the end token alone where the reply is empty.
-
-        A reply without an action, or without a thought, is read whole.
-
-        Raises:
-            MixrouteError: replies have no thoughts, or it is not known where they are.
-        """
-        part = call.thought_tokens if self._tokens == "thought" else call.action_tokens
-        if not part and self._tokens == "thought":
-            raise MixrouteError(
-                "router 'uncertainty' is to read thoughts (tokens: thought): use a scaffold that has them, such as "
-                "think, and a backend that gives statistics of tokens"
-            )
-        start, end = part if part and self._tokens != "all" else (0, 0)
+        """The signal over the tokens to be read; over the end token alone where the reply is empty."""
+        start, end = part_of(call, self._tokens, "uncertainty")
         whole = call.statistics
         return self._signal(whole.between(start, end) if start < end else whole.first(max(1, call.content_tokens)))

@@ -9,8 +9,9 @@ from itertools import takewhile
 
 import torch
 
+from harness.backends.decoding import score_token
 from harness.backends.reading import Encoded
-from harness.backends.sequences import NoCache, TokenCache
+from harness.backends.sequences import LastPosition, NoCache, TokenCache
 from harness.data import Completion, Request, Token
 from harness.errors import EpisodeError
 
@@ -31,6 +32,8 @@ class Call:
     submitted: float
     cache: TokenCache = field(default_factory=NoCache)
     tokens: list[Token] = field(default_factory=list)
+    judged: list[Token] = field(default_factory=list)
+    """The tokens of a reply that is only read, as far as they were."""
     generator: torch.Generator | None = None
     started: float = 0.0
     prefill: float = 0.0
@@ -61,9 +64,26 @@ class Call:
         else:
             self.prefill += seconds * max(0, end - max(start, self.cached)) / (end - start)
 
+    def judged_before_last(self, count: int) -> int:
+        """Of how many positions before the last one of a pass over the next ``count`` tokens logits are wanted: those
+        at which a token of the reply follows.
+        """
+        begun, held = self.prompt.reply_from, len(self.cache.ids)
+        return 0 if begun is None else max(0, held + count - 1 - max(held, begun - 1))
+
+    def judge(self, last: LastPosition) -> None:
+        """Add the tokens of the reply that follow the positions of the pass that has just ended."""
+        begun, ids, end = self.prompt.reply_from, self.prompt.ids, len(self.cache.ids)
+        if begun is None or end < begun:
+            return
+        first = end - len(last.earlier)
+        for logits, token in zip((*last.earlier, last.logits), ids[first : end + 1], strict=False):
+            self.judged.append(score_token(logits, token).token)
+
     def restart(self) -> None:
-        """Forget the decoded tokens: they are decoded once more and come out the same."""
+        """Forget the decoded tokens: they are decoded once more and come out the same; a reply is read once more."""
         self.tokens.clear()
+        self.judged.clear()
         self.generator = None
 
     def finish(self, outcome: Completion | EpisodeError) -> None:

@@ -20,7 +20,15 @@ from transformers import PreTrainedTokenizerBase
 
 from harness.backends.cache_group import CacheGroup
 from harness.backends.call import Call
-from harness.backends.decoding import cut_at_stop, decode, end_tokens, ended_by_special, pick_token, token_ends
+from harness.backends.decoding import (
+    cut_at_stop,
+    decode,
+    end_tokens,
+    ended_by_special,
+    every_token_end,
+    pick_token,
+    token_ends,
+)
 from harness.backends.memory import out_of_memory
 from harness.backends.reading import Encoded
 from harness.backends.sequences import Chunk, LastPosition, SequenceModel
@@ -112,7 +120,8 @@ class ContinuousBatching:
     def _pass(self, model: SequenceModel, passed: list[tuple[Call, list[int]]]) -> None:
         began = time.perf_counter()
         try:
-            last_positions = model.forward([Chunk(call.cache, ids) for call, ids in passed])
+            chunks = [Chunk(call.cache, ids, earlier=call.judged_before_last(len(ids))) for call, ids in passed]
+            last_positions = model.forward(chunks)
         except Exception as error:  # it must not end the thread that all models run on
             self._recover([call for call, _ in passed], error)
             return
@@ -120,8 +129,12 @@ class ContinuousBatching:
         for (call, ids), last_position in zip(passed, last_positions, strict=True):
             length = len(call.cache.ids)
             call.charge(seconds * len(ids), length - len(ids), length)
-            if not call.reading:
-                self._guarded(call, partial(self._advance, call, last_position))
+            self._guarded(call, partial(self._after_pass, call, last_position))
+
+    def _after_pass(self, call: Call, last_position: LastPosition) -> None:
+        call.judge(last_position)
+        if not call.reading:
+            self._advance(call, last_position)
 
     def _guarded(self, call: Call, work: Callable[[], None]) -> None:
         """Do ``work`` for a call; a failure is that call's alone."""
@@ -167,6 +180,8 @@ class ContinuousBatching:
     def _finish(self, call: Call, text: str, ids: list[int], finish: FinishReason, state: tuple[float, ...]) -> None:
         now = time.perf_counter()
         ends = token_ends(self._tokenizer, ids, text)
+        begun, reply = call.prompt.reply_from, call.request.continue_from
+        read_ends = () if begun is None else every_token_end(self._tokenizer, call.prompt.ids[begun:], reply)
         completion = Completion(
             model=self._name,
             text=text,
@@ -177,6 +192,8 @@ class ContinuousBatching:
             cached_tokens=call.cached,
             timing=Timing(call.started - call.submitted, call.prefill, call.decode, now - call.submitted),
             state=state,
+            read=tuple(call.judged),
+            read_ends=read_ends,
             token_ends=ends,
         )
         self.cancel(call)

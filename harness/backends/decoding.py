@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from weakref import WeakKeyDictionary
 
 import torch
@@ -93,6 +94,12 @@ def token_ends(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str
         differ = (place for place, (ours, theirs) in enumerate(zip(written, text, strict=False)) if ours != theirs)
         ends.append(next(differ, len(written)))
     return tuple(ends)
+
+
+def every_token_end(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> tuple[int, ...]:
+    """Where each of the tokens that a text was split into ends in it, in characters; never before an earlier one."""
+    ends = token_ends(tokenizer, ids, text)
+    return tuple(accumulate((*ends, *[len(text)] * (len(ids) - len(ends))), max))
 
 
 def content_length(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> int:

@@ -13,11 +13,12 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
 from harness.backends.chat_template import ChatTemplate
-from harness.backends.decoding import token_ends
+from harness.backends.decoding import every_token_end, token_ends
 from harness.backends.reading import BLOCK, Encoded
 from harness.data import Prompt, Request
 from harness.errors import EpisodeError
@@ -79,6 +80,17 @@ class Encoder:
         ends = {*range(BLOCK, begun, BLOCK), *range(begun, len(encoded.ids), BLOCK), len(encoded.ids)}
         return Encoded(encoded.ids, tuple(sorted(ends - {0})))
 
+    def encode_reply(self, prompt: Prompt, reply: str) -> Encoded:
+        """Tokens of the prompt and of a whole reply, of which a model is to say how likely each token is.
+
+        Raises:
+            EpisodeError: the reply has no tokens of its own.
+        """
+        begun, whole = self.encode(prompt).ids, self.encode(prompt, reply)
+        if not begun or whole.ids[: len(begun)] != begun or len(whole.ids) == len(begun):
+            raise EpisodeError("the reply cannot be read: the tokenizer gives it no tokens apart from the prompt's")
+        return replace(whole, reply_from=len(begun))
+
     def encode_request(self, request: Request, context: int) -> Encoded:
         """Tokens of a request's prompt, without its beginning where it is too long and may be truncated.
 
@@ -87,9 +99,10 @@ class Encoder:
             context: Most tokens of a prompt with its answer.
 
         Raises:
-            EpisodeError: it is empty, or leaves no room for the answer.
+            EpisodeError: it is empty, or leaves no room for the answer; or a reply that is to be read has no prompt.
         """
-        prompt = self.encode(request.prompt, request.continue_from)
+        judged = request.max_tokens == 0 and bool(request.continue_from)
+        prompt = (self.encode_reply if judged else self.encode)(request.prompt, request.continue_from)
         room = context - request.max_tokens
         if request.truncate and len(prompt.ids) > room > 0:
             log.warning(
@@ -97,7 +110,10 @@ class Encoder:
                 "left out",
                 *(len(prompt.ids), context, request.max_tokens, len(prompt.ids) - room),
             )
-            return prompt.last(room)
+            prompt = prompt.last(room)
+            if prompt.reply_from is not None and prompt.reply_from <= 0:
+                raise EpisodeError(f"a reply leaves no room for its prompt in a context of {context}")
+            return prompt
         if not prompt.ids:
             raise EpisodeError("the prompt is empty")
         if len(prompt.ids) > room:
@@ -151,6 +167,10 @@ class Encoder:
     def token_ends(self, text: str) -> tuple[int, ...]:
         """Where each of the tokens that the tokenizer splits a text into ends in it, in characters."""
         return token_ends(self._tokenizer, self.encode_piece(text), text)
+
+    def reply_ends(self, encoded: Encoded, reply: str) -> tuple[int, ...]:
+        """Where each token of the reply in a prompt of ``encode_reply`` ends in it, in characters."""
+        return every_token_end(self._tokenizer, encoded.ids[encoded.reply_from :], reply)
 
     def token_bytes(self) -> frozenset[bytes]:
         """The bytes that single tokens stand for."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, chain, islice
 
 import torch
 from torch import Tensor
@@ -109,17 +110,23 @@ class PackedModel(SequenceModel):
         counts = [len(chunk.ids) for chunk in chunks]
         ids = [token for chunk in chunks for token in chunk.ids]
         positions = [len(chunk.cache.ids) + i for chunk in chunks for i in range(len(chunk.ids))]
-        ends = torch.tensor(counts).cumsum(0) - 1
+        ends = [end - 1 for end in accumulate(counts)]
+        earlier = [list(range(end - chunk.earlier, end)) for end, chunk in zip(ends, chunks, strict=True)]
+        rows = [*ends, *chain.from_iterable(earlier)]
         if (padding := self.least_rows - len(ids)) > 0:
             ids += [0] * padding
             positions += [0] * padding
-        if (padding := self.least_rows - len(counts)) > 0:
-            ends = torch.cat([ends, ends.new_zeros(padding)])
-        logits, states = self._pass(chunks, ids, positions, ends)
+        if (padding := self.least_rows - len(rows)) > 0:
+            rows += [0] * padding
+        logits, states = self._pass(chunks, ids, positions, torch.tensor(rows))
         for chunk in chunks:
             chunk.cache.ids.extend(chunk.ids)
             chunk.cache.last_position = None
-        return [LastPosition(*both) for both in zip(logits[: len(chunks)], states[: len(chunks)], strict=True)]
+        others = iter(logits[len(chunks) :])
+        return [
+            LastPosition(logits[place], states[place], list(islice(others, len(wanted))))
+            for place, wanted in enumerate(earlier)
+        ]
 
     @torch.inference_mode()
     def read_tree(self, cache: TokenCache, ids: Sequence[int], parents: Sequence[int], keep: Sequence[int]) -> Tensor:

@@ -108,12 +108,13 @@ class PlainModel(SequenceModel):
         if state is not None:
             inputs[str(self._cache_name)] = state
         self._ropes.reset()
-        output, logits, states = self._run(inputs, torch.tensor([len(ids) - 1]))
+        last = len(ids) - 1
+        output, logits, states = self._run(inputs, torch.arange(last - chunk.earlier, last + 1))
         if self.reuse != "none" and self._cache_name is not None:
             cache.state = getattr(output, self._cache_name, None)
         cache.ids.extend(chunk.ids)
         cache.last_position = None
-        return LastPosition(logits[0], states[0])
+        return LastPosition(logits[-1], states[-1], list(logits[:-1]))
 
     def _new_state(self) -> Any:  # noqa: ANN401 - each model has its own kind
         model: Any = self.model

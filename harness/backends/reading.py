@@ -7,7 +7,7 @@ switches`` count alike. Specification: docs/architecture.md, One cache for sever
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # models are run on machines without pydantic, too (tests/gpu)
@@ -25,13 +25,19 @@ class Encoded:
     ids: list[int]
     boundaries: tuple[int, ...]
     """Ends of the turns, as counts of ids, rising; the last is the length of the prompt."""
+    reply_from: int | None = field(default=None, compare=False)
+    """Number of ids before a reply of which the model is to say how likely each token is; None where it is not."""
 
     def shared_turns(self, previous: Encoded) -> int:
         """Number of leading turns that are turns of ``previous`` too. The last turn never counts: it is read for the
-        answer.
+        answer. Where a reply is judged, neither do its turns, nor the one before it, at whose end the first token of
+        the reply is judged.
         """
+        most = len(self.boundaries) - 1
+        if self.reply_from is not None:
+            most = sum(end < self.reply_from for end in self.boundaries)
         count = length = 0
-        for theirs, ours in zip(previous.boundaries, self.boundaries[:-1], strict=False):
+        for theirs, ours in zip(previous.boundaries, self.boundaries[:most], strict=False):
             if theirs != ours or previous.ids[length:theirs] != self.ids[length:ours]:
                 break
             count, length = count + 1, ours
@@ -48,18 +54,21 @@ class Encoded:
     def last(self, count: int) -> Encoded:
         """The last ``count`` ids; all of them where there are fewer."""
         cut = max(0, len(self.ids) - count)
-        return Encoded(self.ids[cut:], tuple(boundary - cut for boundary in self.boundaries if boundary > cut))
+        begun = None if self.reply_from is None else self.reply_from - cut
+        return Encoded(self.ids[cut:], tuple(boundary - cut for boundary in self.boundaries if boundary > cut), begun)
 
-    def continued(self, length: int, unknown: int) -> Encoded:
+    def continued(self, length: int, unknown: int, *, judged: bool = False) -> Encoded:
         """The prompt with part of an answer behind it, of which only the tokens' number is known.
 
         Args:
             length: Number of ids, those of the answer included.
             unknown: Stands for each id of the answer.
+            judged: Whether the model was to say how likely the tokens of that part are.
         """
         ends = block_ends(len(self.ids), length)
         added = ends[-1] - len(self.ids) if ends else 0
-        return Encoded([*self.ids, *[unknown] * added], (*self.boundaries, *ends))
+        begun = len(self.ids) if judged else None
+        return Encoded([*self.ids, *[unknown] * added], (*self.boundaries, *ends), begun)
 
 
 NOTHING = Encoded([], ())
@@ -90,7 +99,8 @@ class Reading:
             only_read: Whether it is to write nothing.
             reread: Turns before the last one that the model must have read itself.
         """
-        if self.only_read and self.readers[-1:] == (model,) and self.prompt == prompt:
+        same = self.readers[-1:] == (model,) and self.prompt == prompt
+        if self.only_read and same and prompt.reply_from is None:
             return Reading(prompt, self.readers, only_read), len(prompt.ids)
         kept = prompt.shared_turns(self.prompt)
         first = max(0, len(prompt.boundaries) - 1 - reread)

@@ -56,7 +56,7 @@ class LengthRopes:
             return chunk
         ids = [*chunk.cache.ids, *chunk.ids]
         chunk.cache.crop(0)
-        return Chunk(chunk.cache, ids)
+        return Chunk(chunk.cache, ids, earlier=chunk.earlier)
 
 
 def _original_length(model: PreTrainedModel) -> int | None:

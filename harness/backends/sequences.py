@@ -25,6 +25,8 @@ class LastPosition:
     """Shape (vocabulary,)."""
     state: Tensor
     """Shape (hidden size,)."""
+    earlier: Sequence[Tensor] = ()
+    """Logits at the positions before it, as many as ``Chunk.earlier`` asks for, in order."""
 
 
 class TokenCache(Protocol):
@@ -71,6 +73,8 @@ class Chunk:
     parents: Sequence[int] | None = None
     """Where the tokens form a tree that hangs on the cached sequence: for each the index of the token before it, -1 for
     a first one. Indices count the cached tokens first; that of a token is larger than its parent's."""
+    earlier: int = 0
+    """Number of positions just before the chunk's last one whose logits are wanted, too."""
 
 
 class SequenceModel(ABC):

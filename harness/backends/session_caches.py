@@ -53,7 +53,8 @@ class SessionCaches:
         if session not in self._caches:
             self._caches[session] = self._new()
         cache = self._caches[session]
-        if cache.last_position is None or cache.ids != prompt.ids or cache.readers != readers:
+        goes_on = cache.last_position is not None and cache.ids == prompt.ids and cache.readers == readers
+        if not goes_on or prompt.reply_from is not None:
             shared = prompt.shared_turns(Encoded(cache.ids, cache.boundaries))
             pairs = zip(cache.readers[:shared], readers, strict=False)
             cache.crop(prompt.length_of(next((turn for turn, (a, b) in enumerate(pairs) if a != b), shared)))

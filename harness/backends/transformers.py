@@ -100,6 +100,8 @@ class TransformersBackend(BackendTraits):
             return await compute()
         asked = [prompt.ids, prompt.boundaries, request.stop, request.max_tokens]
         question = [self._config_hash, self._engine.by_turn, *asked]
+        if prompt.reply_from is not None:
+            question.append({"reply_from": prompt.reply_from})
         if others := self._group.other_readers(name, readers):
             question.append(others)
         key = completion_key(type(self), self._card.fingerprint, question)

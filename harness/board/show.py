@@ -127,9 +127,11 @@ def _show_step(index: int, step: StepRecord, console: Console, full: bool) -> No
 def _call_summary(call: CallRecord) -> str:
     entropy = "-" if call.mean_entropy is None else f"{call.mean_entropy:.3f} nats"
     untold = "" if call.usage_known else ", tokens not all known"
+    read = "" if call.read is None else f", reads a reply of {len(call.read.ends)} tokens"
     return (
         f"call {call.model}{' (switch)' if call.switch else ''}: prompt {call.prompt_tokens} "
-        f"({call.cached_tokens} cached), decoded {call.decoded_tokens}{untold}, {call.finish}, mean entropy {entropy}"
+        f"({call.cached_tokens} cached){read}, decoded {call.decoded_tokens}{untold}, {call.finish}, "
+        f"mean entropy {entropy}"
     )
 
 

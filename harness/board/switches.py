@@ -154,7 +154,8 @@ def _prefill_tokens(episode: Episode, read: Readings) -> int | None:
             # One id for each turn and block is enough, since only whole ones are compared: its place.
             blocks = block_ends(length, call.prompt_tokens)
             ids = [*range(number + 1), *(-(end << 32) - number for end in blocks)]
-            prompt = Encoded(ids, tuple(range(1, len(ids) + 1)))
+            begun = None if call.read is None else number + 1
+            prompt = Encoded(ids, tuple(range(1, len(ids) + 1)), begun)
             cached = read.call(call.model, prompt, only_read=call.decoded_tokens == 0)
             total += call.prompt_tokens - [0, *ends, *blocks][cached]
     return total

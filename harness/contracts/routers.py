@@ -94,10 +94,22 @@ class Step(Protocol):
         """The reply of ``thought`` and the action that ``model`` writes after it, once it has read both."""
         ...
 
-    async def read(self, model: str) -> Completion:
+    async def complete(self, begun: Completion, model: str, *, temperature: float | None = None) -> Completion:
+        """The reply that begins with ``begun`` and whose rest ``model`` writes, within the limits of a reply.
+
+        ``begun`` is what models of this step wrote: an answer of ``ask``, or a part of it (``mixroute.beginning``).
+        What it has of a thought and an action counts towards their limits.
+        """
+        ...
+
+    async def read(self, model: str, reply: str = "") -> Completion:
         """Let ``model`` read the prompt and write nothing: the completion holds its hidden state (``state``).
 
         Asking the same model next goes on from there, so that the two together cost what asking alone does.
+
+        With a ``reply`` it reads that behind the prompt, in one pass, and the completion says of each token how likely
+        the model finds it there (``read``), and where it ends in the reply (``read_ends``); where there are thoughts,
+        which of these tokens are of the thought and which of the action. A trace holds all this but the state.
         """
         ...
 

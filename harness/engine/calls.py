@@ -11,10 +11,10 @@ from harness.contracts import Backend
 from harness.data import Completion, Message, Observation, Request, Timing, Token
 from harness.engine.supervision import Driven, Supervised, unmeasured
 from harness.engine.watchdog import Occupant, RouterStopped, Watchdog
-from harness.errors import EpisodeError, RunStopped
+from harness.errors import EpisodeError, MixrouteError, RunStopped
 from harness.scaffolds import Scaffold, in_tokens
 from harness.seeding import seed_for
-from harness.traces.recording import record_call, record_step_timing, same_as_read
+from harness.traces.recording import check_read, record_call, record_step_timing, same_as_read
 
 D = TypeVar("D", Token, Timing, Message, Observation)
 
@@ -71,7 +71,9 @@ class StepCalls:
             return await self.pool[model].generate(request)
 
         try:
-            return with_parts(checked_completion(model, await Driven(occupant, generate())), request, self.scaffold)
+            completion = checked_completion(model, await Driven(occupant, generate()))
+            check_reading(completion, request)
+            return with_parts(completion, request, self.scaffold)
         except RunStopped as error:
             self.violation = error
             raise
@@ -107,11 +109,27 @@ def checked_completion(model: str, completion: Completion) -> Completion:
     try:
         record = same_as_read(record_call(completion, switch=False))
         same_as_read(record_step_timing(0.0, 0.0, [completion]))
-    except (EpisodeError, AttributeError, TypeError, ValueError) as error:
+        check_read(record)
+    except (EpisodeError, MixrouteError, AttributeError, TypeError, ValueError) as error:
         raise EpisodeError(f"model '{model}' gave a wrong answer: {error}") from error
     if record.content_tokens > record.decoded_tokens:
         raise EpisodeError(f"model '{model}' gave {record.decoded_tokens} tokens, and says that more make the text")
     return completion
+
+
+def check_reading(completion: Completion, request: Request) -> None:
+    """Check what a model says of a reply that it was given to read.
+
+    Raises:
+        EpisodeError: it was given none, or its tokens do not end within it.
+    """
+    ends = (0, *completion.read_ends, len(request.continue_from))
+    asked = request.max_tokens == 0 and not completion.tokens
+    if (completion.read and not asked) or list(ends) != sorted(ends):
+        raise EpisodeError(
+            f"model '{completion.model}' gave a wrong answer: it speaks of {len(completion.read)} tokens of a reply, "
+            "which are not those of the one that it was given"
+        )
 
 
 def with_parts(completion: Completion, request: Request, scaffold: Scaffold | None) -> Completion:
@@ -123,10 +141,11 @@ def with_parts(completion: Completion, request: Request, scaffold: Scaffold | No
         scaffold: Says how replies are read, if anything does.
     """
     forced = request.forced
-    ends = completion.token_ends
-    if scaffold is None or not scaffold.thinks or len(ends) != completion.content_tokens:
+    ends, begun, count = completion.token_ends, len(request.continue_from), completion.content_tokens
+    if completion.read:  # the reply is what it was given
+        ends, begun, count = completion.read_ends, 0, len(completion.read)
+    if scaffold is None or not scaffold.thinks or len(ends) != count:
         return replace(completion, forced=forced) if forced else completion
-    begun = len(request.continue_from)
     read = scaffold.read(request.continue_from + completion.text)
     return replace(
         completion,
@@ -140,7 +159,8 @@ def copied(completion: Completion) -> Completion:
     """A copy that shares nothing that can be changed, by ``object.__setattr__``, with ``completion``."""
     tokens = tuple(map(frozen_copy, completion.tokens))
     parts = tuple(map(copied, completion.parts))
-    return replace(completion, tokens=tokens, timing=frozen_copy(completion.timing), parts=parts)
+    read = tuple(map(frozen_copy, completion.read))
+    return replace(completion, tokens=tokens, read=read, timing=frozen_copy(completion.timing), parts=parts)
 
 
 def frozen_copy(frozen: D) -> D:

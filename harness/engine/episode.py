@@ -16,7 +16,13 @@ from harness.files import Record
 from harness.numbers import round_significant
 from harness.records import MOST, Episode, EpisodeTiming, StepRecord, StepTiming
 from harness.text import cut
-from harness.traces.recording import joined_call_indices, record_call, record_step_timing, same_as_read
+from harness.traces.recording import (
+    joined_call_indices,
+    kept_tokens,
+    record_call,
+    record_step_timing,
+    same_as_read,
+)
 from harness.traces.store import SCHEMA
 
 NO_MODEL = "none"
@@ -82,11 +88,15 @@ class LiveEpisode:
             scores: What the router logged.
             router_seconds: Spent in the router's own code.
         """
+        answer = result.answer
+        parts = joined_call_indices(answer, calls) if answer else []
+        kept = kept_tokens(answer) if answer else []
+        with_ends = bool(kept) or any(call.read for call in calls)
         records = []
         for call in calls:
-            records.append(record_call(call, switch=self._last_model not in (None, call.model)))
+            switch = self._last_model not in (None, call.model)
+            records.append(record_call(call, switch=switch, with_ends=with_ends))
             self._last_model = call.model
-        answer = result.answer
         self.steps.append(
             StepRecord(
                 observation=observation.text,
@@ -98,8 +108,9 @@ class LiveEpisode:
                 reward=result.reward,
                 model=answer.model if answer else NO_MODEL,
                 scores=scores,
-                parts=joined_call_indices(answer, calls) if answer else [],
+                parts=parts,
                 delimiter=answer.delimiter if answer else "",
+                kept=kept,
                 thought=result.thought,
             )
         )

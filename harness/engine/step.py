@@ -14,8 +14,8 @@ from harness.data import Completion, Observation, Prompt, Turn
 from harness.engine.calls import frozen_copy
 from harness.engine.environment import checked_text
 from harness.engine.watchdog import RouterStopped
-from harness.errors import EpisodeError
-from harness.joining import join
+from harness.errors import EpisodeError, RunStopped
+from harness.joining import is_part, join
 from harness.numbers import round_significant
 from harness.scaffolds import Scaffold
 from harness.seeding import seed_for
@@ -110,8 +110,7 @@ class LiveStep:
             return await self._ask(model, {**changes, "temperature": temperature})
         limit = scaffold.limits.thought_tokens
         first = await self._ask(model, {"continue_from": "", "max_tokens": limit, "temperature": temperature})
-        opening = scaffold.action_opening(first.text) if first.finish == "length" else None
-        return first if opening is None else await self._go_on(model, first, opening, temperature)
+        return await self._with_action(model, first, scaffold, temperature)
 
     async def think(self, model: str, *, temperature: float | None = None) -> Completion:
         """Ask a model for a thought alone; see ``harness.contracts.Step.think``."""
@@ -124,6 +123,33 @@ class LiveStep:
         """Ask a model for the action after a thought; see ``harness.contracts.Step.act_on``."""
         opening = self._thinking("act_on").forced_opening(thought.text)
         return await self._go_on(model, thought, opening, temperature)
+
+    async def complete(self, begun: Completion, model: str, *, temperature: float | None = None) -> Completion:
+        """Let a model write the rest of a reply; see ``harness.contracts.Step.complete``."""
+        scaffold = self._scaffold
+        if scaffold is None or not scaffold.thinks:
+            return await self._rest(model, begun, self.max_tokens - begun.content_tokens, temperature)
+        limit = scaffold.limits.thought_tokens or 0
+        asked = next((place for place, part in enumerate(begun.parts) if part.forced), None)
+        left = limit - begun.content_tokens
+        acted = -left if asked is None else sum(part.content_tokens for part in begun.parts[asked:])
+        if acted > 0:  # the action was asked for, and has begun
+            return await self._rest(model, begun, scaffold.action_tokens - acted, temperature)
+        return await self._with_action(model, await self._rest(model, begun, left, temperature), scaffold, temperature)
+
+    async def _rest(self, model: str, begun: Completion, most: int, temperature: float | None) -> Completion:
+        """``begun`` with up to ``most`` more tokens."""
+        if most <= 0:
+            return begun
+        changes = {"continue_from": begun.text, "max_tokens": most, "temperature": temperature}
+        return join([begun, await self._ask(model, changes)])
+
+    async def _with_action(
+        self, model: str, first: Completion, scaffold: Scaffold, temperature: float | None
+    ) -> Completion:
+        """A reply, whose action is asked for where its thought has reached the limit."""
+        opening = scaffold.action_opening(first.text) if first.finish == "length" else None
+        return first if opening is None else await self._go_on(model, first, opening, temperature)
 
     def _thinking(self, method: str) -> Scaffold:
         if self._scaffold is None or not self._scaffold.thinks:
@@ -140,9 +166,18 @@ class LiveStep:
         changes = {"continue_from": begun, "forced": forced, "max_tokens": limit, "temperature": temperature}
         return join([first, await self._ask(model, changes)])
 
-    async def read(self, model: str) -> Completion:
-        """Let a model read the prompt; see ``harness.contracts.Step.read``."""
-        return await self._ask(model, {"max_tokens": 0, "temperature": 0.0})
+    async def read(self, model: str, reply: str = "") -> Completion:
+        """Let a model read the prompt, and perhaps a reply; see ``harness.contracts.Step.read``."""
+        changes = {"max_tokens": 0, "temperature": 0.0}
+        if not reply:
+            return await self._ask(model, changes)
+        found = await self._ask(model, {**changes, "continue_from": reply})
+        if not found.read:
+            raise RunStopped(
+                f"the backend of model '{model}' does not say how likely a given reply is: use a router that reads "
+                "none, or backend transformers (docs/backends.md)"
+            )
+        return found
 
     def parse_action(self, text: str) -> str:
         """The action in a reply; see ``harness.contracts.Step.parse_action``."""
@@ -160,8 +195,8 @@ class LiveStep:
 def check_answer(answer: object, calls: list[Completion]) -> Completion:
     """The router's answer, rebuilt from the calls themselves, so that the router cannot name another model.
 
-    It must consist of completions that this step's models gave, each once and in order; where it names a delimiter,
-    the text of each counts up to there (``harness.data.join``).
+    It must consist of completions that this step's models gave, each once and in order, or of beginnings of them; where
+    it names a delimiter, the text of each counts up to there (``harness.joining``).
 
     Args:
         answer: What the router returned.
@@ -173,7 +208,7 @@ def check_answer(answer: object, calls: list[Completion]) -> Completion:
     if not isinstance(answer, Completion):
         raise EpisodeError(f"the router returned {type(answer).__name__}, not a Completion of step.ask")
     rest = iter(calls)
-    found = [next((call for call in rest if call == part), None) for part in answer.parts or (answer,)]
+    found = [next(filter(None, (is_part(part, call) for call in rest)), None) for part in answer.parts or (answer,)]
     parts = [part for part in found if part is not None]
     if len(parts) == len(found):
         rebuilt = join(parts, answer.delimiter) if answer.parts else parts[0]

@@ -24,6 +24,7 @@ from harness.records import Amount, Episode, EpisodeTiming, RunMeta
 from harness.text import one_line, quoted
 from harness.traces.appending import GrowingFile
 from harness.traces.index import Named, Place, placed_lines, put_in_order, read_index, write_index
+from harness.traces.recording import check_read
 from harness.traces.siblings import COMPLETIONS, restorer
 
 SCHEMA = 2
@@ -210,6 +211,12 @@ def read_episodes(folder: Path) -> Iterator[Episode]:
                     f"{path}: instance {quoted(episode.instance)} has a call of {call.decoded_tokens} decoded "
                     f"tokens, whose statistics{where} are of {sorted(lengths)}: restore the file"
                 )
+            try:
+                check_read(call)
+            except MixrouteError as error:
+                raise MixrouteError(
+                    f"{path}: instance {quoted(episode.instance)}: {error}: restore the file"
+                ) from error
         yield episode
 
 

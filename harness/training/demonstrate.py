@@ -13,12 +13,13 @@ from harness.errors import MixrouteError
 from harness.records import Episode
 from harness.seeding import seed_for
 from harness.suite import TaskEntry
+from harness.training.mistakes import MistakenThoughts, mistaken_action
 from harness.training.recipe import Lesson
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A solved episode. ``taught`` marks the actions that are the expert's, which are learned."""
+    """A solved episode. ``taught`` marks the replies that are the expert's, thought and action, which are learned."""
 
     instance: Instance
     turns: tuple[Turn, ...]
@@ -72,13 +73,22 @@ def demonstrations(
             student = _until_departure(played[instance.id], expert, rng) if played and instance.id in played else ()
             if not student:
                 continue
-        shown = _demonstrate(task, instance, expert, student, lesson.slips, rng)
+        thoughts = None
+        if lesson.mistaken_thoughts and (clean := _demonstrate(task, instance, expert, (), 0.0, rng)):
+            thoughts = MistakenThoughts(lesson.mistaken_thoughts, clean.turns, rng)
+        shown = _demonstrate(task, instance, expert, student, lesson.slips, rng, thoughts)
         if shown is not None:
             yield shown
 
 
 def _demonstrate(
-    task: Task, instance: Instance, expert: Expert, student: Sequence[Turn], slips: float, rng: random.Random
+    task: Task,
+    instance: Instance,
+    expert: Expert,
+    student: Sequence[Turn],
+    slips: float,
+    rng: random.Random,
+    mistaken: MistakenThoughts | None = None,
 ) -> Demonstration | None:
     """Play the turns of ``student``, then let the expert finish; None if the expert does not solve it."""
     assert isinstance(task, Teachable)  # noqa: S101 - checked by open_lesson
@@ -90,29 +100,24 @@ def _demonstrate(
     done = False
     try:
         while not done and len(turns) < task.step_cap:
-            action = right = expert.act(turns, observation)
+            right = expert_thought(task, expert, turns, observation), expert.act(turns, observation)
+            thought, action = right
             offered.update(observation.admissible)
             if len(turns) < len(student):
-                text, action = student[len(turns)].text, student[len(turns)].action
-                thought = student[len(turns)].thought
+                turn = student[len(turns)]
+                text, thought, action = turn.text, turn.thought, turn.action
             else:
-                thought = expert_thought(task, expert, turns, observation)
+                if mistaken is not None:
+                    thought, action = mistaken.draw() or right
                 if rng.random() < slips:
-                    action = _slip(observation, offered, rng) or right
+                    action = mistaken_action(observation, offered, rng) or action
                 text = taught_reply(task, thought, action)
             turns.append(Turn(observation, text, action, thought))
-            taught.append(action == right)
+            taught.append((thought, action) == right)
             observation, _, done = environment.step(action)
     finally:
         environment.close()
     return Demonstration(instance, tuple(turns), tuple(taught), observation) if done else None
-
-
-def _slip(observation: Observation, offered: set[str], rng: random.Random) -> str:
-    """A mistaken action: an admissible one, or one that was admissible earlier and no longer is."""
-    stale = offered.difference(observation.admissible)
-    choices = sorted(stale) if stale and rng.random() < 0.5 else sorted(observation.admissible)
-    return rng.choice(choices) if choices else ""
 
 
 def _until_departure(episode: Episode, expert: Expert, rng: random.Random) -> list[Turn]:

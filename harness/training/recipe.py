@@ -56,6 +56,8 @@ class Lesson(Strict):
     """A fixed sample, spread evenly over the kinds of instance; default all."""
     slips: float = Field(0.0, ge=0, lt=1)
     """Chance that a step is a mistake, which the expert then corrects. Mistakes are in the context and not learned."""
+    mistaken_thoughts: float = Field(0.0, ge=0, lt=1)
+    """Chance that a step is a mistaken thought and the action that follows from it, for scaffolds with thoughts."""
     unseen: bool = False
     """Whether to leave out the instances that the adapter under ``start`` was trained on."""
     takeover: bool = False

@@ -225,7 +225,10 @@ def _ask(one: _Entry, chosen: Sequence[str], opener: Opener) -> None:
             steps = questions_of(episode, task, router, list(one.meta.models), config.temperature, in_order=one.shares)
             # Where models share a cache, calls that only read count, too: what they read is cached afterwards.
             one.asked[episode.instance] = [
-                asked for step in steps for asked in step if one.shares or asked.call.decoded_tokens
+                asked
+                for step in steps
+                for asked in step
+                if one.shares or asked.call.decoded_tokens or asked.call.read is not None
             ]
     if missing := set(chosen) - set(one.asked):
         raise MixrouteError(f"it has no episode of {min(missing)}")
@@ -247,7 +250,8 @@ def _score(several: Sequence[Asked], models: Models, store: ScoreStore) -> None:
 def _keyed(several: Sequence[Asked], models: Models) -> Iterator[tuple[bytes, Asked]]:
     prints = {name: model.card().fingerprint for name, model in models.items()}
     for asked in several:
-        yield score_key(prints[asked.call.model], asked.request, asked.answer), asked
+        if asked.call.read is None:
+            yield score_key(prints[asked.call.model], asked.request, asked.answer), asked
 
 
 async def _judge(one: _Entry, seed: str, models: Models, store: ScoreStore) -> Audit:
@@ -258,6 +262,9 @@ async def _judge(one: _Entry, seed: str, models: Models, store: ScoreStore) -> A
             continue
         for key, asked in _keyed(one.asked[instance], models):
             await judgement.call(asked, store.read(key), models[asked.call.model])
+        for asked in one.asked[instance]:
+            if asked.call.read is not None:
+                await judgement.reading(asked, models[asked.call.model])
     one.asked = {instance: [] for instance in one.asked}  # prompts are large
     if judgement.left_out and not judgement.wrong:
         return not_audited(one.folder, f"{judgement.left_out} calls go on from text that the trace does not hold")

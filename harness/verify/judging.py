@@ -9,7 +9,7 @@ from harness.contracts import Backend
 from harness.data import Completion, Token
 from harness.engine.asked import Asked
 from harness.errors import EpisodeError
-from harness.records import CallRecord
+from harness.records import CallRecord, ReadRecord
 from harness.verify.answers import COARSE_TOLERANCE, TOLERANCE
 from harness.verify.report import Check
 from harness.verify.scores import Scores
@@ -94,6 +94,24 @@ class Judgement:
         self.calls += 1
         self._note(asked, gap, problem)
 
+    async def reading(self, asked: Asked, model: Backend) -> None:
+        """Judge what a call says of a reply that it read, by letting the model read it once more.
+
+        Args:
+            asked: The call and its question.
+            model: The model.
+        """
+        if not asked.known:
+            self.left_out += 1
+        elif self.wrong < MOST_ASKED:
+            fresh = await _answer(asked, model)
+            gap, problem = (
+                (0.0, fresh) if isinstance(fresh, str) else _compare_fresh(asked.call, fresh, tolerance_of(model))
+            )
+            self.calls += 1
+            self.asked_again += 1
+            self._note(asked, gap, problem)
+
     def _note(self, asked: Asked, gap: float, problem: str) -> None:
         self.largest_gap = max(self.largest_gap, gap)
         if problem:
@@ -105,7 +123,7 @@ def _compare(call: CallRecord, scores: Scores, tolerance: float, *, greedy: bool
     """The largest difference of a statistic, and what is wrong with the answer; empty if nothing is."""
     if scores is None or len(scores) != call.decoded_tokens:
         return 0.0, f"{call.text!r} has other than {call.decoded_tokens} tokens"
-    gap, problem = _gap(call, [scored.token for scored in scores], tolerance)
+    gap, problem = _gap(call, [scored.token for scored in scores], tolerance, repr(call.text))
     for place, scored in enumerate(scores):
         if greedy and scored.shortfall > tolerance:
             return gap, f"token {place} of {call.text!r} is {scored.shortfall:.4g} nats below the model's first choice"
@@ -118,17 +136,27 @@ def _compare_fresh(call: CallRecord, fresh: Completion, tolerance: float) -> tup
     counts = (len(fresh.tokens), fresh.content_tokens), (call.decoded_tokens, call.content_tokens)
     if counts[0] != counts[1]:
         return 0.0, f"the model writes {call.text!r} in {counts[0]} tokens, the trace has {counts[1]}"
-    return _gap(call, fresh.tokens, tolerance)
+    if call.read is None:
+        return _gap(call, fresh.tokens, tolerance, repr(call.text))
+    if list(fresh.read_ends) != call.read.ends:
+        return 0.0, f"the model reads {len(fresh.read)} tokens of a reply, the trace has {len(call.read.ends)}"
+    return _gap(call.read, fresh.read, tolerance, "the reply that it read")
 
 
-def _gap(call: CallRecord, tokens: tuple[Token, ...] | list[Token], tolerance: float) -> tuple[float, str]:
+def _gap(
+    statistics: CallRecord | ReadRecord, tokens: Sequence[Token], tolerance: float, where: str
+) -> tuple[float, str]:
     largest, problem = 0.0, ""
-    for name, recorded in (("logprob", call.logprobs), ("entropy", call.entropies), ("margin", call.margins)):
+    for name, recorded in (
+        ("logprob", statistics.logprobs),
+        ("entropy", statistics.entropies),
+        ("margin", statistics.margins),
+    ):
         for place, (token, theirs) in enumerate(zip(tokens, recorded, strict=True)):
             ours = getattr(token, name)
             gap = abs(ours - theirs)
             if not gap <= tolerance and not problem:
-                problem = f"token {place} of {call.text!r} has {name} {ours}, the trace has {theirs}"
+                problem = f"token {place} of {where} has {name} {ours}, the trace has {theirs}"
             largest = max(largest, gap)
     return largest, problem
 

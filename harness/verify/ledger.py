@@ -11,9 +11,9 @@ from harness.backends.reading import Readings
 from harness.data import Prompt
 from harness.engine.episode import NO_MODEL
 from harness.errors import MixrouteError
-from harness.records import CallRecord, Episode, StepRecord
+from harness.records import CallRecord, Episode, ReadRecord, StepRecord
 from harness.sharing import SharedCache
-from harness.traces.recording import recorded_answer
+from harness.traces.recording import check_read, recorded_answer
 from harness.verify.report import Check
 
 SELDOM = 0.01
@@ -114,19 +114,37 @@ class LedgerCheck:
             check.problem(where, f"it ends by {call.finish!r}, which is neither 'stop' nor 'length'")
         if self._deterministic and call.finish == "stop" and call.content_tokens == call.decoded_tokens:
             check.problem(where, "it stopped without a token that stops it")
-        for values in zip(call.logprobs, call.entropies, call.margins, strict=False):
-            if reason := impossible(*values, greedy=self._greedy):
-                check.problem(where, f"log-probability, entropy and margin {values}: {reason}")
-                break
+        self._statistics(where, call, greedy=self._greedy)
+        try:
+            check_read(call)
+        except MixrouteError as error:
+            check.problem(where, str(error))
+        if call.read is not None:
+            self._statistics(where, call.read, greedy=False)
         check.expect(where, "switch", call.switch, last not in (None, call.model))
+
+    def _statistics(self, where: str, tokens: CallRecord | ReadRecord, *, greedy: bool) -> None:
+        """No distribution has other statistics than these."""
+        for values in zip(tokens.logprobs, tokens.entropies, tokens.margins, strict=False):
+            if reason := impossible(*values, greedy=greedy):
+                self.calls.problem(where, f"log-probability, entropy and margin {values}: {reason}")
+                break
 
     def _count(self, where: str, call: CallRecord, prompt: Prompt, read: Readings, step: int) -> None:
         encoded = self._encoders[call.model].encode(prompt)
         # Which text a call goes on from, the trace does not say; no later prompt has turns that end within it.
-        whole = encoded.continued(call.prompt_tokens, unknown=-1 - step)
+        whole = encoded.continued(call.prompt_tokens, unknown=-1 - step, judged=call.read is not None)
         cached = read.call(call.model, whole, only_read=call.decoded_tokens == 0)
         if call.prompt_tokens < len(encoded.ids):
             self.tokens.problem(where, f"{call.prompt_tokens} prompt tokens, but the prompt has {len(encoded.ids)}")
+        elif call.read is not None:  # what is cached never reaches into the reply
+            self.tokens.expect(
+                where,
+                "prompt tokens with those of the reply",
+                call.prompt_tokens,
+                len(encoded.ids) + len(call.read.ends),
+            )
+            self.tokens.expect(where, f"cached tokens of '{call.model}'", call.cached_tokens, cached)
         elif call.prompt_tokens > len(encoded.ids):  # see RoutingCheck
             self.continued += 1
         else:
@@ -137,7 +155,10 @@ class LedgerCheck:
         elif call.text and "\ufffd" not in call.text:
             self._counted += 1
             ours = self._encoders[call.model].count(call.text)
-            if ours != call.content_tokens:
+            ends = self._encoders[call.model].token_ends(call.text) if call.token_ends else ()
+            if ours == call.content_tokens and list(ends) != call.token_ends:
+                self.other_splits.append(f"{where}: {call.text[:80]!r} in tokens that end elsewhere")
+            elif ours != call.content_tokens:
                 self.other_splits.append(f"{where}: {call.text[:80]!r} in {call.content_tokens}, not {ours}")
         if call.decoded_tokens > self._max_tokens:
             self.tokens.problem(where, f"{call.decoded_tokens} decoded tokens, of {self._max_tokens} allowed")

@@ -58,6 +58,8 @@ class PartsCheck:
                 self.parts.problem(where, str(error))
                 return
         encoder = self._encoders.get(call.model)
+        if call.read is not None:  # of which reply, RoutingCheck finds out
+            return
         if encoder is None or begun is None or not call.action_tokens or "\ufffd" in call.text:
             return
         ends = encoder.token_ends(call.text)
@@ -75,7 +77,14 @@ def _begun(step: StepRecord, place: int) -> str | None:
     """The part of the reply that was there when a call was made; None where the trace does not say."""
     call = step.calls[place]
     if place in step.parts:
-        earlier = [step.calls[one] for one in step.parts if one < place]
-        return "".join(one.forced + one.text for one in earlier) + call.forced
+        earlier = [one for one in step.parts if one < place]
+        return "".join(step.calls[one].forced + _counted(step, one) for one in earlier) + call.forced
     own = [one for one in step.calls[:place] if one.model == call.model and one.decoded_tokens]
     return None if own or call.forced else ""
+
+
+def _counted(step: StepRecord, place: int) -> str:
+    """The text of a call as far as it is part of the answer."""
+    call = step.calls[place]
+    kept = dict(zip(step.parts, step.kept, strict=False)).get(place, call.content_tokens)
+    return call.text[: call.token_ends[kept - 1]] if 0 < kept <= len(call.token_ends) else call.text

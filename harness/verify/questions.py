@@ -177,7 +177,8 @@ def _questions(
             asked = history.digest()
             for at, call in enumerate(step.calls):
                 plain = _is_plain(step, at, weights) or read.same_prompt(call, step.calls[0])
-                others = read.call(number, call, plain=plain)
+                # A call that reads a reply reads the turn before it itself, as a plain one does.
+                others = read.call(number, call, plain=plain or call.read is not None)
                 if call.decoded_tokens == 0:  # it only read: there is no answer
                     continue
                 counts.calls += 1

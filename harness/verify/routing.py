@@ -17,8 +17,9 @@ from harness.engine.episode import NO_MODEL
 from harness.engine.step import check_answer
 from harness.errors import NotRecorded
 from harness.records import CallRecord, Episode
+from harness.scaffolds import in_tokens
 from harness.sharing import SharedCache
-from harness.traces.recording import joined_call_indices, recorded_completion
+from harness.traces.recording import joined_call_indices, kept_tokens, recorded_completion
 from harness.verify.report import Check
 
 
@@ -94,8 +95,12 @@ class RoutingCheck:
                 raise Deviation(f"step {number}: it makes {len(calls.given)} calls, the trace has {len(record.calls)}")
             if (answer.text, answer.model) != (record.text, record.model):
                 raise Deviation(f"step {number}: it takes the answer of '{answer.model}', the trace '{record.model}'")
-            if (joined_call_indices(answer, calls.given), answer.delimiter) != (record.parts, record.delimiter):
-                raise Deviation(f"step {number}: it joins other calls, or at another delimiter, than the trace")
+            joined = joined_call_indices(answer, calls.given), kept_tokens(answer), answer.delimiter
+            if joined != (record.parts, record.kept, record.delimiter):
+                raise Deviation(
+                    f"step {number}: it joins other calls, or other parts of them, or at another delimiter, than the "
+                    "trace"
+                )
             if not _alike(step.scores, record.scores):
                 raise Deviation(f"step {number}: it logs {step.scores}, the trace has {record.scores}")
         if unseen is not None:
@@ -176,15 +181,44 @@ class RecordedCalls:
         if changes.get("max_tokens") == 0:
             if record.decoded_tokens != 0:
                 raise Deviation(f"step {self._number}: it lets '{model}' read the prompt, the trace has no such call")
+            if begun := changes.get("continue_from"):
+                return self._reading_of(record, begun)
             self._reading = place
             if (encoder := self._encoders.get(model)) is not None:
-                prompt = encoder.encode(self._prompt, changes.get("continue_from") or "")
-                self._read.call(model, prompt, only_read=True)
+                self._read.call(model, encoder.encode(self._prompt), only_read=True)
             raise NotRecorded("it reads hidden states, which traces do not hold")
         self._check_bounds(record, changes)
+        return self._answer(record)
+
+    def _answer(self, record: CallRecord) -> Completion:
         completion = recorded_completion(record)
         self.given.append(completion)
         return completion
+
+    def _reading_of(self, record: CallRecord, reply: str) -> Completion:
+        """The call that read a reply, if it is recorded so, and the tokens are those of that reply.
+
+        Raises:
+            Deviation: it is not, or they are not.
+        """
+        where = f"step {self._number}: the call of '{record.model}'"
+        read = record.read
+        if read is None:
+            raise Deviation(f"{where} reads a reply, the trace has no such call")
+        scaffold = scaffold_of(self._task)
+        if scaffold is not None and scaffold.thinks:
+            found = scaffold.read(reply)
+            spans = [list(in_tokens(span, read.ends)) for span in (found.thought_span, found.action_span)]
+            if spans != [record.thought_tokens, record.action_tokens]:
+                raise Deviation(f"{where} reads a reply whose thought and action are in other tokens of it")
+        if (encoder := self._encoders.get(record.model)) is not None:
+            encoded = encoder.encode_reply(self._prompt, reply)
+            cached = self._read.call(record.model, encoded, only_read=True)
+            ends = list(encoder.reply_ends(encoded, reply))
+            if read.ends != ends:
+                raise Deviation(f"{where} reads a reply whose {len(ends)} tokens end elsewhere than the trace says")
+            self._check_continued(where, record, len(encoded.ids), cached)
+        return self._answer(record)
 
     def _check_bounds(self, record: CallRecord, changes: Mapping[str, Any]) -> None:
         """Check that as much was read and written as was asked for: what a call continues from is prompt, and charged.
@@ -211,9 +245,11 @@ class RecordedCalls:
             if record.prompt_tokens != len(encoded.ids):
                 raise Deviation(f"{where} has {record.prompt_tokens} prompt tokens, its prompt {len(encoded.ids)}")
             return  # what is cached of it, the ledger's check counts
-        recorded, ours = (record.prompt_tokens, record.cached_tokens), (len(encoded.ids), cached)
-        if recorded != ours:
+        self._check_continued(where, record, len(encoded.ids), cached)
+
+    def _check_continued(self, where: str, record: CallRecord, length: int, cached: int) -> None:
+        if (record.prompt_tokens, record.cached_tokens) != (length, cached):
             raise Deviation(
-                f"{where} continues from {ours[0]} tokens, {ours[1]} of them cached; the trace has {recorded[0]} and "
-                f"{recorded[1]}"
+                f"{where} continues from {length} tokens, {cached} of them cached; the trace has "
+                f"{record.prompt_tokens} and {record.cached_tokens}"
             )

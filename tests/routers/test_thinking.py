@@ -24,7 +24,7 @@ ENTROPIES = [1.0, 1.0, 4.0, 4.0, 4.0, 9.0]
 def development(*, thinks: bool = True, parts: bool = False) -> list[Episode]:
     def call(text: str, entropies: list[float], thought: list[int], action: list[int], forced: str = "") -> CallRecord:
         count = len(entropies)
-        spans = {"thought_tokens": thought, "action_tokens": action} if thinks else {}
+        spans: dict[str, Any] = {"thought_tokens": thought, "action_tokens": action} if thinks else {}
         zeros = [0.0] * count
         content = count - (text != "t")
         return CallRecord(

@@ -58,6 +58,11 @@ class OpenAIBackend(BackendTraits):
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; see ``harness.contracts.Backend``."""
+        if request.max_tokens == 0 and request.continue_from:
+            raise RunStopped(
+                f"model '{self._name}': an endpoint does not say how likely a given reply is; use a router that reads "
+                "none, or backend transformers (docs/backends.md)"
+            )
         if request.max_tokens == 0:
             raise RunStopped(f"model '{self._name}': an endpoint gives no hidden states; use a router that reads none")
         return await self._endpoint.ask(

@@ -89,6 +89,11 @@ class VllmBackend(BackendTraits):
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; see ``harness.contracts.Backend``."""
+        if request.max_tokens == 0 and request.continue_from:
+            raise RunStopped(
+                f"model '{self._name}': backend vllm does not say how likely a given reply is; use a router that reads "
+                "none, or backend transformers (docs/backends.md)"
+            )
         if request.max_tokens == 0:
             raise RunStopped(f"model '{self._name}': vLLM gives no hidden states; use a router that reads none")
         known = self._options.max_model_len

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import random
+import re
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
 from harness.backends.encoding import Encoder
-from harness.contracts import Teachable
+from harness.contracts import Teachable, Thinker, scaffold_of
+from harness.data import Observation, Turn
 from harness.records import Episode
 from harness.traces.store import find_runs, read_episodes
 from harness.training.demonstrate import Demonstration, demonstrations, open_lesson
 from harness.training.examples import IGNORED, batched, collate, encode
+from harness.training.mistakes import MistakenThoughts
 from harness.training.recipe import Lesson
 from mixroute import Task
 from tests.command import mixroute
@@ -43,6 +47,44 @@ def test_slips_are_read_and_not_learned() -> None:
 
 def test_slips_come_from_the_seed() -> None:
     assert shown(slips=0.3)[0] == shown(slips=0.3)[0]
+    found = [shown(mistaken_thoughts=0.2, args={"games": 4, "prompt": "think"})[0] for _ in range(2)]
+    assert found[0] == found[1]
+
+
+def test_mistaken_thoughts_are_read_and_not_learned() -> None:
+    found, task = shown(mistaken_thoughts=0.4, args={"games": 24, "prompt": "think"})
+    assert isinstance(task, Teachable)
+    expert, scaffold = task.expert(), scaffold_of(task)
+    assert isinstance(expert, Thinker)
+    assert scaffold is not None
+    taught = [flag for one in found for flag in one.taught]
+    assert 0.3 < 1 - sum(taught) / len(taught) < 0.7
+    repeated = thought_alone = 0
+    for one in found:
+        for index, (turn, right) in enumerate(zip(one.turns, one.taught, strict=True)):
+            before, seen = one.turns[:index], turn.observation
+            learned = turn.thought == expert.think(before, seen), turn.action == expert.act(before, seen)
+            assert right == all(learned)
+            thought_alone += learned == (False, True)
+            assert turn.text == scaffold.reply_text(turn.thought, turn.action)
+            repeated += not right and index > 0 and turn.text == one.turns[index - 1].text
+    assert repeated, "no mistaken thought is copied word for word, as agents that think do it"
+    assert thought_alone, "no wrong thought before a right action, which must not be learned either"
+
+
+def test_mistaken_thoughts_follow_from_the_play_of_the_game() -> None:
+    """Each is one of the expert's own, but for a number, so that it is likely at another moment."""
+    rng = random.Random(4)
+    play = [Turn(Observation("a room"), "", "take mug 12 from desk 2", "Here at desk 2 is mug 12.")]
+    mistakes = MistakenThoughts(0.9, play, rng)
+    drawn = {pair for pair in (mistakes.draw() for _ in range(300)) if pair}
+    assert (play[0].thought, play[0].action) in drawn
+    for thought, action in drawn:
+        mug, desk = re.findall(r"\d+", action)
+        assert action == f"take mug {mug} from desk {desk}"
+        assert thought == f"Here at desk {desk} is mug {mug}."
+        assert (mug == "12") or (desk == "2")
+    assert len(drawn) > 10
 
 
 @pytest.mark.parametrize("prompt", ["compact", "chat"])

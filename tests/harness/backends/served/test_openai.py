@@ -120,6 +120,8 @@ def test_what_an_endpoint_cannot_do_is_said() -> None:
         opened("http://localhost/v1", parameters=0)
     with pytest.raises(RunStopped, match="gives no hidden states"):
         asyncio.run(opened("http://localhost/v1").generate(plain(max_tokens=0)))
+    with pytest.raises(RunStopped, match="does not say how likely a given reply is"):
+        asyncio.run(opened("http://localhost/v1").generate(plain(max_tokens=0, continue_from="go")))
     silent = {**PLAIN, "choices": [{**PLAIN["choices"][0], "logprobs": None}]}
     with serving(lambda _: (200, silent)) as (_, url), pytest.raises(RunStopped, match="gives no log-probabilities"):
         asyncio.run(opened(url).generate(plain()))
