@@ -197,13 +197,14 @@ def test_the_readme_shows_seconds_where_the_board_has_some() -> None:
         for row in board["rows"]:
             row["cost"]["seconds"] = value if row["label"] == "always-low" else None
         filled = filled_in(readme, json.dumps(board).encode())
-        assert filled.count("| bytes | seconds |") == filled.count(" | 0.512 |") == tables
+        always = 1  # a table that has them in any case
+        assert filled.count("| bytes | seconds |") - always == filled.count(" | 0.512 |") == tables
 
 
 def test_every_result_in_the_readme_stands_between_comments() -> None:
     """An interval, or a share of a table of routers, outside of them could be edited without being seen."""
     readme = (REPOSITORY / "README.md").read_text()
     outside = re.sub("<!-- figures: .*?<!-- end -->", "", readme, flags=re.DOTALL)
-    assert readme.count("<!-- figures: ") == readme.count("<!-- end -->") == 7
+    assert readme.count("<!-- figures: ") == readme.count("<!-- end -->") == 8
     assert not re.findall(r"\d\d?\.\d%? \[\d", outside)
     assert not re.findall(r"^\| (?:always|dmr|random|kl-sft).*", outside, flags=re.MULTILINE)

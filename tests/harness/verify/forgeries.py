@@ -241,7 +241,7 @@ def many_answers(entry: Entry) -> None:
 
 def label_of_a_rival(entry: Entry) -> None:
     router_arguments(threshold=0.4998)(entry)
-    entry["run"].update(label="every-k, k=3", curve="")
+    entry["run"].update(label="random, p=0.3", curve="")
 
 
 def other_threshold(entry: Entry) -> None:
