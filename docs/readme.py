@@ -51,13 +51,13 @@ class Figures:
                 return self._shop(label)
         raise ValueError(f"README.md: there are no figures of the name '{name}'")
 
+    def _section(self, task: str, split: str, pool: str = "smollm2", limit: int | None = None) -> list[Row]:
+        """The rows of a task and split, in the order of the board."""
+        wanted = (pool, task, split, limit)
+        return [row for row in self._rows if (row["pool"], row["task"], row["split"], row["limit"]) == wanted]
+
     def _row(self, task: str, split: str, label: str) -> Row:
-        (row,) = (
-            row
-            for row in self._rows
-            if (row["pool"], row["task"], row["split"], row["label"]) == ("smollm2", task, split, label)
-            and row["limit"] is None
-        )
+        (row,) = (row for row in self._section(task, split) if row["label"] == label)
         return row
 
     def _default(self, task: str, *, score: bool = False) -> str:
@@ -94,17 +94,15 @@ class Figures:
 
     def _saved(self) -> str:
         """Rows of the packed pool, which ``mixroute time`` has measured."""
-        packed = {
-            (row["task"], row["split"], row["limit"], row["label"]): row
-            for row in self._rows
-            if row["pool"] == "smollm2-packed-two-caches"
-        }
         lines = [
-            [games, shown, _won(row), _high(row), *(number(row["cost"][of], 2) for of in ("weight_bytes", "seconds"))]
+            [
+                games, _SAVED[row["label"]], _won(row), _high(row),
+                *(number(row["cost"][of], 2) for of in ("weight_bytes", "seconds")),
+            ]
             for games, task, split, limit in _TIMED
-            for label, shown in _SAVED.items()
-            if (row := packed.get((task, split, limit, label)))
-        ]
+            for row in self._section(task, split, "smollm2-packed-two-caches", limit)
+            if row["label"] in _SAVED
+        ]  # fmt: skip
         return table(["games", "router", "won % [95%]", "high share %", "bytes", "seconds"], lines)
 
     def _shop(self, label: str) -> str:
@@ -115,8 +113,10 @@ class Figures:
         )  # fmt: skip
 
 
-_SAVED = {"always-high": "always-high", "dmr of smollm2": "dmr", "random(p=0.35)": "random, p = 0.35"}
-_SAVED |= {"always-low": "always-low"}
+_SAVED = {
+    "always-high": "always-high", "dmr of smollm2": "dmr", "random(p=0.35)": "random, p = 0.35",
+    "always-low": "always-low",
+}  # fmt: skip
 _SPLITS = (
     ("`alfworld-gen` test, 120", "alfworld-gen", "test"),
     ("ALFWorld valid_seen, 140", "alfworld", "valid_seen"),

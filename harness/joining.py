@@ -56,8 +56,10 @@ def beginning(completion: Completion, length: int) -> Completion | None:
     for part in completion.parts or (completion,):
         length -= len(part.forced)
         if len(part.text) > length:
-            cut = _cut(part, max((end for end in part.token_ends if end <= length), default=0))
-            kept += [cut] if cut is not None else []
+            ends = _ends(part)
+            end = max((end for end in ends if end <= length), default=0)
+            if end > 0:  # the first token that ends there: those after it begin a character that is cut
+                kept.append(first_tokens(part, ends.index(end) + 1))
             break
         kept.append(part)
         length -= len(part.text)
@@ -70,9 +72,7 @@ def first_tokens(completion: Completion, count: int) -> Completion:
     Raises:
         ValueError: it does not have them, or it is not known where they end.
     """
-    ends = completion.token_ends
-    if len(ends) != completion.content_tokens:
-        raise ValueError(f"it is not known where the tokens of model '{completion.model}' end (docs/backends.md)")
+    ends = _ends(completion)
     if not 0 < count <= len(ends):
         raise ValueError(f"a completion of {len(ends)} tokens has no first {count}")
     return replace(
@@ -99,11 +99,15 @@ def is_part(part: Completion, call: Completion) -> Completion | None:
     return first if first == part else None
 
 
-def _cut(part: Completion, end: int) -> Completion | None:
-    """The tokens of a call's completion up to ``end``, in characters; those of a character that is cut are none."""
-    if len(part.token_ends) != part.content_tokens:
-        raise ValueError(f"it is not known where the tokens of model '{part.model}' end (docs/backends.md)")
-    return first_tokens(part, part.token_ends.index(end) + 1) if end > 0 else None
+def _ends(completion: Completion) -> tuple[int, ...]:
+    """Where the tokens of a completion end in its text.
+
+    Raises:
+        ValueError: it is not known.
+    """
+    if len(completion.token_ends) != completion.content_tokens:
+        raise ValueError(f"it is not known where the tokens of model '{completion.model}' end (docs/backends.md)")
+    return completion.token_ends
 
 
 def _first_of_span(span: TokenSpan | None, count: int) -> TokenSpan | None:

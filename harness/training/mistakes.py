@@ -59,5 +59,8 @@ class MistakenThoughts:
             return turn.thought, turn.action
         old = self._rng.choice(numbers)
         new = str(self._rng.choice([n for n in range(1, int(old) + 4) if n != int(old)]))
-        swapped = re.compile(rf"(?<=[a-z] ){old}\b")
-        return swapped.sub(new, turn.thought), swapped.sub(new, turn.action)
+
+        def swapped(text: str) -> str:
+            return _NUMBER.sub(lambda found: new if found[0] == old else found[0], text)
+
+        return swapped(turn.thought), swapped(turn.action)

@@ -7,12 +7,13 @@ what the backend needs, so that it can be described where that is not installed.
 
 from __future__ import annotations
 
+from harness.backends.served.limits import refuse_reading
 from harness.backends.served.options import OpenAIOptions
 from harness.backends.served.redaction import shown_url, shown_values
 from harness.config import check
 from harness.contracts import BackendTraits
 from harness.data import Completion, ModelCard, Request
-from harness.errors import MixrouteError, RunStopped
+from harness.errors import MixrouteError
 from harness.files import content_hash
 from harness.pool import ModelSpec
 
@@ -58,13 +59,7 @@ class OpenAIBackend(BackendTraits):
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; see ``harness.contracts.Backend``."""
-        if request.max_tokens == 0 and request.continue_from:
-            raise RunStopped(
-                f"model '{self._name}': an endpoint does not say how likely a given reply is; use a router that reads "
-                "none, or backend transformers (docs/backends.md)"
-            )
-        if request.max_tokens == 0:
-            raise RunStopped(f"model '{self._name}': an endpoint gives no hidden states; use a router that reads none")
+        refuse_reading(self._name, "an endpoint", request)
         return await self._endpoint.ask(
             request, lambda reply, limit, timing: self._read(self._name, reply, request, limit, timing)
         )

@@ -19,12 +19,13 @@ from harness.backends.encoding import Encoder
 from harness.backends.generation_settings import check_generation_settings, generation_settings
 from harness.backends.reading import NOTHING, Encoded
 from harness.backends.served.checkpoint import checkpoint_card, checkpoint_folder
+from harness.backends.served.limits import refuse_reading
 from harness.backends.served.options import VllmOptions
 from harness.backends.served.shares import BusyClock, token_from_top
 from harness.config import check
 from harness.contracts import BackendTraits
 from harness.data import Completion, MemoryEstimate, ModelCard, Prompt, Request, Timing
-from harness.errors import MixrouteError, RunStopped
+from harness.errors import MixrouteError
 from harness.pool import ModelSpec
 from harness.weights.size import GIB, packing_of, size_of
 
@@ -89,13 +90,7 @@ class VllmBackend(BackendTraits):
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; see ``harness.contracts.Backend``."""
-        if request.max_tokens == 0 and request.continue_from:
-            raise RunStopped(
-                f"model '{self._name}': backend vllm does not say how likely a given reply is; use a router that reads "
-                "none, or backend transformers (docs/backends.md)"
-            )
-        if request.max_tokens == 0:
-            raise RunStopped(f"model '{self._name}': vLLM gives no hidden states; use a router that reads none")
+        refuse_reading(self._name, "vLLM", request)
         known = self._options.max_model_len
         # Without the option vLLM chooses, and may go beyond the configuration; it refuses by itself what is too long.
         context = known or (self._context if request.truncate else sys.maxsize)
