@@ -68,7 +68,8 @@ def test_mistaken_thoughts_are_read_and_not_learned() -> None:
             thought_alone += learned == (False, True)
             assert turn.text == scaffold.reply_text(turn.thought, turn.action)
             repeated += not right and index > 0 and turn.text == one.turns[index - 1].text
-    assert repeated, "no mistaken thought is copied word for word, as agents that think do it"
+    # Agents that think copy a mistaken thought word for word; that two drawn ones are alike by chance is rare.
+    assert repeated > 0.25 * taught.count(False)
     assert thought_alone, "no wrong thought before a right action, which must not be learned either"
 
 
