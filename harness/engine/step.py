@@ -132,8 +132,9 @@ class LiveStep:
         limit = scaffold.limits.thought_tokens or 0
         asked = next((place for place, part in enumerate(begun.parts) if part.forced), None)
         left = limit - begun.content_tokens
+        # Tokens of the action: those from where it was asked for on, else those beyond the limit of the thought.
         acted = -left if asked is None else sum(part.content_tokens for part in begun.parts[asked:])
-        if acted > 0:  # the action was asked for, and has begun
+        if acted > 0:
             return await self._rest(model, begun, scaffold.action_tokens - acted, temperature)
         return await self._with_action(model, await self._rest(model, begun, left, temperature), scaffold, temperature)
 
