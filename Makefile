@@ -8,7 +8,7 @@ RUNS ?= runs/default
 .DEFAULT_GOAL := help
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help bench test verify audit readme coverage fuzz campaign lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark-llama benchmark browser gpu
+.PHONY: help bench test verify audit readme coverage fuzz campaign lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark-llama benchmark browser tex gpu
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ $(READY): pyproject.toml constraints.txt
 
 browser: ## Install Debian's Chromium for the tests of the board's page (as root).
 	command -v chromium || command -v google-chrome || (apt-get update -q && apt-get install -q -y chromium)
+
+tex: ## Install Debian's LaTeX for the test of tables for papers (as root).
+	command -v pdflatex || (apt-get update -q && apt-get install -q -y --no-install-recommends texlive-latex-recommended)
 
 # The original engine has GPL parts and needs a C++ compiler; it lives apart and is used only to verify ours.
 alfworld-env: .venv-alfworld/.ready ## Install the original ALFWorld engine for the conformance tests.

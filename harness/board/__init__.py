@@ -31,8 +31,10 @@ def write_board(
         MixrouteError: as ``build_board``, or the evidence is not valid.
     """
     from harness.board.page import to_html, write_traces
+    from harness.board.paper import paper_tables
+    from harness.board.paper_formats import to_latex
     from harness.board.plot import accuracy_cost_png
-    from harness.board.render import to_csv, to_json, to_latex, to_markdown
+    from harness.board.render import to_csv, to_json, to_markdown
     from harness.board.table import build_board
     from harness.files import write_atomically
     from harness.traces.evidence import read_evidence
@@ -45,7 +47,7 @@ def write_board(
         "board.json": to_json(board),
         "board.md": to_markdown(board).encode(),
         "board.csv": to_csv(board).encode(),
-        "board.tex": to_latex(board).encode(),
+        "board.tex": to_latex(paper_tables(board)).encode(),
         "accuracy_cost.png": accuracy_cost_png(board),
         "index.html": to_html(board, traced),
     }

@@ -22,6 +22,15 @@ NONE = "-"
 
 
 @dataclass(frozen=True, slots=True)
+class Best:
+    """Which figures of a column are the best."""
+
+    value: Callable[[Row], float | None]
+    most: bool
+    """Whether more is better."""
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
     """One column.
 
@@ -31,6 +40,7 @@ class Column:
         fields: Fields of ``Row`` that it stands for; the CSV holds these in full, in the order of ``Row``.
         text: Whether cells are text that a user wrote: it is escaped, and stands at the left.
         brief: Whether it is among the few that fit a terminal of 80 characters.
+        best: Which of its figures tables for papers mark; none if not given.
     """
 
     heading: str
@@ -38,6 +48,15 @@ class Column:
     fields: tuple[str, ...] = ()
     text: bool = False
     brief: bool = False
+    best: Best | None = None
+
+
+def _least_cost(name: str) -> Best:
+    return Best(lambda row: None if name == SECONDS and row.self_reported else row.cost[name], most=False)
+
+
+_SUCCESS = Best(lambda row: row.success.mean, most=True)
+_SCORE = Best(lambda row: row.score.mean, most=True)
 
 
 def columns() -> list[Column]:
@@ -46,13 +65,13 @@ def columns() -> list[Column]:
     return [
         Column("label", lambda row: row.label, ("label",), text=True, brief=True),
         Column("router", lambda row: row.router, ("router",), text=True),
-        Column("success %", lambda row: percent(row.success), ("success",), brief=True),
-        Column("score", lambda row: _interval(row.score, 1, 3), ("score",)),
+        Column("success %", lambda row: percent(row.success), ("success",), brief=True, best=_SUCCESS),
+        Column("score", lambda row: _interval(row.score, 1, 3), ("score",), best=_SCORE),
         Column("steps", lambda row: number(row.steps, 1), ("steps",)),
         Column("invalid %", lambda row: _share(row.invalid_share), ("invalid_share",), brief=True),
         Column("high %", lambda row: _share(row.high_share), ("high_share",), brief=True),
         *(
-            Column(model.heading, partial(_relative_cost, name), ("cost",), brief=model.brief)
+            Column(model.heading, partial(_relative_cost, name), ("cost",), brief=model.brief, best=_least_cost(name))
             for name, model in COST_MODELS.items()
         ),
         Column(
@@ -77,7 +96,7 @@ def columns() -> list[Column]:
 
 _SELF_REPORTED = "self-reported"
 
-CSV_ONLY = ("task", "split", "pool", "group", "limit", "curve", "routing_metrics", "collapse", "notes")
+CSV_ONLY = ("task", "split", "pool", "group", "limit", "role", "curve", "routing_metrics", "collapse", "notes")
 """Fields of ``Row`` that the CSV has beside those of ``columns``; what is in neither is in the JSON alone."""
 
 

@@ -1,9 +1,9 @@
-"""The command ``mixroute switches``, and the options by which commands take a speed card."""
+"""The commands ``mixroute switches`` and ``mixroute table``, and the options by which commands take a speed card."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,3 +27,39 @@ def switches(
     print_switches(count_switches(find_runs(runs), rates), out)
     if rates is not None:
         out.print(rates.note(), style="dim", highlight=False, markup=False)
+
+
+def table(
+    runs: Annotated[Path, typer.Argument(help="Folder of runs or published entries.")] = Path("results/entries"),
+    form: Annotated[
+        Literal["latex", "markdown", "csv", "json"], typer.Option("--format", help="Form of the tables.")
+    ] = "latex",
+    headings: Annotated[
+        str | None, typer.Option("--columns", help="Headings of board.md, with commas between; seven if not given.")
+    ] = None,
+    rows: Annotated[
+        list[str] | None, typer.Option("--row", help="A label or pattern of labels, in order; may be repeated.")
+    ] = None,
+    sections: Annotated[
+        list[str] | None,
+        typer.Option("--section", help="Beginning of TASK/SPLIT/POOL/GROUP, or a pattern; may be repeated."),
+    ] = None,
+    caption: Annotated[str, typer.Option(help="Caption; the section's heading if not given.")] = "",
+    card: Card = None,
+    at: At = None,
+) -> None:
+    """Print tables for a paper: chosen sections, rows and columns, with the best figures marked."""
+    from harness.board.paper import DEFAULT_COLUMNS, paper_tables
+    from harness.board.paper_formats import FORMATS
+    from harness.board.table import build_board
+    from harness.speed.rates import open_rates
+    from harness.traces.store import find_runs
+
+    tables = paper_tables(
+        build_board(find_runs(runs), open_rates(card, at)),
+        headings=DEFAULT_COLUMNS if headings is None else [one.strip() for one in headings.split(",")],
+        labels=rows or (),
+        sections=sections or (),
+        caption=caption,
+    )
+    typer.echo(FORMATS[form](tables), nl=False)

@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 
+from harness.board.overview import FEW_INSTANCES, MAIN_BUDGET, OVERVIEW_BUDGETS, overview_of
 from harness.board.render import SCHEMA, facts, notes, title
 from harness.board.rows import Row
+from harness.board.section import section_key
 from harness.board.table import Board
 from harness.files import content_hash, replacing
 from harness.metrics import BUDGETS
@@ -23,7 +25,7 @@ from harness.traces.store import read_episodes, read_meta
 TRACES = "traces"
 
 _ASSETS = Path(__file__).parent / "assets"
-_SCRIPTS = ("common", "costs", "table", "plot", "budgets", "viewer", "main")
+_SCRIPTS = ("common", "costs", "address", "table", "panels", "plot", "overview", "budgets", "viewer", "main")
 
 
 def _tabs(sections: Sequence[Sequence[Row]]) -> list[str]:
@@ -43,6 +45,8 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
     sections = [
         {
             "tab": tab,
+            "key": section_key(section[0]),
+            "best": overview_of(section),
             "title": title(section[0], board),
             "group": section[0].group,
             "limit": section[0].limit,
@@ -72,6 +76,9 @@ def to_html(board: Board, traced: Iterable[Path] = ()) -> bytes:
         "costs": costs,
         "main_cost": MAIN_COST,
         "budgets": BUDGETS,
+        "overview_budgets": OVERVIEW_BUDGETS,
+        "main_budget": MAIN_BUDGET,
+        "few_instances": FEW_INSTANCES,
         "sections": sections,
         "traces": sorted(traces, key=lambda one: str(sorted(one.items()))),
     }

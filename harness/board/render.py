@@ -1,4 +1,4 @@
-"""A board as Markdown, CSV, LaTeX, JSON, and as a table in the terminal."""
+"""A board as Markdown, CSV, JSON, and as a table in the terminal."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from rich.text import Text
 
 from harness.board.columns import CURVE_COLUMNS, NONE, Column, columns, csv_fields, percent
 from harness.board.curves import Curve
+from harness.board.overview import BestWithinBudget, overview_lines
 from harness.board.rows import Row
 from harness.board.table import Board
 from harness.metrics import BUDGETS
 from harness.sharing import stated_sharing
-from harness.text import clean, latex, markdown
+from harness.text import clean, markdown
 from harness.traces.cost import COST_MODELS
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -32,6 +33,7 @@ class Published(msgspec.Struct, frozen=True):
     schema: int
     budgets: tuple[float, ...]
     """What ``success_within`` of the rows runs over: multiples of always-high's mean cost of an episode."""
+    overview: list[BestWithinBudget]
     rows: tuple[Row, ...]
     curves: tuple[Curve, ...]
 
@@ -39,7 +41,7 @@ class Published(msgspec.Struct, frozen=True):
 def to_json(board: Board) -> bytes:
     """JSON of ``Published``; numbers in full, unknown ones null."""
     # msgspec writes no NaN or infinity: they would be null.
-    published = Published(SCHEMA, BUDGETS, board.rows, board.curves)
+    published = Published(SCHEMA, BUDGETS, board.overview(), board.rows, board.curves)
     return msgspec.json.format(msgspec.json.encode(published), indent=1) + b"\n"
 
 
@@ -77,42 +79,28 @@ def to_markdown(board: Board) -> str:
         "# Board",
         "Columns and formulas: docs/board.md. Brackets hold 95% intervals; costs are relative to always-high.",
     ]
+    if lines := overview_lines(board.overview()):
+        parts += ["## Overview", "\n".join(f"- {markdown(line)}" for line in lines)]
     for section in board.sections():
         parts.append(f"## {markdown(title(section[0], board))}")
         parts.append("\n".join(f"- {markdown(line)}" for line in facts(section[0])))
-        parts.append(_markdown_table([one.heading for one in shown], [_markdown_cells(row, shown) for row in section]))
+        parts.append(markdown_table([one.heading for one in shown], [_markdown_cells(row, shown) for row in section]))
         curves = board.curves_of(section)
         if curves:
             parts.append("Curves:")
             cells = [[cell(curve) for cell in CURVE_COLUMNS.values()] for curve in curves]
-            parts.append(_markdown_table(CURVE_COLUMNS, cells))
+            parts.append(markdown_table(CURVE_COLUMNS, cells))
         kinds = sorted({kind for row in section for kind in row.by_kind})
         if kinds:
             parts.append("Success % by kind (instances):")
             parts.append(
-                _markdown_table(["label", *kinds], [[markdown(row.label), *_by_kind(row, kinds)] for row in section])
+                markdown_table(["label", *kinds], [[markdown(row.label), *_by_kind(row, kinds)] for row in section])
             )
         parts.extend(["\n".join(f"- {markdown(note)}" for note in notes(section))] if notes(section) else [])
         claims = claimed(section)
         if claims:
             parts.append("Claimed by papers, with other models, not measured here:")
-            parts.append(_markdown_table(["router", "claim", "source"], [list(map(markdown, one)) for one in claims]))
-    return "\n\n".join(parts) + "\n"
-
-
-def to_latex(board: Board) -> str:
-    """One ``table`` a section, in booktabs style."""
-    shown = columns()
-    parts = [r"% Needs \usepackage{booktabs} and \usepackage[T1]{fontenc}."]
-    for section in board.sections():
-        caption = "; ".join([title(section[0], board), *facts(section[0]), *notes(section)])
-        aligned = "".join("l" if column.text else "r" for column in shown)
-        lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex(caption)}}}", rf"\begin{{tabular}}{{{aligned}}}"]
-        lines += [r"\toprule", " & ".join(latex(column.heading) for column in shown) + r" \\", r"\midrule"]
-        # A cell that begins with a bracket would be read as the optional argument of the \\ before it.
-        lines += [" & ".join("{}" + latex(column.cell(row)) for column in shown) + r" \\" for row in section]
-        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-        parts.append("\n".join(lines))
+            parts.append(markdown_table(["router", "claim", "source"], [list(map(markdown, one)) for one in claims]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -132,6 +120,8 @@ def print_board(board: Board, console: Console) -> None:
         console.print(table)
         for line in [*facts(section[0]), *notes(section)]:
             console.print(Text(f"  {clean(line)}", style="dim"))
+    for line in overview_lines(board.overview()):
+        console.print(Text(clean(line)))
 
 
 def title(row: Row, board: Board) -> str:
@@ -204,7 +194,8 @@ def _markdown_cells(row: Row, shown: Sequence[Column]) -> list[str]:
     return [markdown(column.cell(row)) if column.text else column.cell(row) for column in shown]
 
 
-def _markdown_table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; cells are Markdown already."""
     names = [markdown(heading) for heading in headings]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [names, ["---"] * len(names), *rows])
 

@@ -18,7 +18,7 @@ from harness.board.reproduce import command_of, commit_of
 from harness.board.runs import RunsAcrossSeeds, group_conditions
 from harness.board.significance import Against
 from harness.board.verdicts import Audit, evidence_of
-from harness.data import HIGH
+from harness.data import HIGH, RouterRole
 from harness.metrics import Estimate, clustered_mean, collapse_index
 from harness.registry import routers
 from harness.traces.cost import SECONDS, Costs
@@ -72,6 +72,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Size of the sample of the split's instances; None for all of them."""
     router: str
     label: str
+    role: RouterRole
+    """What the router is to the others; see docs/board.md, Roles."""
     instances: int
     """Distinct instances with at least one episode."""
     episodes: int
@@ -207,6 +209,7 @@ def make_row(
         limit=meta.limit,
         router=meta.router,
         label=meta.label,
+        role=meta.role,
         instances=len({episode.instance for episode in played}),
         episodes=len(played),
         planned=own.runs.planned,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from harness.board.suites import JudgedRun, judge
 from harness.errors import MixrouteError
@@ -15,6 +15,12 @@ from harness.sharing import stated_sharing
 from harness.text import quoted
 from harness.traces.read import EpisodeNumbers, Run
 from harness.traces.store import EPISODES, RUN
+
+REFERENCE = "always-high"
+"""The router whose normalised cost is 1.0."""
+
+ENDS: Mapping[str, Literal["high", "low"]] = {REFERENCE: "high", "always-low": "low"}
+"""The routers of one model, between which all others lie; that of the model ``high`` first."""
 
 
 @dataclass(frozen=True, slots=True)

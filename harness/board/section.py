@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from harness.board.clocks import session_note
 from harness.board.costs import front_cost
 from harness.board.curves import Curve, Point, RoutingMetrics, Section, curves_of, routing_metrics
 from harness.board.rows import Row, RowEstimates, estimate, make_row
-from harness.board.runs import RunsAcrossSeeds, runs_by_router
+from harness.board.runs import ENDS, REFERENCE, RunsAcrossSeeds, runs_by_router
 from harness.board.significance import ComparisonInput, compare_section
 from harness.metrics import pareto_front
 from harness.records import RunMeta
 from harness.traces.cost import MAIN_COST
 from harness.traces.evidence import Evidence
 from harness.traces.read import Run
-
-REFERENCE = "always-high"
-"""The router whose normalised cost is 1.0."""
-
-_ENDS: dict[str, Literal["high", "low"]] = {REFERENCE: "high", "always-low": "low"}
-"""The routers between which all others lie, in the order in which ``make_section`` takes them."""
 
 _NAMESAKE = "another row of this section has the same label but another router or configuration"
 
@@ -47,7 +40,7 @@ def make_section(runs: Sequence[Run], note: str | None, evidence: Evidence) -> t
     estimates = [one for one, _ in ranked]
     points = [_point(one) for one in estimates]
     finished = [point for point, one in zip(points, estimates, strict=True) if point and one.runs.compared]
-    high, low = (next((point for point in finished if point.router == name), None) for name in _ENDS)
+    high, low = (next((point for point in finished if point.router == name), None) for name in ENDS)
     labels = Counter(one.runs.meta.label for one in estimates)
     measured = session_note(one.timed for one in estimates)
     shared = [one for one in (note, measured) if one is not None]
@@ -78,12 +71,18 @@ def section_of(meta: RunMeta) -> Section:
     return meta.task, meta.split, meta.pool, meta.group, meta.limit
 
 
+def section_key(row: Row) -> str:
+    """The name of a row's section in links and options: ``task/split/pool/group``, and the limit if there is one."""
+    parts = [row.task, row.split, row.pool, row.group[:12]]
+    return "/".join(parts if row.limit is None else [*parts, str(row.limit)])
+
+
 def _comparison_input(one: RowEstimates) -> ComparisonInput:
     meta = one.runs.meta
     return ComparisonInput(
         label=meta.label,
         role=meta.role,
-        end=_ENDS.get(meta.router, ""),
+        end=ENDS.get(meta.router, ""),
         compared=one.runs.compared,
         high_share=one.high_share,
         cost=one.cost_absolute[MAIN_COST],

@@ -14,6 +14,9 @@ from harness.metrics.comparison import Key
 KINDS = ("always-high", "matched random", "best baseline")
 """Kinds of comparison; see ``Against.kind``."""
 
+STARS = (0.05, 0.01, 0.001)
+"""P-values below which a difference gets its first, second and third star."""
+
 MATCHED = 0.05
 """Most that the high shares of a row and of the random router that it is compared with may differ."""
 
@@ -36,7 +39,7 @@ class Against(msgspec.Struct, frozen=True):
     @property
     def stars(self) -> str:
         """``*`` below 0.05, ``**`` below 0.01, ``***`` below 0.001, after correction."""
-        return "" if self.p_holm is None else "*" * sum(self.p_holm < limit for limit in (0.05, 0.01, 0.001))
+        return "" if self.p_holm is None else "*" * sum(self.p_holm < limit for limit in STARS)
 
 
 class ComparisonInput(msgspec.Struct, frozen=True):

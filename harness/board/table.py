@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.board.curves import Curve, Section
+from harness.board.overview import BestWithinBudget, overview_of
 from harness.board.rows import Row
 from harness.board.section import make_section, section_of
 from harness.errors import MixrouteError
@@ -31,6 +32,10 @@ class Board:
         for row in self.rows:
             found[row.task, row.split, row.pool, row.group, row.limit].append(row)
         return [tuple(rows) for rows in found.values()]
+
+    def overview(self) -> list[BestWithinBudget]:
+        """The best row within each budget, section by section."""
+        return [one for section in self.sections() for one in overview_of(section)]
 
     def curves_of(self, section: Sequence[Row]) -> list[Curve]:
         """The curves of one of the sections."""

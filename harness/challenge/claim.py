@@ -13,8 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness import pool, registry
-from harness.board.runs import RunsAcrossSeeds, runs_by_router
-from harness.board.section import REFERENCE
+from harness.board.runs import REFERENCE, RunsAcrossSeeds, runs_by_router
 from harness.config import shipped_names
 from harness.contracts import DrawsFreshGames
 from harness.errors import MixrouteError

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.board.runs import RunsAcrossSeeds, runs_by_router
-from harness.board.section import REFERENCE
+from harness.board.runs import REFERENCE, RunsAcrossSeeds, runs_by_router
 from harness.challenge.claim import Claim
 from harness.engine.runner import SuiteRunner
 from harness.errors import MixrouteError

@@ -43,14 +43,15 @@ function strip(episode) {
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, style: "width:100%;height:70px", preserveAspectRatio: "none" }, parts);
 }
 
-function stepOf(step, place, part) {
+function stepOf(step, place, part, link) {
   const side = ["high", "low"].includes(step.model) ? step.model : "mixed";
   return el("li", { class: `step ${side}${place === part ? " part" : ""}` }, [
     place === part ? el("p", { class: "note" }, "First difference.") : null,
     el("pre", {}, step.observation),
     step.thought ? el("p", { class: "thought" }, step.thought) : null,
     el("p", { class: "done" }, [
-      el("span", { class: "who" }, `${place + 1} [${step.model}] `), el("span", { class: "mono" }, `> ${step.action}`),
+      el("button", { type: "button", class: "link", "aria-label": `Link to step ${place + 1}`, onclick: () => link(place + 1) }, String(place + 1)),
+      el("span", { class: "who" }, ` [${step.model}] `), el("span", { class: "mono" }, `> ${step.action}`),
       step.valid === false ? el("span", { class: "bad" }, " not admissible") : null,
       step.reward ? el("span", { class: "good" }, ` reward ${step.reward}`) : null,
     ]),
@@ -58,7 +59,7 @@ function stepOf(step, place, part) {
   ]);
 }
 
-function column(run, episode, part) {
+function column(run, episode, part, link) {
   return el("section", { "aria-label": run.label }, [
     el("h3", {}, run.label),
     el("p", {}, [
@@ -67,7 +68,7 @@ function column(run, episode, part) {
       episode.error ? `, error: ${episode.error}` : "",
     ]),
     strip(episode),
-    el("ol", { style: "list-style:none;padding:0" }, episode.steps.map((step, place) => stepOf(step, place, part))),
+    el("ol", { style: "list-style:none;padding:0" }, episode.steps.map((step, place) => stepOf(step, place, part, link))),
     el("pre", {}, episode.final),
   ]);
 }
@@ -92,20 +93,21 @@ function viewerOf(section, state, update) {
     box.append(el("p", { class: "note" }, "This page was written without traces: mixroute board --traces adds them."));
     return box;
   }
-  const names = runs.map((run) => [run.file, `${run.label}, seed ${run.seed}`]);
+  const names = runs.map((run) => [run.file, `${run.label}, seed ${run.seed}`]).sort((one, other) => one[1].localeCompare(other[1]));
+  const link = (step) => update({ step: String(step) });
   const first = runs.find((run) => run.file === state.first) ?? runs[0];
   const second = runs.find((run) => run.file === state.second);
   Promise.all([first, second].filter(Boolean).map((run) => load(run.file))).then(
     ([ours, theirs]) => {
-      const games = [...ours.keys()].filter((instance) => !theirs || theirs.has(instance));
+      const games = [...ours.keys()].filter((instance) => !theirs || theirs.has(instance)).sort();
       const instance = games.includes(state.instance) ? state.instance : games[0];
       const mark = (episode) => (episode.success ? "won" : "lost");
       const listed = games.map((game) => [game, `${game} (${[ours, theirs].filter(Boolean).map((one) => mark(one.get(game))).join(" / ")})`]);
       box.append(
         el("div", { class: "bar" }, [
-          select("first", "router", names, first.file, (value) => update({ first: value })),
-          select("second", "beside", [["", "nobody"], ...names], second?.file ?? "", (value) => update({ second: value })),
-          select("instance", "game", listed, instance, (value) => update({ instance: value })),
+          select("first", "router", names, first.file, (value) => update({ first: value, step: "" })),
+          select("second", "beside", [["", "nobody"], ...names], second?.file ?? "", (value) => update({ second: value, step: "" })),
+          select("instance", "game", listed, instance, (value) => update({ instance: value, step: "" })),
         ]),
       );
       const episode = ours.get(instance);
@@ -113,7 +115,8 @@ function viewerOf(section, state, update) {
       const other = theirs?.get(instance);
       const part = other ? partOf(episode, other) : null;
       if (other && part === null) box.append(el("p", { class: "note" }, "Both do the same in every step."));
-      box.append(el("div", { class: other ? "episode two" : "episode" }, [column(first, episode, part), other ? column(second, other, part) : null]));
+      box.append(el("div", { class: other ? "episode two" : "episode" }, [column(first, episode, part, link), other ? column(second, other, part, link) : null]));
+      box.querySelectorAll(".step")[Number(state.step) - 1]?.scrollIntoView({ block: "center" });
     },
     (error) => box.append(el("p", { class: "bad" }, `${error.message}: copy the folder traces beside this page.`)),
   );

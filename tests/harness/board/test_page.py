@@ -82,7 +82,8 @@ def page(browser: Any, site: Path, request: pytest.FixtureRequest) -> Iterator[A
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda message: troubles.extend([message.text] if message.type == "error" else []))
     page.goto((site / "index.html").as_uri())
-    page.wait_for_selector("#rows")
+    page.wait_for_selector("#overview")
+    page.get_by_role("tab", name="alfworld").click()
     yield page
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png", full_page=True)
@@ -92,18 +93,105 @@ def page(browser: Any, site: Path, request: pytest.FixtureRequest) -> Iterator[A
 
 
 def column(page: Any, place: int) -> list[str]:
-    texts: list[str] = page.locator(f"#rows tbody tr:not(.detail) td:nth-child({place})").all_inner_texts()
+    texts: list[str] = page.locator(f"#rows tbody tr:not(.detail) > :nth-child({place})").all_inner_texts()
     return texts
+
+
+def overview(page: Any) -> list[list[str]]:
+    page.get_by_role("tab", name="Overview").click()
+    return [[*line.locator("td").all_inner_texts()] for line in page.locator("#overview tbody tr").all()]
+
+
+def test_the_overview_says_which_router_what_it_costs_and_whether_it_is_noise(page: Any) -> None:
+    first = overview(page)[0]
+    assert first[0] == "83.3"
+    assert first[1].startswith("dmr")
+    assert first[2:4] == ["75.0", "0.49"]
+    assert first[4] == "−8.3 not told apart"
+    assert first[5] == "+33.3 not told apart"  # random, 5 of 12
+    assert page.locator(".charts svg").count() == 2
+    page.locator("select[name=cost]").select_option("flops")
+    assert re.search(r"none; the cheapest, dmr .*, takes 0.97 of always-high's FLOPs", overview(page)[0][1])
+    page.locator("select[name=cost]").select_option("seconds")
+    page.locator("select[name=budget]").select_option("0.5")
+    assert overview(page)[0][1:4] == ["always-low (untrained)", "25.0", "0.50"]
+    page.locator("select[name=budget]").select_option("0.75")
+    assert overview(page)[0][1].startswith("dmr")
+    page.locator("#overview").get_by_role("button", name="alfworld").click()
+    assert "saves 35% of measured seconds" in page.locator("#verdict").inner_text()
+
+
+def test_a_link_holds_what_the_reader_chose_by_name(page: Any) -> None:
+    page.locator("select[name=cost]").select_option("flops")
+    page.get_by_role("button", name="high %").click()
+    page.locator("#columns summary").click()
+    page.locator("input[name='column steps']").check()
+    page.locator("input[name='column front']").uncheck()
+    page.locator("input[name=filter]").fill("always")
+    shown = page.locator("#rows").inner_text()
+    address = page.url
+    assert "high" in address
+    assert "always" in address
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector("#rows")
+    assert page.locator("#rows").inner_text() == shown
+    heads = page.locator("#rows thead th").all_inner_texts()
+    assert "steps" in heads
+    assert "front" not in heads
+    assert page.locator("th[aria-sort=descending]").inner_text() == "high %"
+
+
+def test_a_link_to_what_there_is_not_opens_the_overview(site: Path, page: Any) -> None:
+    page.goto("about:blank")
+    page.goto(
+        (site / "index.html").as_uri() + "#view=none&cost=none&budget=7&sort=none:down&columns=none&step=x&verified=ok"
+    )
+    page.wait_for_selector("#overview")
+    page.get_by_role("tab", name="alfworld").click()
+    page.wait_for_selector("#rows")
+
+
+def test_filters_act_on_table_and_plot(page: Any) -> None:
+    assert page.locator("#plot .point").count() == 4
+    page.locator("input[name=filter]").fill("always")
+    assert page.locator("#plot .point").count() == 2
+    page.locator("input[name=filter]").fill("no such router")
+    assert "No row is left" in page.locator("#panel").inner_text()
+
+
+def test_ten_main_rows_stand_first_and_the_rest_is_a_click_away(tmp_path: Path, browser: Any) -> None:
+    ladder = [Run("dmr", plays("hll", 4 + rank % 6), label=f"dmr {rank}", args={"rank": rank}) for rank in range(12)]
+    oracle = Run("agreement-oracle", plays("hhl", 11))
+    folders = [write_run(tmp_path / f"run{number}", run) for number, run in enumerate([*runs()[:3], *ladder, oracle])]
+    write_board(folders, tmp_path / "board")
+    page = browser.new_page()
+    page.set_default_timeout(1000 * PATIENCE)
+    page.goto((tmp_path / "board" / "index.html").as_uri())
+    page.get_by_role("tab", name="alfworld").click()
+    first = column(page, 1)
+    assert len(first) == 11
+    assert first[-1] == "agreement-oracle oracle"
+    assert {"always-high", "always-low", "random"} < set(first)
+    assert "dmr 0" not in first
+    assert page.locator("#plot .random").count() == 1
+    page.locator("#more").click()
+    assert len(column(page, 1)) == 16
+    page.locator("#more").click()
+    assert column(page, 1) == first
+    page.locator("input[name=filter]").fill("dmr 0")
+    assert column(page, 1) == ["dmr 0"]
+    page.close()
 
 
 def test_rows_are_sorted_by_any_column(page: Any) -> None:
     assert [text.split()[0] for text in column(page, 2)] == ["83.3", "75.0", "41.7", "25.0"]
     by_high = page.get_by_role("button", name="high %")
     by_high.click()
-    assert column(page, 4) == ["100.0", "34.3", "33.3", "0.0"]
+    assert column(page, 3) == ["100.0", "34.3", "33.3", "0.0"]
     assert page.locator("th[aria-sort=descending]").inner_text() == "high %"
     by_high.click()
-    assert column(page, 4) == ["0.0", "33.3", "34.3", "100.0"]
+    assert column(page, 3) == ["0.0", "33.3", "34.3", "100.0"]
     page.get_by_role("button", name="router", exact=True).click()
     assert column(page, 1)[:2] == ["always-high", "always-low"]
 
@@ -115,21 +203,21 @@ def test_rows_are_filtered_by_text_and_by_the_front(page: Any) -> None:
     assert page.evaluate("document.activeElement.name") == "filter"
     page.locator("input[name=filter]").fill("")
     page.locator("input[name=front]").check()
-    assert column(page, 6) == ["yes"] * 3
+    assert column(page, 5) == ["yes"] * 3
 
 
 def test_a_router_that_crashed_is_on_no_front(page: Any) -> None:
     page.get_by_role("tab", name="webshop").click()
     for cost in ("weight_bytes", "flops"):
         page.locator("select[name=cost]").select_option(cost)
-        assert dict(zip(column(page, 1), column(page, 6), strict=True)) == {"always-high": "yes", "stuck": ""}
+        assert dict(zip(column(page, 1), column(page, 5), strict=True)) == {"always-high": "yes", "stuck": ""}
 
 
 def test_seconds_that_nothing_bounds_are_on_no_front(page: Any) -> None:
-    assert dict(zip(column(page, 1), column(page, 6), strict=True))["always-high"] == "yes"
+    assert dict(zip(column(page, 1), column(page, 5), strict=True))["always-high"] == "yes"
     page.locator("select[name=cost]").select_option("seconds")
-    assert dict(zip(column(page, 1), column(page, 6), strict=True))["always-high"] == ""
-    assert dict(zip(column(page, 1), column(page, 5), strict=True))["always-high"] == "self-reported"
+    assert dict(zip(column(page, 1), column(page, 5), strict=True))["always-high"] == ""
+    assert dict(zip(column(page, 1), column(page, 4), strict=True))["always-high"] == "self-reported"
 
 
 def test_rows_are_filtered_by_their_verdict(page: Any) -> None:
@@ -144,7 +232,7 @@ def test_rows_are_filtered_by_their_verdict(page: Any) -> None:
 
 def test_the_cost_is_chosen_and_prices_are_the_readers(page: Any) -> None:
     def costs() -> dict[str, float]:
-        cells = zip(column(page, 1), column(page, 5), strict=True)
+        cells = zip(column(page, 1), column(page, 4), strict=True)
         return {label: float(cell) for label, cell in cells if cell != "self-reported"}
 
     assert costs()["always-low"] == 0.25
@@ -189,7 +277,8 @@ def test_a_row_opens_into_what_it_rests_on(page: Any) -> None:
 def test_differences_and_claims_stand_beside_the_figures(page: Any) -> None:
     row = page.locator("#rows tbody tr").filter(has_text="dmr").first.inner_text()
     assert "+33.3" in row  # against random: 9 to 5 of 12
-    assert "2602.02711" in row
+    assert "2602.02711" in page.locator("#claims").inner_text()
+    assert "2602.02711" not in page.locator("#rows").inner_text()
     kinds = page.locator("#kinds").inner_text()
     assert "cool" in kinds
     assert "n=6" in kinds
@@ -205,11 +294,15 @@ def test_an_episode_is_shown_and_two_are_compared_where_they_part(page: Any) -> 
     page.wait_for_selector(".episode.two")
     assert page.locator(".step.part").count() == 2
     assert HOSTILE in page.locator(".episode").inner_text()
+    page.get_by_role("button", name="Link to step 2").first.click()
+    page.wait_for_selector(".episode.two")
     address = page.url
     page.goto("about:blank")
     page.goto(address)  # the address holds what is shown
     page.wait_for_selector(".episode.two")
     assert page.locator("select[name=instance]").input_value() == "game/00"
+    assert "step=2" in address
+    assert page.evaluate("scrollY") > 0
 
 
 def test_everything_is_within_reach_of_the_keyboard(page: Any) -> None:
@@ -251,6 +344,7 @@ def test_without_traces_the_page_stands_alone(site: Path, tmp_path: Path, browse
     page = browser.new_page()
     page.on("request", lambda request: asked.append(request.url))
     page.goto((tmp_path / "board" / "index.html").as_uri())
+    page.get_by_role("tab", name="alfworld").click()
     assert "mixroute board --traces" in page.locator("#viewer").inner_text()
     assert len(asked) == 1
     page.close()

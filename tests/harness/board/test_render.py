@@ -41,8 +41,8 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
         raise AssertionError(f"{text} is not JSON")
 
     content = json.loads((out / "board.json").read_bytes(), parse_constant=refuse)
-    assert content.keys() == {"schema", "budgets", "rows", "curves"}
-    assert content["schema"] == 2
+    assert content.keys() == {"schema", "budgets", "overview", "rows", "curves"}
+    assert content["schema"] == 3
     rows: list[dict[str, Any]] = content["rows"]
     return rows
 
@@ -113,7 +113,7 @@ def test_one_section_a_group(tmp_path: Path) -> None:
     runs = [MIX, replace(MIX, protocol={"step_cap": 5})]
     write_board([write_run(tmp_path / str(index), run) for index, run in enumerate(runs)], tmp_path / "out")
     assert (tmp_path / "out" / "board.md").read_text().count("\n## ") == 2
-    assert (tmp_path / "out" / "board.tex").read_text().count(r"\begin{table}") == 2
+    assert (tmp_path / "out" / "board.tex").read_text().count(r"\begin{table*}") == 2
 
 
 def test_nasty_text_survives_in_json(nasty: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_new_entry_of_the_table_is_shown_everywhere(tmp_path: Path) -> None:
     table = [line for line in (tmp_path / "board/board.md").read_text().splitlines() if line.startswith("|")]
     place = table[0].split(" | ").index("prompt")
     assert {line.split(" | ")[place] for line in table[2:4]} == {"1.000", "0.500"}
-    assert " & prompt & " in (tmp_path / "board/board.tex").read_text()
+    assert " | prompt | " in (tmp_path / "board/board.md").read_text()
 
     console = Console(file=io.StringIO(), width=80, color_system=None)
     print_board(build_board(folders), console)
