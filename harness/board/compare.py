@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from harness.board.clocks import row_seconds
+from harness.board.compared_figures import RELATIVE, Figure, figures_of
 from harness.board.costs import charge_errors
 from harness.board.runs import RunsAcrossSeeds, router_key, runs_by_router
 from harness.board.section import references_of
 from harness.errors import MixrouteError
 from harness.metrics import Difference, paired_difference, required_instances
-from harness.metrics.comparison import Key
 from harness.metrics.statistics import Estimate
 from harness.speed.rates import Rates
 from harness.terminal import line
 from harness.text import cut, quoted
-from harness.traces.cost import SECONDS
-from harness.traces.read import EpisodeNumbers, read_run
+from harness.traces.read import read_run
 
 GAP = 0.05
 """The difference for which the number of instances is given: five points."""
-
-GPU_SECONDS, MEASURED, MEASURED_RELATIVE = "gpu_seconds", "seconds", "relative_seconds"
-_IN_SECONDS = (GPU_SECONDS, MEASURED, MEASURED_RELATIVE)
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -37,9 +34,12 @@ class Comparison(msgspec.Struct, frozen=True):
     task: str
     split: str
     figure: str
-    """``success``, ``score``, ``high_share``; ``gpu_seconds`` (an episode), for which a speed card is needed. Without
-    one, where ``mixroute time`` has measured both: ``seconds`` (an episode) of one session, else ``relative_seconds``,
-    over the mean of always-high in the session of each."""
+    """``success``, ``score``, ``high_share`` (the board's: high steps over all steps), and costs of an episode by name
+    (``weight_bytes``, ``flops``), where they are known; with a speed card ``gpu_seconds`` of an episode. Without one,
+    where ``mixroute time`` has measured both in one session: device ``seconds`` and ``episode_wall`` of an episode, and
+    ``step_wall``; of two sessions ``relative_seconds``, over the mean of always-high in the session of each."""
+    unit: str
+    """Unit of the figure; empty for shares of 1. Costs are multiples of always-high's mean where the group has one."""
     limits: tuple[int | None, int | None]
     """Sizes of the samples of instances that the two have played, None for all; compared is what both have."""
     first: float
@@ -49,24 +49,7 @@ class Comparison(msgspec.Struct, frozen=True):
     """How many instances it takes to see a difference of five points with 80% power; None where nothing varies."""
 
 
-def _known(played: EpisodeNumbers, model: str) -> float:
-    amount = played.cost[model]
-    if amount is None:
-        raise MixrouteError(
-            f"{played.instance}: its {model} are not known, as a call was not measured or an endpoint did not tell its "
-            "tokens: leave that run out"
-        )
-    return amount
-
-
 _LONGEST_LABEL = 80  # characters of a label that a message lists
-
-_FIGURES: dict[str, Callable[[EpisodeNumbers], float]] = {
-    "success": lambda played: float(played.success),
-    "score": lambda played: played.score,
-    "high_share": lambda played: played.high / max(1, played.steps),
-    GPU_SECONDS: lambda played: _known(played, SECONDS),
-}
 
 
 def compare_routers(folders: Iterable[Path], first: str, second: str, rates: Rates | None = None) -> list[Comparison]:
@@ -90,8 +73,8 @@ def compare_routers(folders: Iterable[Path], first: str, second: str, rates: Rat
         reference = [played for row in reversed(references_of(rows)) for played in row.played]
         rows = [replace(row, played=charge_errors(row.played, reference)) for row in rows]
         for ours, theirs in _pairs(_named(rows, first), _named(rows, second)):
-            found += [_compare(name, ours, theirs) for name in _FIGURES if rates or name != GPU_SECONDS]
-            found += _compare_clocks(ours, theirs)
+            figures = figures_of(ours, theirs, reference, by_card=rates is not None)
+            found += [_compared(figure, ours, theirs) for figure in figures]
     if not found:
         labels = sorted({cut(run.meta.label, _LONGEST_LABEL) for run in runs})
         raise MixrouteError(
@@ -134,66 +117,52 @@ def _begins(row: RunsAcrossSeeds, prefix: str) -> bool:
     return row.meta.router.startswith(prefix) or any(run.meta.hash.startswith(prefix) for run in row.runs)
 
 
-def _compare(figure: str, ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> Comparison:
-    return _compared(figure, ours, theirs, _values(ours, figure), _values(theirs, figure))
-
-
-def _compare_clocks(ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> list[Comparison]:
-    """The measured seconds of both, over the episodes that were timed; nothing where one has none, or where they are of
-    two sessions of which one had no always-high.
-    """
-    one, two = row_seconds(ours.runs), row_seconds(theirs.runs)
-    if one.clock is None or two.clock is None:
-        return []
-    if one.clock.session == two.clock.session:
-        return [_compared(MEASURED, ours, theirs, one.by_episode, two.by_episode)]
-    if one.reference is None or two.reference is None:
-        return []
-    values = (
-        {key: value / row.reference for key, value in row.by_episode.items()} for row in (one, two) if row.reference
-    )
-    return [_compared(MEASURED_RELATIVE, ours, theirs, *values)]
-
-
-def _compared(
-    figure: str, ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds, one: Mapping[Key, float], two: Mapping[Key, float]
-) -> Comparison:
+def _compared(figure: Figure, ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> Comparison:
     return Comparison(
         task=ours.meta.task,
         split=ours.meta.split,
-        figure=figure,
+        figure=figure.name,
+        unit=figure.unit,
         limits=(ours.meta.limit, theirs.meta.limit),
-        first=sum(one.values()) / max(1, len(one)),
-        second=sum(two.values()) / max(1, len(two)),
-        difference=paired_difference(one, two),
-        instances_for_gap=None if figure in _IN_SECONDS else required_instances(one, two, GAP),
+        first=sum(figure.first.values()) / max(1, len(figure.first)),
+        second=sum(figure.second.values()) / max(1, len(figure.second)),
+        difference=paired_difference(figure.first, figure.second),
+        instances_for_gap=None if figure.unit else required_instances(figure.first, figure.second, GAP),
     )
 
 
-def _values(row: RunsAcrossSeeds, figure: str) -> dict[Key, float]:
-    return {(played.instance, played.seed): _FIGURES[figure](played) for played in row.played}
+_UNITS = {"": "%", RELATIVE: "rel."}
 
 
 def print_comparison(found: Sequence[Comparison], first: str, second: str, console: Console) -> None:
-    """Print a table a group."""
-    table = Table(title=line(f"{first} against {second}"), title_justify="left")
-    for name in ("task", "figure", "first", "second", "difference [95%]", "p", "pairs", "instances for 5 points"):
-        table.add_column(name, justify="left" if name in ("task", "figure") else "right")
-    for one in found:
-        in_seconds = one.figure in _IN_SECONDS
-        table.add_row(
-            line(f"{one.task}/{one.split}{_limit(one.limits)}"),
-            one.figure.replace("_", " "),
-            *(f"{value:.3f}" if in_seconds else f"{100 * value:.1f}%" for value in (one.first, one.second)),
-            _shown(one.difference.difference, *((1, 3) if in_seconds else (100, 1))),
-            "" if one.difference.p is None else f"{one.difference.p:.4f}",
-            str(one.difference.pairs),
-            "" if one.instances_for_gap is None else str(one.instances_for_gap),
-        )
-    console.print(table)
+    """Print a table a task and limit, at most 80 columns wide."""
+    console.print(line(f"{first} (first) against {second} (second)"))
+    for (task, split, limits), group in groupby(found, key=lambda one: (one.task, one.split, one.limits)):
+        table = Table(title=line(f"{task}/{split}{_limit(limits)}"), title_justify="left", box=SIMPLE_HEAD, padding=0)
+        for name in ("figure", "first", "second", "difference [95%]", "p", "pairs", "games for 5 points"):
+            table.add_column(
+                name, justify="left" if name == "figure" else "right", max_width=10 if "games" in name else None
+            )
+        for one in group:
+            scale, digits = (1, 2) if one.unit else (100, 1)
+            table.add_row(
+                line(f"{one.figure.replace('_', ' ')}, {_UNITS.get(one.unit, one.unit)}"),
+                *(f"{scale * value:.{digits}f}" for value in (one.first, one.second)),
+                _shown(one.difference.difference, scale, digits),
+                _p(one.difference.p),
+                str(one.difference.pairs),
+                "" if one.instances_for_gap is None else str(one.instances_for_gap),
+            )
+        console.print(table)
+    if any(one.unit == RELATIVE for one in found):
+        console.print(f"rel.: {RELATIVE}")
     for limits in sorted({one.limits for one in found if len(set(one.limits)) > 1}, key=str):
         sizes = " and ".join("all instances" if limit is None else f"a sample of {limit}" for limit in limits)
         console.print(line(f"{first} and {second} have played {sizes}: differences are over what both have"))
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _limit(limits: tuple[int | None, int | None]) -> str:
