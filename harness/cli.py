@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 # Whatever takes long to import is imported inside the commands, so that ``mixroute --help`` is quick.
-from harness.board.commands import At, Card, switches, table
+from harness.board.commands import At, Card, figure, switches, table
 from harness.challenge.commands import challenge
 from harness.contracts import DataSource
 from harness.doctor.commands import doctor
@@ -284,7 +284,7 @@ def data(
 
 train.command("agent")(train_agent)
 train.command("average")(train_average)
-for command in (verify, challenge, switches, table, calibrate, time, doctor, quantize, variants):
+for command in (verify, challenge, switches, table, figure, calibrate, time, doctor, quantize, variants):
     app.command()(command)
 app.command("twins", hidden=True)(variants)  # its name before 0.2
 

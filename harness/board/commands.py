@@ -1,4 +1,4 @@
-"""The commands ``mixroute switches`` and ``mixroute table``, and the options by which commands take a speed card."""
+"""The commands ``mixroute switches``, ``table`` and ``figure``, and the options by which commands take a speed card."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from harness.terminal import Terminal
 
 Card = Annotated[Path | None, typer.Option("--card", help="Charge seconds of this speed card, with --at.")]
 At = Annotated[float | None, typer.Option("--at", min=1, help="Calls in flight at which the card is to charge.")]
+
+RowPatterns = Annotated[
+    list[str] | None, typer.Option("--row", help="A label or pattern of labels, in order; may be repeated.")
+]
+SectionPatterns = Annotated[
+    list[str] | None,
+    typer.Option("--section", help="Beginning of TASK/SPLIT/POOL/GROUP, or a pattern; may be repeated."),
+]
 
 
 def switches(
@@ -37,13 +45,8 @@ def table(
     headings: Annotated[
         str | None, typer.Option("--columns", help="Headings of board.md, with commas between; seven if not given.")
     ] = None,
-    rows: Annotated[
-        list[str] | None, typer.Option("--row", help="A label or pattern of labels, in order; may be repeated.")
-    ] = None,
-    sections: Annotated[
-        list[str] | None,
-        typer.Option("--section", help="Beginning of TASK/SPLIT/POOL/GROUP, or a pattern; may be repeated."),
-    ] = None,
+    rows: RowPatterns = None,
+    sections: SectionPatterns = None,
     caption: Annotated[str, typer.Option(help="Caption; the section's heading if not given.")] = "",
     card: Card = None,
     at: At = None,
@@ -63,3 +66,25 @@ def table(
         caption=caption,
     )
     typer.echo(FORMATS[form](tables), nl=False)
+
+
+def figure(
+    to: Annotated[Path, typer.Option("--out", help="File to write: .pdf, .svg or .png.")],
+    runs: Annotated[Path, typer.Argument(help="Folder of runs or published entries.")] = Path("results/entries"),
+    rows: RowPatterns = None,
+    sections: SectionPatterns = None,
+    cost: Annotated[str, typer.Option(help="Cost on the axis: weight_bytes, flops or seconds.")] = "weight_bytes",
+    card: Card = None,
+    at: At = None,
+) -> None:
+    """Write a figure for a paper: success against cost of one section."""
+    from harness.board.paper_figure import paper_figure
+    from harness.board.table import build_board
+    from harness.files import write_atomically
+    from harness.speed.rates import open_rates
+    from harness.traces.store import find_runs
+
+    board = build_board(find_runs(runs), open_rates(card, at))
+    form = to.suffix.removeprefix(".").lower()
+    write_atomically(to, paper_figure(board, form, sections=sections or (), labels=rows or (), cost=cost))
+    Terminal().print(f"written to {to}", highlight=False, markup=False)

@@ -13,7 +13,7 @@ from harness.board.runs import ENDS
 from harness.board.section import section_key
 from harness.board.table import Board
 from harness.errors import MixrouteError
-from harness.text import quoted
+from harness.text import cut, quoted
 
 DEFAULT_COLUMNS = (
     "label",
@@ -77,20 +77,43 @@ def paper_tables(
             raise MixrouteError(f"--columns: no column {quoted(heading)}; there are: {', '.join(known)}")
     chosen = [known[heading] for heading in headings]
     found = []
-    for section in board.sections():
-        if sections and not any(fnmatchcase(section_key(section[0]), f"{pattern}*") for pattern in sections):
-            continue
-        places = dict.fromkeys(
-            place for pattern in labels or ["*"] for place, row in enumerate(section) if fnmatchcase(row.label, pattern)
-        )
-        if places:
-            rows = [section[place] for place in places]
+    for section in chosen_sections(board, sections):
+        if rows := chosen_rows(section, labels):
             heading = title(section[0], board)
             found.append(PaperTable(heading, caption or heading, chosen, rows, _marks(rows, chosen)))
     if not found:
-        keys = ", ".join(section_key(section[0]) for section in board.sections())
-        raise MixrouteError(f"no row has such a label in such a section: check --row and --section; sections: {keys}")
+        raise MixrouteError(f"--row: no row has such a label; there are: {_labels(board)}")
     return found
+
+
+def chosen_sections(board: Board, patterns: Sequence[str]) -> list[tuple[Row, ...]]:
+    """The sections whose key begins as one of the patterns; all without any.
+
+    Raises:
+        MixrouteError: none does.
+    """
+    sections = board.sections()
+    found = [
+        section
+        for section in sections
+        if not patterns or any(fnmatchcase(section_key(section[0]), f"{pattern}*") for pattern in patterns)
+    ]
+    if not found:
+        keys = ", ".join(section_key(section[0]) for section in sections)
+        raise MixrouteError(f"--section: no section begins so; there are: {keys}")
+    return found
+
+
+def chosen_rows(section: Sequence[Row], patterns: Sequence[str]) -> list[Row]:
+    """The rows whose label fits one of the patterns, in the order of these; all without any."""
+    places = dict.fromkeys(
+        place for pattern in patterns or ["*"] for place, row in enumerate(section) if fnmatchcase(row.label, pattern)
+    )
+    return [section[place] for place in places]
+
+
+def _labels(board: Board) -> str:
+    return ", ".join(sorted({cut(row.label, 40) for row in board.rows}))
 
 
 def _marks(rows: Sequence[Row], chosen: Sequence[Column]) -> dict[tuple[int, int], int]:

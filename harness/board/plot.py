@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from harness.board.costs import front_cost, is_normalised
 from harness.board.render import title
 from harness.board.rows import Row
 from harness.board.table import Board
-from harness.text import clean
+from harness.data import RouterRole
+from harness.text import clean, cut
 from harness.traces.cost import COST_MODELS, MAIN_COST
 
 if TYPE_CHECKING:
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito (2008): distinct under the common colour blindnesses; black is kept for the front.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = "osD^vP"
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#888888")
+_MARKERS: Mapping[RouterRole, str] = {"trained": "o", "baseline": "s", "random": "^", "oracle": "D"}
+Styles = Mapping[tuple[str, RouterRole], tuple[str, str]]
+"""Colour and marker by router and role."""
+
 _LABEL_INCHES = 0.19
 _MOST_PIXELS = 60_000  # Agg refuses pictures of 2^16 and more
 
@@ -29,18 +34,20 @@ _MOST_PIXELS = 60_000  # Agg refuses pictures of 2^16 and more
 def accuracy_cost_figure(board: Board) -> Figure:
     """Success with its 95% interval against the cost of ``front_cost``, and the Pareto front as a black step line.
 
+    One colour a router, one marker a role: trained routers round, baselines square, random ones triangles, oracles
+    hollow diamonds.
     Rows without a known cost or success are named under the panel. Each point's label stands in a column at the right,
     in order of height and joined by a line, so that labels never cover each other.
     """
     from matplotlib.figure import Figure
 
-    sections = board.sections()
+    sections, styles = board.sections(), styles_of(board.rows)
     heights = [max(3.4, 1.6 + _LABEL_INCHES * len(section)) for section in sections]
-    with _own_style():
+    with own_style():
         figure = Figure(figsize=(9, sum(heights)), layout="constrained")
         panels = figure.subplots(len(sections), 1, squeeze=False, height_ratios=heights)
         for section, axes in zip(sections, panels[:, 0], strict=True):
-            _panel(axes, section, title(section[0], board))
+            _panel(axes, section, title(section[0], board), styles)
     return figure
 
 
@@ -48,14 +55,14 @@ def accuracy_cost_png(board: Board) -> bytes:
     """``accuracy_cost_figure`` as a picture. Its bytes depend on the board and the version of matplotlib alone."""
     figure = accuracy_cost_figure(board)
     picture = io.BytesIO()
-    with _own_style():
+    with own_style():
         dpi = min(150, int(_MOST_PIXELS / figure.get_figheight()))
         figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": None})
     return picture.getvalue()
 
 
 @contextmanager
-def _own_style() -> Iterator[None]:
+def own_style() -> Iterator[None]:
     """Matplotlib's defaults, whatever the user's settings are."""
     import matplotlib
 
@@ -65,7 +72,29 @@ def _own_style() -> Iterator[None]:
         yield
 
 
-def _panel(axes: Axes, section: Sequence[Row], heading: str) -> None:
+def styles_of(rows: Iterable[Row]) -> Styles:
+    """Colour and marker of each router: one marker a role, and one colour a router among those of its role.
+
+    Args:
+        rows: All rows of a board, so that a router looks the same in each of its sections.
+    """
+    by_role: defaultdict[RouterRole, set[str]] = defaultdict(set)
+    for row in rows:
+        by_role[row.role].add(row.router)
+    return {
+        (router, role): (_COLOURS[place % len(_COLOURS)], _MARKERS[role])
+        for role, routers in by_role.items()
+        for place, router in enumerate(sorted(routers))
+    }
+
+
+def errors_of(row: Row) -> list[list[float]] | None:
+    """Percent by which the interval of success reaches below and above its mean."""
+    mean, low, high = row.success.mean, row.success.low, row.success.high
+    return None if mean is None or low is None or high is None else [[100 * (mean - low)], [100 * (high - mean)]]
+
+
+def _panel(axes: Axes, section: Sequence[Row], heading: str, styles: Styles) -> None:
     model, normalised = COST_MODELS[MAIN_COST], is_normalised(section)
     unit = 1.0 if normalised else model.scale
     points: list[tuple[float, float, Row]] = []
@@ -77,28 +106,27 @@ def _panel(axes: Axes, section: Sequence[Row], heading: str) -> None:
         else:
             points.append((cost / unit, 100 * row.success.mean, row))
     axis = f"{model.title}, {'always-high = 1' if normalised else f'{model.unit} an episode'}"
-    missing = f"\nnot drawn (cost or success unknown): {_short(', '.join(absent), 90)}" if absent else ""
+    missing = f"\nnot drawn (cost or success unknown): {cut(', '.join(absent), 90)}" if absent else ""
     axes.set_xlabel(axis + missing, parse_math=False)
     axes.set_ylabel("success, %")
-    axes.set_title(_short(clean(heading), 110), parse_math=False, loc="left", fontsize=10)
+    axes.set_title(cut(clean(heading), 110), parse_math=False, loc="left", fontsize=10)
     axes.grid(alpha=0.25)
     _front(axes, [(x, y) for x, y, row in points if row.pareto])
-    for index, (x, y, row) in enumerate(points):
-        low, high = row.success.low, row.success.high
-        bars = None if low is None or high is None else [[y - 100 * low], [100 * high - y]]
+    for x, y, row in points:
+        colour, marker = styles[row.router, row.role]
         axes.errorbar(
             x,
             y,
-            yerr=bars,
-            fmt=_MARKERS[index // len(_COLOURS) % len(_MARKERS)],
-            color=_COLOURS[index % len(_COLOURS)],
-            mfc=None if row.complete else "white",
+            yerr=errors_of(row),
+            fmt=marker,
+            color=colour,
+            mfc=None if row.complete and row.role != "oracle" else "white",
             capsize=2,
             elinewidth=1,
             markersize=6,
         )
     axes.margins(x=0.08)
-    _labels(axes, points)
+    _labels(axes, points, styles)
 
 
 def _front(axes: Axes, front: list[tuple[float, float]]) -> None:
@@ -108,14 +136,14 @@ def _front(axes: Axes, front: list[tuple[float, float]]) -> None:
         axes.legend(loc="lower right", fontsize=8, framealpha=0.8)
 
 
-def _labels(axes: Axes, points: list[tuple[float, float, Row]]) -> None:
+def _labels(axes: Axes, points: list[tuple[float, float, Row]], styles: Styles) -> None:
     """Labels in a column at the right of the panel, evenly spaced, highest point first."""
     count = len(points)
     for rank, index in enumerate(sorted(range(count), key=lambda i: (-points[i][1], points[i][0], i))):
         x, y, row = points[index]
-        line = {"arrowstyle": "-", "color": _COLOURS[index % len(_COLOURS)], "linestyle": ":", "linewidth": 0.9}
+        line = {"arrowstyle": "-", "color": styles[row.router, row.role][0], "linestyle": ":", "linewidth": 0.9}
         axes.annotate(
-            _short(clean(row.label), 40) + ("" if row.complete else " (incomplete)"),
+            cut(clean(row.label), 40) + ("" if row.complete else " (incomplete)"),
             (x, y),
             xytext=(1.04, 1 - (rank + 0.5) / count),
             textcoords="axes fraction",
@@ -124,7 +152,3 @@ def _labels(axes: Axes, points: list[tuple[float, float, Row]]) -> None:
             parse_math=False,
             arrowprops=line,
         )
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -16,9 +16,12 @@ function ticks(low, high) {
   return { found, digits: Math.max(0, -Math.floor(Math.log10(step))) };
 }
 
-// A router has one colour in all sections.
-const ROUTERS = [...new Set(DATA.sections.flatMap((section) => section.rows.map((row) => row.router)))].sort();
-const colourOf = (row) => COLOURS[ROUTERS.indexOf(row.router) % COLOURS.length];
+// A router has one colour in all sections, which no other of its role has.
+const ROUTERS = [...new Set(DATA.sections.flatMap((section) => section.rows.map((row) => JSON.stringify([row.role, row.router]))))].sort();
+const colourOf = (row) => {
+  const alike = ROUTERS.map((text) => JSON.parse(text)).filter(([role]) => role === row.role);
+  return COLOURS[alike.findIndex(([, router]) => router === row.router) % COLOURS.length];
+};
 
 function pointsOf(section, rows, state) {
   return rows

@@ -1,4 +1,4 @@
-"""Tables for papers: what is chosen, what is marked, and that a page of two columns holds them."""
+"""Tables and figures for papers: what is chosen, what is marked, and that a page of two columns holds them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.board.columns import columns
 from harness.board.paper import DEFAULT_COLUMNS, paper_tables
+from harness.board.paper_figure import paper_figure
 from harness.board.paper_formats import to_csv, to_json, to_latex, to_markdown
 from harness.board.table import Board, build_board
 from harness.errors import MixrouteError
@@ -97,8 +99,8 @@ def test_csv_has_a_line_a_row_with_its_section(board: Board) -> None:
     ("options", "message"),
     [
         ({"headings": ["label", "succes"]}, "--columns: no column 'succes'; there are: label, router, success %"),
-        ({"labels": ["none"]}, "check --row and --section; sections: alfworld/valid_unseen/toy/"),
-        ({"sections": ["none"]}, "check --row and --section"),
+        ({"labels": ["none"]}, "--row: no row has such a label; there are: agreement-oracle, always-high"),
+        ({"sections": ["none"]}, "--section: no section begins so; there are: alfworld/valid_unseen/toy/"),
         ({"headings": []}, "--columns: name at least one"),
     ],
 )
@@ -128,3 +130,35 @@ def test_published_tables_fit_a_page_of_two_columns(headings: list[str], tmp_pat
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
     assert (tmp_path / "paper.pdf").stat().st_size > 0
+
+
+@pytest.mark.parametrize(("form", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml"), ("png", b"\x89PNG")])
+def test_a_figure_is_a_column_wide_and_its_bytes_are_those_of_the_board(board: Board, form: str, start: bytes) -> None:
+    picture = paper_figure(board, form, sections=["alfworld"])
+    assert picture.startswith(start)
+    assert picture == paper_figure(board, form, sections=["alfworld"])
+    assert picture != paper_figure(board, form, sections=["alfworld"], labels=["always-*", "dmr"])
+    if form == "svg":
+        assert b'width="241.2pt"' in picture  # 3.35 inches
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"form": "gif"}, "--out: no figures in format 'gif': end the name in one of .pdf, .svg, .png"),
+        ({"cost": "price"}, "--cost: no cost 'price'; there are: weight_bytes, flops, seconds"),
+        ({"sections": []}, "--section: a figure shows one section, and these fit: alfworld/valid_unseen/toy/"),
+        ({"sections": ["none"]}, "--section: no section begins so; there are: alfworld/"),
+        ({"cost": "seconds"}, "has measured seconds relative to always-high"),
+        ({"labels": ["none"]}, "--row: no such row of alfworld/valid_unseen/toy/"),
+    ],
+)
+def test_what_no_figure_can_be_made_of_is_named(board: Board, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MixrouteError, match=re.escape(message)):
+        paper_figure(board, **{"form": "pdf", "sections": ["alfworld"], **options})
+
+
+def test_the_command_writes_the_figure(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "one", HIGH)
+    mixroute("figure", "runs", "--out", "figure.pdf", cwd=tmp_path)
+    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
