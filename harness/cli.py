@@ -28,7 +28,7 @@ from harness.terminal import Terminal
 from harness.text import clean, quoted
 from harness.timing.commands import time
 from harness.training.commands import train_agent, train_average
-from harness.verify.commands import verify
+from harness.verify.commands import review, verify
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -284,7 +284,7 @@ def data(
 
 train.command("agent")(train_agent)
 train.command("average")(train_average)
-for command in (verify, challenge, switches, table, figure, calibrate, time, doctor, quantize, variants):
+for command in (verify, review, challenge, switches, table, figure, calibrate, time, doctor, quantize, variants):
     app.command()(command)
 app.command("twins", hidden=True)(variants)  # its name before 0.2
 

@@ -84,7 +84,9 @@ def verdict_of(row: Row, cost: float, title: str) -> str:
         title: Name of the cost.
     """
     by_kind = {one.kind: one for one in row.against}
-    parts = [f"saves {100 * (1 - cost):.0f}% of {title}"]
+    parts = [
+        f"saves {100 * (1 - cost):.0f}% of {title}" if cost <= 1 else f"takes {100 * (cost - 1):.0f}% more {title}"
+    ]
     high, random, rule = (by_kind.get(kind) for kind in KINDS)
     parts.append(_against(high, REFERENCE) if high else f"not compared with {REFERENCE}")
     if row.role == "trained":

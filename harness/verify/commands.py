@@ -1,4 +1,4 @@
-"""The command ``mixroute verify``."""
+"""The commands ``mixroute verify`` and ``mixroute review``."""
 
 from __future__ import annotations
 
@@ -76,4 +76,22 @@ def verify(
     if to is not None:
         write_atomically(to, msgspec.json.format(msgspec.json.encode(verdicts), indent=1) + b"\n")
     if any(verdict.status == "failed" for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def review(
+    entries: Annotated[Path, typer.Argument(help="Folder of entries with the submission.")],
+    base: Annotated[Path, typer.Option(help="Folder of entries without it.")],
+    verdicts: Annotated[Path, typer.Option(help="What mixroute verify --published --json wrote of ENTRIES.")],
+    to: Annotated[Path, typer.Option("--out", help="File to write, in Markdown.")],
+) -> None:
+    """Say in plain words what a submission adds, what verification found, and how its rows would stand."""
+    from harness.files import write_atomically
+    from harness.traces.evidence import FOLDER
+    from harness.verify.review import read_verdicts
+    from harness.verify.review import review as review_entries
+
+    found = review_entries(entries, base, read_verdicts(verdicts), entries.parent / FOLDER)
+    write_atomically(to, found.text.encode())
+    if not found.sound:
         raise typer.Exit(1)
