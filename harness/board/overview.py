@@ -5,7 +5,7 @@ Specification: docs/board.md, Overview.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -65,7 +65,7 @@ def overview_of(section: Sequence[Row]) -> list[BestWithinBudget]:
                 verdict = f"none; the cheapest, {row.label}, takes {cost:.2f} of always-high's {model.title}"
             else:
                 cost, row = rows[place]
-                verdict = verdict_of(row, cost, model.title)
+                verdict = verdict_of(row, {name: cost})
             chosen = ("", "") if place is None else (row.label, row.entry[0].hash)
             found.append(
                 BestWithinBudget(
@@ -75,17 +75,17 @@ def overview_of(section: Sequence[Row]) -> list[BestWithinBudget]:
     return found
 
 
-def verdict_of(row: Row, cost: float, title: str) -> str:
+def verdict_of(row: Row, costs: Mapping[str, float]) -> str:
     """What a row saves, and how its success differs from that of always-high, of random and of untrained rules.
 
     Args:
         row: The row.
-        cost: Its cost over always-high's.
-        title: Name of the cost.
+        costs: Its costs over always-high's, by cost model.
     """
     by_kind = {one.kind: one for one in row.against}
     parts = [
         f"saves {100 * (1 - cost):.0f}% of {title}" if cost <= 1 else f"takes {100 * (cost - 1):.0f}% more {title}"
+        for title, cost in ((COST_MODELS[name].title, cost) for name, cost in costs.items())
     ]
     high, random, rule = (by_kind.get(kind) for kind in KINDS)
     parts.append(_against(high, REFERENCE) if high else f"not compared with {REFERENCE}")

@@ -15,7 +15,6 @@ from harness.board.runs import REFERENCE
 from harness.board.table import Board, build_board
 from harness.errors import MixrouteError
 from harness.text import clean, markdown
-from harness.traces.cost import COST_MODELS
 from harness.traces.evidence import entry_digest, read_evidence
 from harness.traces.store import find_runs
 from harness.verify.report import EntryVerdict
@@ -91,8 +90,8 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def _opening(new: Sequence[str], touched: Sequence[str], verdicts: Mapping[str, EntryVerdict]) -> str:
     count = {status: sum(verdicts[name].status == status for name in new) for status in ("ok", "unchecked", "failed")}
-    said = ", ".join(f"{number} {status}" for status, number in count.items() if number) or "none"
-    lines = [f"**{len(new)} new {'entry' if len(new) == 1 else 'entries'}: {said}.**"]
+    counted = ", ".join(f"{number} {status}" for status, number in count.items() if number) or "none"
+    lines = [f"**{len(new)} new {'entry' if len(new) == 1 else 'entries'}: {counted}.**"]
     if count["failed"]:
         lines.append("An entry that failed cannot be merged; what failed is below.")
     if count["unchecked"]:
@@ -125,17 +124,13 @@ def _rows(board: Board, names: Iterable[str]) -> list[str]:
             alone = Board(section, ())
             labels = [*_COMPANY, *(_pattern(row.label) for row in own)]
             parts.append(to_markdown(paper_tables(alone, headings=_COLUMNS, labels=labels)).rstrip())
-            parts.append("\n".join(line for row in own for line in _said_of(row)))
+            parts.append("\n".join(f"- {markdown(row.label)} {markdown(_summary(row))}" for row in own))
     return parts
 
 
-def _said_of(row: Row) -> list[str]:
-    lines = [
-        f"- {markdown(row.label)} {markdown(verdict_of(row, cost, COST_MODELS[name].title))}"
-        for name, cost in row.cost.items()
-        if cost is not None and row.router != REFERENCE
-    ]
-    return lines or [f"- {markdown(row.label)}: no cost relative to {REFERENCE}"]
+def _summary(row: Row) -> str:
+    costs = {name: cost for name, cost in row.cost.items() if cost is not None}
+    return verdict_of(row, costs) if costs and row.router != REFERENCE else f"has no cost relative to {REFERENCE}"
 
 
 def _pattern(label: str) -> str:
