@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,23 +31,29 @@ def doctor(
             help="Load the pools' models, and compare them with transformers' own pass; may models share caches?",
         ),
     ] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also ask model hubs, and fetch data of the shipped suites from there.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check which pools fit this machine and why the others do not; exit code 1 if a pool that must fit does not."""
     import msgspec
 
+    may_fetch = "HF_HUB_OFFLINE" not in os.environ
+    if not online:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's package is imported, which is below
     from harness.doctor.judge import diagnose
 
-    diagnosis = diagnose(pools or [], load=check)
+    diagnosis = diagnose(pools or [], load=check, may_fetch=may_fetch)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(diagnosis), indent=1))
     else:
-        _print(diagnosis, Terminal())
+        _print(diagnosis, Terminal(), online=online)
     if not diagnosis.ok:
         raise typer.Exit(1)
 
 
-def _print(diagnosis: Diagnosis, console: Console) -> None:
+def _print(diagnosis: Diagnosis, console: Console, *, online: bool) -> None:
     def title(text: str) -> None:
         console.print(text, style="bold", highlight=False, markup=False)
 
@@ -70,7 +77,7 @@ def _print(diagnosis: Diagnosis, console: Console) -> None:
     if diagnosis.models:
         title("models")
         lines(diagnosis.models)
-    title("data of the shipped suites")
+    title("data of the shipped suites" + ("" if online else ", as far as it lies on this machine (--online asks hubs)"))
     lines(diagnosis.data)
     title("cache")
     lines([diagnosis.cache])

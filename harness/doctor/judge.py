@@ -59,13 +59,16 @@ class Machine(Record, frozen=True):
     """Free memory of each GPU."""
 
 
-def diagnose(pools: Sequence[str] = (), machine: Machine | None = None, *, load: bool = False) -> Diagnosis:
+def diagnose(
+    pools: Sequence[str] = (), machine: Machine | None = None, *, load: bool = False, may_fetch: bool = False
+) -> Diagnosis:
     """Check the machine.
 
     Args:
         pools: Names or files of the pools that must fit; by default all shipped ones are checked, and ``smollm2`` must.
         machine: The machine to check the pools for; by default this one.
         load: Whether to load the models of ``pools`` and to test how they are run.
+        may_fetch: Whether runs here may fetch weights from a model hub.
 
     Raises:
         MixrouteError: unknown pool, a wrong file, or no pool to load.
@@ -73,7 +76,7 @@ def diagnose(pools: Sequence[str] = (), machine: Machine | None = None, *, load:
     if load and not pools:
         raise MixrouteError("--check needs a pool: mixroute doctor --check POOL")
     here = machine or this_machine()
-    judged = [judge_pool(load_pool(name), here) for name in pools or shipped_names(SHIPPED)]
+    judged = [judge_pool(load_pool(name), here, may_fetch=may_fetch) for name in pools or shipped_names(SHIPPED)]
     python = Finding(
         "python",
         sys.version_info[:2] in _PYTHONS,
@@ -102,8 +105,14 @@ def this_machine() -> Machine:
     return Machine(psutil.virtual_memory().available / GIB, gpus)
 
 
-def judge_pool(pool: Pool, machine: Machine) -> PoolFinding:
-    """Check that a pool's backends are installed, and that its models fit side by side."""
+def judge_pool(pool: Pool, machine: Machine, *, may_fetch: bool = False) -> PoolFinding:
+    """Check that a pool's backends are installed, and that its models fit side by side.
+
+    Args:
+        pool: The pool.
+        machine: The machine.
+        may_fetch: Whether runs here may fetch weights from a model hub.
+    """
     checked = (_backend(name) for name in sorted({spec.backend for spec in pool.models.values()}))
     problems = [found.message for found in checked if not found.ok]
     memory = {}
@@ -119,7 +128,7 @@ def judge_pool(pool: Pool, machine: Machine) -> PoolFinding:
             )
             continue
         memory[name] = estimate
-        if estimate.weights and (missing := _missing_weights(name, spec)):
+        if estimate.weights and not may_fetch and (missing := _missing_weights(name, spec)):
             problems.append(missing)
     problems += _too_large_for_gpus(memory, machine) if machine.gpus else _too_large(memory, machine.free)
     return PoolFinding(pool.name, not problems, memory, problems)
@@ -151,13 +160,13 @@ def _too_large_for_gpus(memory: Mapping[str, MemoryEstimate], machine: Machine) 
 
 
 def _missing_weights(name: str, spec: ModelSpec) -> str:
-    """Why weights cannot be loaded; empty if they can, as far as that is known without a network."""
+    """Why weights that may not be fetched cannot be loaded; empty if they can."""
     if not isinstance(spec.weights, str) or spec.has_random_weights or Path(spec.weights).is_dir():
         return ""
-    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(spec.weights, "config.json")
-    if isinstance(cached, str) or not constants.HF_HUB_OFFLINE:
+    if isinstance(cached, str):
         return ""
     return f"weights of model '{name}', {spec.weights}, are not in the cache, and HF_HUB_OFFLINE forbids fetching them"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import weakref
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,17 @@ def test_a_model_is_freed_before_the_next_is_loaded(tiny_pool: Path, monkeypatch
 def test_the_check_of_models_needs_a_pool() -> None:
     with pytest.raises(MixrouteError, match="--check needs a pool"):
         diagnose(load=True)
+
+
+def test_no_hub_is_asked_unless_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every connection would go through the proxy, which counts them."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.setblocking(False)
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        env = {"HTTP_PROXY": address, "HTTPS_PROXY": address, "NO_PROXY": "", "HF_HOME": str(tmp_path)}
+        shown = mixroute("doctor", "qwen3-1.7b", cwd=tmp_path, env=env, code=1).stdout
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+    assert "reasoning test: gsm8k cannot be opened" in shown
+    assert "weights of model" not in shown  # a run may fetch them
