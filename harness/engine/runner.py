@@ -19,6 +19,7 @@ from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask, check_scaffold, open_instances, open_models, prompt_notes
 from harness.engine.progress import RunProgress
 from harness.engine.rollout import Play, play_all
+from harness.engine.shard import Shard
 from harness.errors import MixrouteError
 from harness.files import locked_folder
 from harness.plugins import open_router
@@ -27,17 +28,15 @@ from harness.provenance import provenance, source_of
 from harness.records import CHAT_TEMPLATE, Episode, EpisodeTiming, RunMeta
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.contamination import instance_key, seen_by, write_seen
-from harness.traces.store import SCHEMA, TraceWriter, read_episodes
+from harness.traces.store import CALIBRATION, SCHEMA, TraceWriter, read_episodes
 from harness.traces.training_pool import other_pool_note
 
 log = logging.getLogger(__name__)
 
-CALIBRATION = "calibration"
-
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A run whose episodes have all been played, and where it is."""
+    """A run whose episodes have all been played, or those of a shard, and where it is."""
 
     folder: Path
     meta: RunMeta
@@ -65,6 +64,8 @@ class SuiteRunner:
         reuse: Whether completions that were computed before, in this run or another, come from ``CompletionCache``.
         training_tasks: The suite's tasks, opened, for runs that training reads. They are never reported, so the
             pool's models may have been trained on their instances.
+        shard: The share of each run's instances to play; all of them if not given. Development episodes are all
+            played, since what is fitted to them is part of a run's identity.
 
     Raises:
         MixrouteError: anything in the suite, the data, the weights or the folder that keeps it from running.
@@ -78,11 +79,13 @@ class SuiteRunner:
         *,
         reuse: bool = True,
         training_tasks: Sequence[OpenTask] | None = None,
+        shard: Shard | None = None,
     ) -> None:
         self._suite = suite
         self._out = out
         self._console = console
         self._reuse = reuse
+        self._shard = shard
         self._pool: Pool = load_pool(suite.pool)
         self._models: dict[str, Backend] = {}
         self._routers: dict[str, Router] = {}
@@ -112,7 +115,7 @@ class SuiteRunner:
                 self._content_of(opened, entry, router)
 
     def run(self) -> list[FinishedRun]:
-        """Play everything that is not on disk yet.
+        """Play everything of the shard that is not on disk yet.
 
         Returns:
             Every run of the suite, without its calibration runs.
@@ -123,7 +126,7 @@ class SuiteRunner:
             self._models = stack.enter_context(open_models(self._pool, self._suite.mode, answers))
             stack.enter_context(locked_folder(self._out))
             return [
-                self._play(opened, entry, self._fit(entry, development, seed), seed, self._out)
+                self._play(opened, entry, self._fit(entry, development, seed), seed, self._out, self._shard)
                 for opened, development in zip(self._reported, self._development, strict=True)
                 for entry in self._suite.routers_of(opened.entry.task)
                 for seed in entry.seeds or self._suite.seeds
@@ -198,7 +201,13 @@ class SuiteRunner:
         return known
 
     def _play(
-        self, opened: OpenTask, entry: RouterEntry, fitted: Mapping[str, Any], seed: int, out: Path
+        self,
+        opened: OpenTask,
+        entry: RouterEntry,
+        fitted: Mapping[str, Any],
+        seed: int,
+        out: Path,
+        shard: Shard | None = None,
     ) -> FinishedRun:
         router = self._router(entry, fitted)
         config = run_config(self._suite, self._pool, opened.entry, entry, seed)
@@ -206,9 +215,9 @@ class SuiteRunner:
         self._warn_once(f"router '{entry.name}': {note}" if (note := other_pool_note(meta)) else "")
         writer = TraceWriter(out / meta.id, meta)
         write_seen(writer.folder, self._seen_by_pool | trained_on(entry, router))
-        won = sum(episode.success for episode in writer.episodes.values())
-        missing = [one for one in opened.instances if one.id not in writer.episodes]
-        done = len(opened.instances) - len(missing)
+        share = opened.instances if shard is None else shard.share(opened.instances)
+        missing = [one for one in share if one.id not in writer.episodes]
+        done = [writer.episodes[one.id] for one in share if one.id in writer.episodes]
         play = Play(
             run=meta.hash,
             seed=seed,
@@ -219,9 +228,10 @@ class SuiteRunner:
             router_timeout=self._suite.router_timeout,
             environment_timeout=self._suite.environment_timeout,
         )
-        title = f"{config.task}/{config.split} {entry.name} seed {seed}"
+        title = f"{config.task}/{config.split} {entry.name} seed {seed}" + (f" shard {shard}" if shard else "")
         try:
-            with RunProgress(self._console, title, done, won, len(opened.instances)) as progress:
+            won = sum(episode.success for episode in done)
+            with RunProgress(self._console, title, len(done), won, len(share)) as progress:
                 observer = _Recorder(writer, progress)
                 if missing:
                     check_source(out / meta.id, meta)
@@ -231,10 +241,10 @@ class SuiteRunner:
                 writer.close()
             raise
         writer.close()
-        lost = [one.id for one in opened.instances if one.id not in writer.episodes]
+        lost = [one.id for one in share if one.id not in writer.episodes]
         if lost:
             raise MixrouteError(
-                f"{title}: {len(lost)} of {len(opened.instances)} episodes were not played, such as {lost[0]}: a "
+                f"{title}: {len(lost)} of {len(share)} episodes were not played, such as {lost[0]}: a "
                 "plug-in ended their play; the same command plays them"
             )
         if missing:
