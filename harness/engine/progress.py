@@ -19,13 +19,14 @@ class RunProgress:
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[won]} won"),
-            TextColumn("{task.fields[rate]} tok/s"),
+            TextColumn("{task.fields[rate]} tok/s{task.fields[each]}"),
             TimeRemainingColumn(),
             console=console,
         )
-        self._bar = self._progress.add_task(escape(label), total=total, completed=done, won=won, rate="-")
+        self._bar = self._progress.add_task(escape(label), total=total, completed=done, won=won, rate="-", each="")
         self._won = won
         self._tokens = 0
+        self._workers = 0
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -41,7 +42,14 @@ class RunProgress:
         self._tokens += count
         elapsed = self._progress.tasks[0].elapsed or 0
         if elapsed:
-            self._progress.update(self._bar, rate=f"{self._tokens / elapsed:.0f}")
+            rate = self._tokens / elapsed
+            each = f", {rate / self._workers:.0f} each of {self._workers} workers" if self._workers else ""
+            self._progress.update(self._bar, rate=f"{rate:.0f}", each=each)
+
+    def workers(self, count: int) -> None:
+        """Show how many workers play."""
+        self._workers = count
+        self.tokens(0)
 
     def episode(self, success: bool) -> None:
         """Count a finished episode."""
