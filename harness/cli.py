@@ -18,6 +18,7 @@ from harness.board.commands import At, Card, switches
 from harness.challenge.commands import challenge
 from harness.contracts import DataSource
 from harness.doctor.commands import doctor
+from harness.engine import executors
 from harness.errors import MixrouteError
 from harness.files import cache_folder
 from harness.plugin_commands import add_commands, broken_commands
@@ -120,6 +121,11 @@ def run(
     shard: Annotated[
         str | None, typer.Option(metavar="K/N", help="Play the K-th of N shares of each run; then mixroute merge.")
     ] = None,
+    executor: executors.Name = "local",
+    workers: executors.Workers = None,
+    ray_address: executors.RayAddress = None,
+    cpus_per_worker: executors.CpusPerWorker = None,
+    gpus_per_worker: executors.GpusPerWorker = 0.0,
     plan: Annotated[bool, typer.Option("--plan", help="Print what it will take, and play nothing.")] = False,
     card: Annotated[Path | None, typer.Option("--card", help="Plan seconds by this speed card.")] = None,
     prices: Annotated[Path | None, typer.Option("--prices", help="Plan dollars by this table (docs/cost.md).")] = None,
@@ -152,7 +158,8 @@ def run(
             past = (Path("runs"), Path("results/entries"))
             print_plan(plan_suite(chosen, folder, past, rates, table, share), out)
             return
-        SuiteRunner(chosen, folder, err, reuse=reuse, shard=share).run()
+        player = executors.executor_for(executor, workers, ray_address, cpus_per_worker, gpus_per_worker)
+        SuiteRunner(chosen, folder, err, reuse=reuse, shard=share, executor=player).run()
     except KeyboardInterrupt:
         err.print("interrupted: finished episodes are kept; the same command goes on from here")
         raise typer.Exit(130) from None

@@ -103,16 +103,16 @@ class LocalPlayers:
     """
 
     def __init__(self, models: Mapping[str, Backend]) -> None:
-        self._models = models
+        self.models = models
 
     def cards(self) -> dict[str, dict[str, Any]]:
         """The models' cards."""
-        return cards_of(self._models)
+        return cards_of(self.models)
 
     def prompt_notes(self, opened: OpenTask) -> dict[str, dict[str, str]]:
         """What the models do to a task's prompts, once they are checked."""
-        check_scaffold(opened, self._models)
-        return prompt_notes(opened, self._models)
+        check_scaffold(opened, self.models)
+        return prompt_notes(opened, self.models)
 
     def provenance(self) -> dict[str, Any]:
         """The provenance of this process."""
@@ -120,19 +120,15 @@ class LocalPlayers:
 
     def play(self, job: Job, instances: Sequence[Instance], observer: RunObserver) -> None:
         """Play on one event loop."""
-        play = play_of(job.meta, job.suite, job.opened, job.router, self._models)
-        run_to_end(play_all(play, instances, job.suite.concurrency, observer))
-
-
-def play_of(meta: RunMeta, suite: Suite, opened: OpenTask, router: Router, models: Mapping[str, Backend]) -> Play:
-    """What the episodes of a run share, with the models that are to play it."""
-    return Play(
-        run=meta.hash,
-        seed=meta.seed,
-        temperature=suite.temperature,
-        task=opened.task,
-        router=router,
-        pool=models,
-        router_timeout=suite.router_timeout,
-        environment_timeout=suite.environment_timeout,
-    )
+        suite = job.suite
+        play = Play(
+            run=job.meta.hash,
+            seed=job.meta.seed,
+            temperature=suite.temperature,
+            task=job.opened.task,
+            router=job.router,
+            pool=self.models,
+            router_timeout=suite.router_timeout,
+            environment_timeout=suite.environment_timeout,
+        )
+        run_to_end(play_all(play, instances, suite.concurrency, observer))

@@ -19,11 +19,11 @@ class RunProgress:
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[won]} won"),
-            TextColumn("{task.fields[rate]} tok/s{task.fields[each]}"),
+            TextColumn("{task.fields[rate]} tok/s"),
             TimeRemainingColumn(),
             console=console,
         )
-        self._bar = self._progress.add_task(escape(label), total=total, completed=done, won=won, rate="-", each="")
+        self._bar = self._progress.add_task(escape(label), total=total, completed=done, won=won, rate="-")
         self._won = won
         self._tokens = 0
         self._workers = 0
@@ -42,12 +42,12 @@ class RunProgress:
         self._tokens += count
         elapsed = self._progress.tasks[0].elapsed or 0
         if elapsed:
-            rate = self._tokens / elapsed
-            each = f", {rate / self._workers:.0f} each of {self._workers} workers" if self._workers else ""
-            self._progress.update(self._bar, rate=f"{rate:.0f}", each=each)
+            each = self._tokens / elapsed / max(1, self._workers)
+            rate = f"{self._workers} x {each:.0f}" if self._workers else f"{each:.0f}"
+            self._progress.update(self._bar, rate=rate)
 
     def workers(self, count: int) -> None:
-        """Show how many workers play."""
+        """Show how many workers play, and the tokens of each."""
         self._workers = count
         self.tokens(0)
 
