@@ -1,7 +1,7 @@
 """Dispatch: the missing instances of one run are handed to the workers that are free, until all are finished.
 
-What a lost worker had not finished is handed out again. An instance that was lost with several workers, at last alone, is
-given up: its episode is an error, which names the cause.
+What a lost worker had not finished is handed out again. An instance that was lost with several workers, at last alone,
+is given up: its episode is an error, which names the cause.
 """
 
 from __future__ import annotations
