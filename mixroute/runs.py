@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from harness.contracts import Backend
+from harness.engine.executor import Executor
 from harness.engine.opening import open_models
 from harness.engine.runner import SuiteRunner
 from harness.engine.shard import parse_shard
@@ -29,6 +30,7 @@ def run(
     concurrency: int | None = None,
     reuse: bool = True,
     shard: str | None = None,
+    executor: Executor | None = None,
 ) -> Results:
     """Play a suite, as the command ``mixroute run`` does. Finished episodes are kept and not played again.
 
@@ -45,6 +47,7 @@ def run(
         concurrency: Episodes at once.
         reuse: Whether greedy completions that were computed before are taken from the completion cache.
         shard: The share of each run's instances to play, such as ``3/16``; all if not given.
+        executor: What plays, such as a ``RayExecutor``; this process if not given.
 
     Returns:
         All runs in ``out``.
@@ -66,7 +69,7 @@ def run(
     share = None if shard is None else parse_shard(shard)
     usual = chosen.folder if share is None else share.folder(chosen.folder)
     folder = usual if out is None else Path(out)
-    SuiteRunner(chosen, folder, Terminal(stderr=True), reuse=reuse, shard=share).run()
+    SuiteRunner(chosen, folder, Terminal(stderr=True), reuse=reuse, shard=share, executor=executor).run()
     return load_results(folder)
 
 

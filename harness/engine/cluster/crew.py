@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -31,7 +32,7 @@ class WorkerLost(Exception):
 
 
 class WorkerRefused(MixrouteError):
-    """A worker is not what the others are, and its episodes would not be theirs."""
+    """A worker cannot load what it is to play with, or is not what the others are: its episodes would not be theirs."""
 
 
 @dataclass(slots=True, eq=False)
@@ -91,8 +92,8 @@ class Crew:
 
         Raises:
             WorkerLost: it died meanwhile.
-            WorkerRefused: it is not what the others are.
-            MixrouteError: it cannot load them, or too many have died.
+            WorkerRefused: it cannot load them, or is not what the others are.
+            RunStopped: too many have died.
         """
         try:
             answer: Hello = await answered(worker, worker.hello, Hello)
@@ -104,30 +105,39 @@ class Crew:
                     "more memory, or look into the logs of Ray on that node"
                 ) from error
             raise
+        except RunStopped as error:
+            raise self._refusal(worker, str(error)) from error
         self._deaths = 0
         worker.name = answer.where
         if self.first is None:
             if answer.kind["code"] != code_hash():
-                self.dismiss(worker)
-                raise MixrouteError(
+                raise self._refusal(
+                    worker,
                     f"{answer.where} runs another version of mixroute's code than this machine: install one version "
-                    f"on all nodes ({INSTALL})"
+                    f"on all nodes ({INSTALL})",
                 )
             self.first = answer
         elif how := answer.differs_from(self.first):
-            self.dismiss(worker)
-            self.refused += 1
-            raise WorkerRefused(f"{how}: results may differ; give all workers nodes of one kind, with one version")
+            raise self._refusal(
+                worker, f"{how}: results may differ; give all workers nodes of one kind, with one version"
+            )
         worker.ready = True
+
+    def _refusal(self, worker: Worker, why: str) -> WorkerRefused:
+        self.dismiss(worker)
+        self.refused += 1
+        return WorkerRefused(why)
 
     def dismiss(self, worker: Worker) -> None:
         """End a worker, whatever it does."""
         import ray
+        from ray.exceptions import RayError
 
         worker.ready = False
         if worker in self.workers:
             self.workers.remove(worker)
-        ray.kill(worker.actor)
+        with suppress(RayError, ValueError, RuntimeError):  # the cluster, or this worker, may be gone
+            ray.kill(worker.actor)
 
     def dismiss_all(self) -> None:
         """End all workers."""

@@ -111,6 +111,8 @@ class Dispatch:
                 self._replace(worker, error)
                 return
             except WorkerRefused as error:
+                if not any(other.ready for other in self._crew.workers):
+                    raise
                 log.warning("%s joined and is not used: %s", worker.name, error)
                 return
         self._show_workers()

@@ -19,9 +19,11 @@ from harness.engine.cluster.worker import Worker
 from harness.engine.executor import Job, RunObserver
 from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask
+from harness.errors import RunStopped
 from harness.pool import Pool
 from harness.provenance import provenance
 from harness.suite import Suite
+from harness.text import one_line
 
 
 class RayExecutor:
@@ -128,4 +130,11 @@ class RayPlayers:
             period=self._period,
             wanted=self._wanted,
         )
-        run_to_end(dispatch.play())
+        from ray.exceptions import RayError
+
+        try:
+            run_to_end(dispatch.play())
+        except RayError as error:
+            raise RunStopped(
+                f"the Ray cluster failed ({one_line(error)}): finished episodes are kept; the same command goes on"
+            ) from error

@@ -71,6 +71,8 @@ class RunMessage(Record, frozen=True):
     content: dict[str, str]
     source: dict[str, Any]
     """The router's class and the SHA-256 of its file."""
+    module: str
+    """The module of the router's class, which registers it where no package names it."""
 
 
 class Answer(Record, frozen=True):
@@ -106,6 +108,7 @@ def run_message(job: Job, protocol: dict[str, Any]) -> RunMessage:
         protocol=protocol,
         content=job.meta.content,
         source=source_of(type(job.router)),
+        module=type(job.router).__module__,
     )
 
 

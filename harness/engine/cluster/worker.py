@@ -12,7 +12,8 @@ import platform
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from importlib import import_module
 from typing import Any, TypeVar
 
 import msgspec
@@ -37,11 +38,13 @@ from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask
 from harness.engine.rollout import Play, play_following
 from harness.errors import MixrouteError, RunStopped
+from harness.files import is_file_name
 from harness.guard import call_plugin, described
 from harness.plugins import open_router, open_task
 from harness.pool import load_pool
 from harness.provenance import kind_of, provenance
 from harness.records import Episode, EpisodeTiming
+from harness.registry import routers
 from harness.suite import Suite, TaskEntry
 from harness.text import one_line, quoted
 
@@ -179,6 +182,7 @@ class _Run:
         self.hash = message.run
         self._decoded = decoded
         task, entry = entries_of(message)
+        _import_registered(entry.router, message.module)
         self._task, router = loaded.task(task), loaded.router(entry.router, {**entry.args, **message.fitted})
         check_same_files(message, protocol_of(task.task, self._task.task), content_of(task, entry, router), router)
         suite = loaded.suite
@@ -247,6 +251,13 @@ class _Run:
             left = list(self._asked.values())
         for future in left:
             future.set_exception(failure)
+
+
+def _import_registered(router: str, module: str) -> None:
+    """Import the module of a router that a decorator registers, as the driver has; opening it says if that failed."""
+    if router not in routers.names() and not is_file_name(router):
+        with suppress(ImportError):
+            import_module(module)
 
 
 async def _answer(ask: Callable[[], Any]) -> bytes:

@@ -66,7 +66,7 @@ def test_workers_with_other_code_machines_or_weights(changes: dict[str, Any], sa
 
 def test_a_worker_whose_files_are_not_the_drivers() -> None:
     router = open_router("always-high")
-    message = RunMessage("h", 0, {}, {}, {}, {"data": "1"}, {"router": "2"}, source_of(type(router)))
+    message = RunMessage("h", 0, {}, {}, {}, {"data": "1"}, {"router": "2"}, source_of(type(router)), "")
     check_same_files(message, {"data": "1"}, {"router": "2"}, router)
     for protocol, content, key in (({"data": "3"}, {"router": "2"}, "data"), ({"data": "1"}, {}, "router")):
         with pytest.raises(MixrouteError, match=f"{key} is .* at the driver"):
