@@ -8,7 +8,7 @@ RUNS ?= runs/default
 .DEFAULT_GOAL := help
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help bench test verify audit readme coverage fuzz campaign lint setup alfworld-env inspect-env vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark-llama benchmark browser tex gpu
+.PHONY: help bench test verify audit readme coverage fuzz campaign lint setup alfworld-env inspect-env ray-env test-ray vllm-env test-vllm benchmark-vllm llama-env test-llama benchmark-llama benchmark browser tex gpu
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,15 @@ inspect-env: .venv-inspect/.ready ## Install inspect_ai for the test of its logs
 	$(PYTHON) -m venv --clear .venv-inspect
 	.venv-inspect/bin/python -m pip install --quiet --requirement constraints-inspect.txt
 	touch $@
+
+# Ray goes with our versions, and its tests run ours in its processes: it is installed beside them.
+ray-env: $(VENV)/.ray ## Install Ray for runs on a cluster, and for their tests.
+$(VENV)/.ray: $(READY) constraints-ray.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --constraint constraints-ray.txt --editable '.[ray]'
+	touch $@
+
+test-ray: $(VENV)/.ray ## Run the tests on a Ray cluster of three nodes on this machine.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/harness/engine/cluster
 
 # vLLM pins its own torch and transformers. Its CPU build names packages for images and sound that it does without.
 vllm-env: .venv-vllm/.ready ## Install vLLM's CPU build, with mixroute beside it.

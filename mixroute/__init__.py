@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Token,
         Turn,
     )
+    from harness.engine.cluster.executor import RayExecutor
     from harness.errors import EpisodeError, MixrouteError, NotRecorded
     from harness.joining import beginning, join
     from harness.plugins import open_router, open_task
@@ -76,6 +77,7 @@ else:
         "SupportsScoring Task Teachable Thinker Trained TrainedWithPool",
         "harness.data": "Completion GivenAnswer Instance MemoryEstimate Message ModelCard Observation Prompt Request "
         "RouterRole ScoredToken Timing Token Turn",
+        "harness.engine.cluster.executor": "RayExecutor",
         "harness.errors": "EpisodeError MixrouteError NotRecorded",
         "harness.joining": "beginning join",
         "harness.plugins": "open_router open_task",
@@ -136,6 +138,7 @@ __all__ = [
     "Observation",
     "Pool",
     "Prompt",
+    "RayExecutor",
     "Request",
     "Results",
     "Router",

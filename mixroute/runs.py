@@ -7,8 +7,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from harness.contracts import Backend
+from harness.engine.executor import Executor
 from harness.engine.opening import open_models
 from harness.engine.runner import SuiteRunner
+from harness.engine.shard import parse_shard
 from harness.pool import Pool, load_pool
 from harness.suite import Mode, RouterEntry, Suite, load_suite, with_changes
 from harness.terminal import Terminal
@@ -27,12 +29,14 @@ def run(
     seeds: Sequence[int] = (),
     concurrency: int | None = None,
     reuse: bool = True,
+    shard: str | None = None,
+    executor: Executor | None = None,
 ) -> Results:
     """Play a suite, as the command ``mixroute run`` does. Finished episodes are kept and not played again.
 
     Args:
         suite: Name of a shipped suite, a ``.yaml`` file, or the suite itself.
-        out: Folder of the runs; ``runs/SUITE`` if not given.
+        out: Folder of the runs; ``runs/SUITE`` if not given, and ``runs/SUITE-shards/K-of-N`` of a shard.
         routers: Routers to play instead of the suite's: entries, or ``NAME,key=value,…`` where NAME may be
             ``path/to/file.py:Class``.
         only: Tasks and routers (by label) of the suite to play; all if empty.
@@ -42,6 +46,8 @@ def run(
         seeds: Root seeds instead of the suite's.
         concurrency: Episodes at once.
         reuse: Whether greedy completions that were computed before are taken from the completion cache.
+        shard: The share of each run's instances to play, such as ``3/16``; all if not given.
+        executor: What plays, such as a ``RayExecutor``; this process if not given.
 
     Returns:
         All runs in ``out``.
@@ -60,8 +66,10 @@ def run(
         seeds=seeds,
         concurrency=concurrency,
     )
-    folder = chosen.folder if out is None else Path(out)
-    SuiteRunner(chosen, folder, Terminal(stderr=True), reuse=reuse).run()
+    share = None if shard is None else parse_shard(shard)
+    usual = chosen.folder if share is None else share.folder(chosen.folder)
+    folder = usual if out is None else Path(out)
+    SuiteRunner(chosen, folder, Terminal(stderr=True), reuse=reuse, shard=share, executor=executor).run()
     return load_results(folder)
 
 

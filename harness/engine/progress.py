@@ -26,6 +26,7 @@ class RunProgress:
         self._bar = self._progress.add_task(escape(label), total=total, completed=done, won=won, rate="-")
         self._won = won
         self._tokens = 0
+        self._workers = 0
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -41,7 +42,14 @@ class RunProgress:
         self._tokens += count
         elapsed = self._progress.tasks[0].elapsed or 0
         if elapsed:
-            self._progress.update(self._bar, rate=f"{self._tokens / elapsed:.0f}")
+            each = self._tokens / elapsed / max(1, self._workers)
+            rate = f"{self._workers} x {each:.0f}" if self._workers else f"{each:.0f}"
+            self._progress.update(self._bar, rate=rate)
+
+    def workers(self, count: int) -> None:
+        """Show how many workers play, and the tokens of each."""
+        self._workers = count
+        self.tokens(0)
 
     def episode(self, success: bool) -> None:
         """Count a finished episode."""

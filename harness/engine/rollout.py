@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -62,16 +62,29 @@ async def play_all(play: Play, instances: Sequence[Instance], concurrency: int, 
             plug-ins do not raise: they end their episode, which records them.
     """
     waiting = iter(instances)
+
+    async def following() -> Instance | None:
+        return next(waiting, None)
+
+    await play_following(play, following, min(concurrency, len(instances)), observer)
+
+
+async def play_following(
+    play: Play, following: Callable[[], Awaitable[Instance | None]], concurrency: int, observer: Observer
+) -> None:
+    """Play instances as ``play_all`` does, which ``following`` gives one by one; None ends one of the ``concurrency``
+    workers.
+    """
     loop = asyncio.get_running_loop()
     loop.set_task_factory(measuring_tasks)
     loop.set_default_executor(DAEMON_THREADS)  # a router's threads may hang
     watchdog = Watchdog(play.router_timeout, play.environment_timeout, play.pool)
 
     async def worker() -> None:
-        for instance in waiting:
+        while (instance := await following()) is not None:
             observer.episode_finished(*await _play_one(play, instance, watchdog, observer))
 
-    workers = [unmeasured(worker()) for _ in range(min(concurrency, len(instances)))]
+    workers = [unmeasured(worker()) for _ in range(concurrency)]
     try:
         await _until_done(workers, watchdog.failure)
     finally:

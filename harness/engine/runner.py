@@ -11,33 +11,30 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.backends.completion_cache import CompletionCache
-from harness.contracts import Backend, Calibrated, Router, role_of
-from harness.engine.answers import cards_of, fitted_by, protocol_of, trained_on, trained_with
+from harness.contracts import Calibrated, Router, role_of
+from harness.engine.answers import fitted_by, protocol_of, trained_on, trained_with
+from harness.engine.executor import Executor, Job, LocalExecutor, Players
 from harness.engine.identity import check_source, content_of, run_config, run_hash, run_id
-from harness.engine.loop import run_to_end
-from harness.engine.opening import OpenTask, check_scaffold, open_instances, open_models, prompt_notes
+from harness.engine.opening import OpenTask, open_instances
 from harness.engine.progress import RunProgress
-from harness.engine.rollout import Play, play_all
+from harness.engine.shard import Shard
 from harness.errors import MixrouteError
 from harness.files import locked_folder
 from harness.plugins import open_router
 from harness.pool import Pool, load_pool
-from harness.provenance import provenance, source_of
+from harness.provenance import source_of
 from harness.records import CHAT_TEMPLATE, Episode, EpisodeTiming, RunMeta
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.contamination import instance_key, seen_by, write_seen
-from harness.traces.store import SCHEMA, TraceWriter, read_episodes
+from harness.traces.store import CALIBRATION, SCHEMA, TraceWriter, read_episodes
 from harness.traces.training_pool import other_pool_note
 
 log = logging.getLogger(__name__)
 
-CALIBRATION = "calibration"
-
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A run whose episodes have all been played, and where it is."""
+    """A run whose episodes have all been played, or those of a shard, and where it is."""
 
     folder: Path
     meta: RunMeta
@@ -65,6 +62,9 @@ class SuiteRunner:
         reuse: Whether completions that were computed before, in this run or another, come from ``CompletionCache``.
         training_tasks: The suite's tasks, opened, for runs that training reads. They are never reported, so the
             pool's models may have been trained on their instances.
+        shard: The share of each run's instances to play; all of them if not given. Development episodes are all
+            played, since what is fitted to them is part of a run's identity.
+        executor: What plays; this process if not given.
 
     Raises:
         MixrouteError: anything in the suite, the data, the weights or the folder that keeps it from running.
@@ -78,13 +78,16 @@ class SuiteRunner:
         *,
         reuse: bool = True,
         training_tasks: Sequence[OpenTask] | None = None,
+        shard: Shard | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self._suite = suite
         self._out = out
         self._console = console
         self._reuse = reuse
+        self._shard = shard
         self._pool: Pool = load_pool(suite.pool)
-        self._models: dict[str, Backend] = {}
+        self._executor: Executor = executor or LocalExecutor()
         self._routers: dict[str, Router] = {}
         self._warned: set[str] = set()
         self._protocols: dict[int, dict[str, Any]] = {}
@@ -112,18 +115,19 @@ class SuiteRunner:
                 self._content_of(opened, entry, router)
 
     def run(self) -> list[FinishedRun]:
-        """Play everything that is not on disk yet.
+        """Play everything of the shard that is not on disk yet.
 
         Returns:
             Every run of the suite, without its calibration runs.
         """
         with ExitStack() as stack:
             self._console.print(f"loading models {', '.join(self._pool.models)}", style="dim", highlight=False)
-            answers = CompletionCache() if self._reuse else None
-            self._models = stack.enter_context(open_models(self._pool, self._suite.mode, answers))
+            players = stack.enter_context(self._executor.open(self._suite, self._pool, reuse=self._reuse))
             stack.enter_context(locked_folder(self._out))
             return [
-                self._play(opened, entry, self._fit(entry, development, seed), seed, self._out)
+                self._play(
+                    players, opened, entry, self._fit(players, entry, development, seed), seed, self._out, self._shard
+                )
                 for opened, development in zip(self._reported, self._development, strict=True)
                 for entry in self._suite.routers_of(opened.entry.task)
                 for seed in entry.seeds or self._suite.seeds
@@ -165,14 +169,14 @@ class SuiteRunner:
             self._warned.add(message)
             log.warning("%s", message)
 
-    def _fit(self, entry: RouterEntry, development: OpenTask | None, seed: int) -> dict[str, Any]:
+    def _fit(self, players: Players, entry: RouterEntry, development: OpenTask | None, seed: int) -> dict[str, Any]:
         router = self._router(entry)
         if not isinstance(router, Calibrated):
             return {}
         episodes: Iterable[Episode] = ()
         if development is not None:
             probe = RouterEntry(router=router.probe)
-            episodes = self._play(development, probe, {}, seed, self._out / CALIBRATION).episodes()
+            episodes = self._play(players, development, probe, {}, seed, self._out / CALIBRATION).episodes()
         return fitted_by(entry, router, episodes)
 
     def _protocol(self, opened: OpenTask) -> dict[str, Any]:
@@ -198,43 +202,41 @@ class SuiteRunner:
         return known
 
     def _play(
-        self, opened: OpenTask, entry: RouterEntry, fitted: Mapping[str, Any], seed: int, out: Path
+        self,
+        players: Players,
+        opened: OpenTask,
+        entry: RouterEntry,
+        fitted: Mapping[str, Any],
+        seed: int,
+        out: Path,
+        shard: Shard | None = None,
     ) -> FinishedRun:
         router = self._router(entry, fitted)
         config = run_config(self._suite, self._pool, opened.entry, entry, seed)
-        meta = self._meta(config, opened, entry, router, fitted)
+        meta = self._meta(players, config, opened, entry, router, fitted)
         self._warn_once(f"router '{entry.name}': {note}" if (note := other_pool_note(meta)) else "")
         writer = TraceWriter(out / meta.id, meta)
         write_seen(writer.folder, self._seen_by_pool | trained_on(entry, router))
-        won = sum(episode.success for episode in writer.episodes.values())
-        missing = [one for one in opened.instances if one.id not in writer.episodes]
-        done = len(opened.instances) - len(missing)
-        play = Play(
-            run=meta.hash,
-            seed=seed,
-            temperature=config.temperature,
-            task=opened.task,
-            router=router,
-            pool=self._models,
-            router_timeout=self._suite.router_timeout,
-            environment_timeout=self._suite.environment_timeout,
-        )
-        title = f"{config.task}/{config.split} {entry.name} seed {seed}"
+        share = opened.instances if shard is None else shard.share(opened.instances)
+        missing = [one for one in share if one.id not in writer.episodes]
+        done = [writer.episodes[one.id] for one in share if one.id in writer.episodes]
+        title = f"{config.task}/{config.split} {entry.name} seed {seed}" + (f" shard {shard}" if shard else "")
         try:
-            with RunProgress(self._console, title, done, won, len(opened.instances)) as progress:
+            won = sum(episode.success for episode in done)
+            with RunProgress(self._console, title, len(done), won, len(share)) as progress:
                 observer = _Recorder(writer, progress)
                 if missing:
                     check_source(out / meta.id, meta)
-                    run_to_end(play_all(play, missing, self._suite.concurrency, observer))
+                    players.play(Job(self._suite, meta, opened, entry, router), missing, observer)
         except BaseException:
             with suppress(MixrouteError, OSError):  # what stopped the run is the error that counts
                 writer.close()
             raise
         writer.close()
-        lost = [one.id for one in opened.instances if one.id not in writer.episodes]
+        lost = [one.id for one in share if one.id not in writer.episodes]
         if lost:
             raise MixrouteError(
-                f"{title}: {len(lost)} of {len(opened.instances)} episodes were not played, such as {lost[0]}: a "
+                f"{title}: {len(lost)} of {len(share)} episodes were not played, such as {lost[0]}: a "
                 "plug-in ended their play; the same command plays them"
             )
         if missing:
@@ -245,14 +247,19 @@ class SuiteRunner:
         return FinishedRun(writer.folder, meta, opened, entry)
 
     def _meta(
-        self, config: RunConfig, opened: OpenTask, entry: RouterEntry, router: Router, fitted: Mapping[str, Any]
+        self,
+        players: Players,
+        config: RunConfig,
+        opened: OpenTask,
+        entry: RouterEntry,
+        router: Router,
+        fitted: Mapping[str, Any],
     ) -> RunMeta:
-        cards = cards_of(self._models)
+        cards = players.cards()
         fingerprints = {name: card["fingerprint"] for name, card in cards.items()}
         protocol, content = self._protocol(opened), self._content_of(opened, entry, router)
         if id(opened) not in self._notes:
-            check_scaffold(opened, self._models)
-            self._notes[id(opened)] = prompt_notes(opened, self._models)
+            self._notes[id(opened)] = players.prompt_notes(opened)
         if notes := self._notes[id(opened)]:
             protocol = {**protocol, CHAT_TEMPLATE: notes}
         full, group = run_hash(config, protocol, fingerprints, fitted, content)
@@ -275,7 +282,7 @@ class SuiteRunner:
             fitted=dict(fitted),
             instances=[one.id for one in opened.instances],
             provenance={
-                **provenance(),
+                **players.provenance(),
                 **origin,
                 "concurrency": self._suite.concurrency,
                 "router": source_of(type(router)),
@@ -295,6 +302,9 @@ class _Recorder:
 
     def call_finished(self, tokens: int) -> None:
         self._progress.tokens(tokens)
+
+    def workers(self, count: int) -> None:
+        self._progress.workers(count)
 
     def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
         self._writer.append(episode, timing)

@@ -13,7 +13,7 @@ from harness.contracts import Calibrated, Task
 from harness.data import HIGH
 from harness.engine.identity import run_config
 from harness.engine.opening import OpenTask, open_instances
-from harness.engine.runner import CALIBRATION
+from harness.engine.shard import Shard
 from harness.files import write_atomically
 from harness.json_files import Schema, convert_plain, read_json
 from harness.plan.past import Past
@@ -25,6 +25,7 @@ from harness.speed.rates import Rates
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.text import quoted
 from harness.traces.cost import COST_MODELS
+from harness.traces.store import CALIBRATION
 
 FILE = "plan.json"
 SCHEMA = 2
@@ -62,7 +63,9 @@ class Plan(msgspec.Struct, frozen=True):
     runs: list[PlannedRun]
 
 
-def plan_suite(suite: Suite, out: Path, past_in: Iterable[Path], rates: Rates | None, prices: Prices) -> Plan:
+def plan_suite(
+    suite: Suite, out: Path, past_in: Iterable[Path], rates: Rates | None, prices: Prices, shard: Shard | None = None
+) -> Plan:
     """Forecast of the usage of a suite's runs, written to ``out/plan.json``.
 
     Args:
@@ -71,6 +74,7 @@ def plan_suite(suite: Suite, out: Path, past_in: Iterable[Path], rates: Rates | 
         past_in: Folders of runs and entries to learn from; ``out`` is one of them.
         rates: Seconds of calls; without them, those that past runs measured.
         prices: Prices of tokens and hours.
+        shard: The share of each run's instances to be played; all if not given.
 
     Raises:
         MixrouteError: unknown task, router or pool, missing data, or a folder that cannot be read.
@@ -79,10 +83,10 @@ def plan_suite(suite: Suite, out: Path, past_in: Iterable[Path], rates: Rates | 
     pool = load_pool(suite.pool)
     answering = HIGH if HIGH in pool.models else next(iter(pool.models))
     runs = []
-    for what, config, opened in _runs(suite, pool):
+    for what, config, opened, planned in _runs(suite, pool, shard):
         basis = past.basis(config)
         done = past.finished(out, config)
-        left = max(0, len(opened.instances) - round(done.episodes))
+        left = max(0, planned - round(done.episodes))
         if basis is None:
             each, description = _assumed(opened.task, opened, answering)
         else:
@@ -92,7 +96,7 @@ def plan_suite(suite: Suite, out: Path, past_in: Iterable[Path], rates: Rates | 
             PlannedRun(
                 what=what,
                 config=config.model_dump(),
-                instances=len(opened.instances),
+                instances=planned,
                 finished=round(done.episodes),
                 basis=description,
                 expected=expected,
@@ -137,11 +141,14 @@ def settle(out: Path) -> Plan | None:
     return settled
 
 
-def _runs(suite: Suite, pool: Pool) -> Iterator[tuple[str, RunConfig, OpenTask]]:
-    """The suite's runs, and those on its development instances that thresholds are chosen on, each once."""
+def _runs(suite: Suite, pool: Pool, shard: Shard | None) -> Iterator[tuple[str, RunConfig, OpenTask, int]]:
+    """The suite's runs, and those on its development instances that thresholds are chosen on, each once; with the
+    number of instances to play.
+    """
     probed: set[str] = set()
     for entry in suite.tasks:
         opened = open_instances(entry)
+        share = len(opened.instances if shard is None else shard.share(opened.instances))
         for router in suite.routers_of(entry.task):
             made = open_router(router.router, **router.args)
             for seed in router.seeds or suite.seeds:
@@ -152,9 +159,9 @@ def _runs(suite: Suite, pool: Pool) -> Iterator[tuple[str, RunConfig, OpenTask]]
                     what = f"{entry.task}/{shown.split} {made.probe} ({CALIBRATION})"
                     if config.model_dump_json() not in probed:
                         probed.add(config.model_dump_json())
-                        yield what, config, development
+                        yield what, config, development, len(development.instances)
                 config = run_config(suite, pool, opened.entry, router, seed)
-                yield f"{entry.task}/{entry.split} {router.name}", config, opened
+                yield f"{entry.task}/{entry.split} {router.name}", config, opened, share
 
 
 def _assumed(task: Task, opened: OpenTask, model: str) -> tuple[Usage, str]:

@@ -32,6 +32,8 @@ SCHEMA = 2
 EPISODES = "episodes.jsonl"
 TIMINGS = "timings.jsonl"
 RUN = "run.json"
+CALIBRATION = "calibration"
+"""Subfolder of the runs on development episodes that thresholds are chosen on."""
 _LINES = (TIMINGS, EPISODES)
 LONGEST_NAME = 240
 """Bytes of the name of a run's folder: file systems take 255, and files that are named by runs have suffixes."""
@@ -46,7 +48,7 @@ class TraceWriter:
         self.folder = folder
         self._run = meta.hash
         existing = folder / RUN
-        content = None if existing.exists() else _encode_meta(meta, existing)
+        content = None if existing.exists() else encode_meta(meta, existing)
         folder.mkdir(parents=True, exist_ok=True)
         if content is None and read_meta(folder).hash != meta.hash:
             raise MixrouteError(f"{existing} belongs to another run (hash differs): choose another --out folder")
@@ -124,6 +126,13 @@ class _Git(msgspec.Struct):
     commit: str = ""
 
 
+class _PlayedOn(msgspec.Struct):
+    """Versions and machine that played some instances of a merged run, see ``harness.traces.parts``."""
+
+    instances: list[str]
+    hardware: dict[str, Any] | None = None
+
+
 class _Provenance(msgspec.Struct):
     """What readers show of it."""
 
@@ -132,6 +141,7 @@ class _Provenance(msgspec.Struct):
     packages: dict[str, Any] | None = None
     router: dict[str, Any] | None = None
     git: _Git | None = None
+    played_on: list[_PlayedOn] = []
 
 
 class _Card(msgspec.Struct):
@@ -156,7 +166,7 @@ def read_meta(folder: Path) -> RunMeta:
     return _decode_meta(read_file(path, fix), path, fix)
 
 
-def _encode_meta(meta: RunMeta, path: Path) -> bytes:
+def encode_meta(meta: RunMeta, path: Path) -> bytes:
     """The content of ``run.json``.
 
     Raises:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.contracts import Backend, Router
 from harness.data import Instance
+from harness.engine.executor import Executor
 from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask
 from harness.engine.rollout import Play, play_all
@@ -35,6 +36,7 @@ def play_runs(
     *,
     mode: Mode,
     temperature: float = 0.0,
+    executor: Executor | None = None,
 ) -> list[FinishedRun]:
     """Play what is missing of the runs of each task, router and seed, as a suite does; may be stopped and resumed.
 
@@ -47,6 +49,7 @@ def play_runs(
         folder: Folder of the runs; it may hold runs of other pools, tasks, routers or seeds.
         mode: As in a suite.
         temperature: As in a suite.
+        executor: What plays; this process if not given.
 
     Returns:
         The runs that were asked for, by task, then router, then seed.
@@ -65,7 +68,7 @@ def play_runs(
         temperature=temperature,
         concurrency=CONCURRENCY,
     )
-    return SuiteRunner(suite, folder, Terminal(stderr=True), training_tasks=tasks).run()
+    return SuiteRunner(suite, folder, Terminal(stderr=True), training_tasks=tasks, executor=executor).run()
 
 
 class _Episodes:

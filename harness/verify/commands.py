@@ -40,6 +40,10 @@ def verify(
             "default this commit."
         ),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", "-j", min=1, help="Entries checked side by side; as many as processors."),
+    ] = None,
     evidence: Annotated[
         Path | None,
         typer.Option(help="Folder of evidence: verdicts and audits are written there, and audits not repeated."),
@@ -65,9 +69,9 @@ def verify(
     if lock:
         write_lock(entries.parent / LOCK, folders)
     if published:
-        verdicts = verify_published(entries, folders, pools=pools, evidence=evidence)
+        verdicts = verify_published(entries, folders, pools=pools, evidence=evidence, processes=processes)
     else:
-        verdicts = verify_entries(folders, load_models=models, pools=pools, own=own)
+        verdicts = verify_entries(folders, load_models=models, pools=pools, own=own, processes=processes)
     if audit:
         from harness.verify.evidence import audited
 

@@ -46,6 +46,7 @@ def verify_entries(
     own: bool = False,
     refit: Refit | None = None,
     trusted: Collection[Path] = (),
+    processes: int | None = None,
 ) -> list[EntryVerdict]:
     """Verify each entry, and all against one another.
 
@@ -56,8 +57,12 @@ def verify_entries(
         own: As in ``verify_entry``.
         refit: As in ``verify_entry``.
         trusted: Entries that are believed where two contradict each other.
+        processes: Entries that are checked side by side; if not given, as many as there are processors, and few small
+            ones one after the other.
     """
-    processes = min(len(folders), os.cpu_count() or 1) if sum(map(_size, folders)) > WORTH_PROCESSES else 1
+    if processes is None:
+        processes = (os.cpu_count() or 1) if sum(map(_size, folders)) > WORTH_PROCESSES else 1
+    processes = min(len(folders), processes)
     # Not forked from here: threads of torch and tokenizers, which this process may have, do not survive it.
     with ProcessPoolExecutor(processes, get_context("spawn"), _prepare) as pool:
         in_turn = partial(_verify_in_turn, pools=dict(pools), own=own, refit=refit)

@@ -71,7 +71,12 @@ class Publication:
 
 
 def verify_published(
-    entries: Path, folders: Sequence[Path], *, pools: Pools = MappingProxyType({}), evidence: Path | None = None
+    entries: Path,
+    folders: Sequence[Path],
+    *,
+    pools: Pools = MappingProxyType({}),
+    evidence: Path | None = None,
+    processes: int | None = None,
 ) -> list[EntryVerdict]:
     """Verify the published results: the entries, the calibration runs beside them, and that nothing else is there.
 
@@ -80,6 +85,7 @@ def verify_published(
         folders: The entries.
         pools: Pools that are not shipped.
         evidence: Folder that the verdicts are written to.
+        processes: As in ``verify_entries``.
 
     Raises:
         MixrouteError: a file beside the entries is missing or damaged.
@@ -89,7 +95,9 @@ def verify_published(
     trusted = [folder for folder in folders if publication.knows(folder)]
     for run in publication.refit.runs:
         published[run] = [check_files(run).result()]
-    verified = verify_entries(list(published), pools=pools, refit=publication.refit, trusted=trusted)
+    verified = verify_entries(
+        list(published), pools=pools, refit=publication.refit, trusted=trusted, processes=processes
+    )
     verdicts = {
         folder: msgspec.structs.replace(verdict, results=[*published[folder], *verdict.results])
         for folder, verdict in zip(published, verified, strict=True)

@@ -7,13 +7,23 @@ from typing import Annotated
 
 import typer
 
+from harness.engine import executors
 from harness.training.commands import Deterministic
 
 Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a shipped router recipe, or a .yaml file.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Working folder; runs/routers/RECIPE if not given.")]
 
 
-def label(recipe_name: Recipe, to: Out = None, deterministic: Deterministic = False) -> None:
+def label(
+    recipe_name: Recipe,
+    to: Out = None,
+    deterministic: Deterministic = False,
+    executor: executors.Name = "local",
+    workers: executors.Workers = None,
+    ray_address: executors.RayAddress = None,
+    cpus_per_worker: executors.CpusPerWorker = None,
+    gpus_per_worker: executors.GpusPerWorker = 0.0,
+) -> None:
     """Play train episodes with both models and label how far they diverge at each step."""
     from harness.training.recipe import load_recipe
     from routers.dmr.label import label
@@ -21,19 +31,30 @@ def label(recipe_name: Recipe, to: Out = None, deterministic: Deterministic = Fa
     from routers.dmr.report import report
 
     recipe = load_recipe(recipe_name, DmrRecipe).with_mode(deterministic=deterministic)
-    for run in label(recipe, _folder(recipe.name, to)):
+    player = executors.executor_for(executor, workers, ray_address, cpus_per_worker, gpus_per_worker)
+    for run in label(recipe, _folder(recipe.name, to), player):
         typer.echo(f"labels are in {run}")
         typer.echo(report(run))
 
 
-def train_kl_sft(recipe_name: Recipe, to: Out = None, deterministic: Deterministic = False) -> None:
+def train_kl_sft(
+    recipe_name: Recipe,
+    to: Out = None,
+    deterministic: Deterministic = False,
+    executor: executors.Name = "local",
+    workers: executors.Workers = None,
+    ray_address: executors.RayAddress = None,
+    cpus_per_worker: executors.CpusPerWorker = None,
+    gpus_per_worker: executors.GpusPerWorker = 0.0,
+) -> None:
     """Train stage one of DMR, one network for each rate; labels are made first if there are none."""
     from harness.training.recipe import load_recipe
     from routers.dmr.kl_sft import train_kl_sft
     from routers.dmr.recipe import DmrRecipe
 
     recipe = load_recipe(recipe_name, DmrRecipe).with_mode(deterministic=deterministic)
-    for folder in train_kl_sft(recipe, _folder(recipe.name, to)).values():
+    player = executors.executor_for(executor, workers, ray_address, cpus_per_worker, gpus_per_worker)
+    for folder in train_kl_sft(recipe, _folder(recipe.name, to), player).values():
         typer.echo(f"checkpoint: {folder}")
 
 

@@ -19,6 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend
+from harness.engine.executor import Executor
 from harness.engine.opening import open_models
 from harness.errors import MixrouteError
 from harness.provenance import provenance
@@ -38,8 +39,13 @@ Target = tuple[LabelledEpisode, list[float]]
 """An episode, and for each step 1 if it is sensitive, 0 if not, NaN if unknown."""
 
 
-def train_kl_sft(recipe: DmrRecipe, folder: Path) -> dict[float, Path]:
+def train_kl_sft(recipe: DmrRecipe, folder: Path, executor: Executor | None = None) -> dict[float, Path]:
     """Label, then train a network for each rate K; existing labels and checkpoints are kept.
+
+    Args:
+        recipe: What to learn from, and how.
+        folder: Working folder of the recipe.
+        executor: What plays; this process if not given.
 
     Returns:
         Folders of the checkpoints, by rate.
@@ -51,7 +57,7 @@ def train_kl_sft(recipe: DmrRecipe, folder: Path) -> dict[float, Path]:
     missing = [rate for rate, path in made.items() if not (path / "card.json").exists()]
     if not missing:
         return made
-    runs = label(recipe, folder)
+    runs = label(recipe, folder, executor)
     seen = [instance_key(read_meta(run).task, name) for run in runs for name in read_meta(run).instances]
     data = _labelled(recipe, runs)
     for rate in missing:

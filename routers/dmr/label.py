@@ -18,6 +18,7 @@ from harness.backends.encoding import Encoder
 from harness.backends.loading import open_for_comparison
 from harness.contracts import Task, Teachable, scaffold_of, taught_reply
 from harness.data import Observation
+from harness.engine.executor import Executor
 from harness.engine.runner import FinishedRun
 from harness.files import Record
 from harness.lines import read_lines, repair
@@ -85,13 +86,14 @@ class Both:
         return followed
 
 
-def label(recipe: DmrRecipe, working: Path) -> list[Path]:
+def label(recipe: DmrRecipe, working: Path, executor: Executor | None = None) -> list[Path]:
     """Play and label the recipe's training instances.
 
     Args:
         recipe: Names pool and tasks.
         working: Folder of the recipe; ``labels`` in it holds one run for each task, with ``labels.jsonl`` beside the
             episodes.
+        executor: What plays; this process, which labels, if not given.
 
     Returns:
         The run folders.
@@ -107,7 +109,9 @@ def label(recipe: DmrRecipe, working: Path) -> list[Path]:
     description = f"Pool {recipe.pool} as it plays in training."
     pool = save_pool(folder / "pool.yaml", name, description, models, training.kv_cache)
     router = RouterEntry(router="both", args={"p": recipe.behaviour_high_share})
-    runs = play_runs(f"{name}-labels", str(pool), opened, [router], [recipe.seed], folder, mode=recipe.mode)
+    runs = play_runs(
+        f"{name}-labels", str(pool), opened, [router], [recipe.seed], folder, mode=recipe.mode, executor=executor
+    )
     missing = [run for run in runs if len(read_labels(run.folder)) < len(run.meta.instances)]
     if missing:
         high, encoder = open_for_comparison("high", models["high"])
