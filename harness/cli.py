@@ -22,6 +22,7 @@ from harness.errors import MixrouteError
 from harness.files import cache_folder
 from harness.plugin_commands import add_commands, broken_commands
 from harness.quantization.commands import quantize, variants
+from harness.serving.commands import serve
 from harness.shell_completion import complete_pool, complete_router, complete_scaffold, complete_suite, complete_task
 from harness.speed.commands import calibrate
 from harness.terminal import Terminal
@@ -284,7 +285,7 @@ def data(
 
 train.command("agent")(train_agent)
 train.command("average")(train_average)
-for command in (verify, challenge, switches, calibrate, time, doctor, quantize, variants):
+for command in (serve, verify, challenge, switches, calibrate, time, doctor, quantize, variants):
     app.command()(command)
 app.command("twins", hidden=True)(variants)  # its name before 0.2
 
