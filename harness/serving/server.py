@@ -8,17 +8,18 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import uvicorn
 
 from harness.backends.completion_cache import CompletionCache
+from harness.contracts import Backend
 from harness.engine.loop import run_to_end
 from harness.engine.opening import open_models
 from harness.errors import MixrouteError, RunStopped
 from harness.files import locked_folder
-from harness.pool import load_pool
+from harness.pool import Pool, load_pool
 from harness.serving.app import create_app
 from harness.serving.offers import check_router, open_offers
 from harness.serving.recording import Recorder
@@ -39,13 +40,21 @@ def open_service(settings: Settings) -> Iterator[Service]:
     pool = load_pool(settings.pool)
     check_router(settings)
     with ExitStack() as stack:
-        if settings.out is not None:
-            stack.enter_context(locked_folder(settings.out))
         answers = CompletionCache() if settings.reuse else None
         models = stack.enter_context(open_models(pool, settings.mode, answers))
+        yield stack.enter_context(service_of(settings, pool, models))
+
+
+@contextmanager
+def service_of(settings: Settings, pool: Pool, models: Mapping[str, Backend]) -> Iterator[Service]:
+    """A service of models that are loaded, until the block ends; its folder is locked.
+
+    Raises:
+        MixrouteError: as ``open_service``.
+    """
+    with nullcontext() if settings.out is None else locked_folder(settings.out):
         offers = open_offers(settings, pool, models)
-        recorder = None if settings.out is None else Recorder(offers, settings.out)
-        yield Service(settings, offers, models, recorder)
+        yield Service(settings, offers, models, None if settings.out is None else Recorder(offers, settings.out))
 
 
 def key_from(variable: str, host: str) -> str:

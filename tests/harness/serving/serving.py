@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,13 @@ from typing import Any
 import httpx
 from openai import AsyncOpenAI, OpenAI
 
+from harness.pool import load_pool
 from harness.records import Episode, RunMeta
-from harness.serving.server import bound, open_service, run_server
+from harness.serving.server import bound, open_service, run_server, service_of
 from harness.serving.service import Service
 from harness.serving.settings import Settings
 from harness.traces.store import find_runs, read_episodes, read_meta
+from mixroute import Backend
 from tests.command import PATIENCE
 
 KEY = "none"
@@ -78,9 +80,13 @@ def serving(service: Service) -> Iterator[Served]:
 
 
 @contextmanager
-def served(pool: Path, router: str, out: Path | None, **settings: Any) -> Iterator[Served]:
-    """Serve a router on a pool file."""
-    with open_service(Settings(str(pool), router, out, **settings)) as service, serving(service) as running:
+def served(
+    pool: Path, router: str, out: Path | None, models: Mapping[str, Backend] | None = None, **settings: Any
+) -> Iterator[Served]:
+    """Serve a router on the models of a pool file, or on ``models`` under its name."""
+    chosen = Settings(str(pool), router, out, **settings)
+    opened = open_service(chosen) if models is None else service_of(chosen, load_pool(str(pool)), models)
+    with opened as service, serving(service) as running:
         yield running
 
 
