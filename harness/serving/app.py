@@ -92,8 +92,7 @@ def create_app(service: Service, hosts: frozenset[str] | None, ready: Callable[[
 
     @app.get("/v1/models/{name:path}", dependencies=guarded)
     async def model(name: str) -> dict[str, Any]:
-        if name not in service.offers:
-            raise ApiError(404, f"there is no model '{name[:80]}'", parameter="model", code="model_not_found")
+        service.offer(name)
         return _model(name)
 
     @app.post("/v1/chat/completions", dependencies=guarded)

@@ -66,11 +66,12 @@ class Conversing:
         return {"task": self.name, "played_by": "the client", OUTCOME: told}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Offer:
-    """A model that clients may ask for."""
+    """What clients may ask for."""
 
     name: str
+    """The first of its names."""
     play: Play
     metas: Mapping[str, RunMeta]
     """What is recorded of it, by split."""
@@ -97,9 +98,14 @@ def open_offers(settings: Settings, pool: Pool, models: Mapping[str, Backend]) -
             f"--router {name}: the pool has a model of this name, so that clients could not ask for the router: rename "
             "the model in the pool file"
         )
-    entries = {name: routing} | {model: _alone(model) for model in models}
     cards = cards_of(models)
-    return {offered: _offer(settings, pool, models, offered, entry, cards) for offered, entry in entries.items()}
+    offers = {name: _offer(settings, pool, models, name, routing, cards)}
+    for model in models:
+        own = _offer(settings, pool, models, model, _alone(model), cards)
+        # With --router always-low, model low is the router under another name: one run, in one folder.
+        is_router = own.metas[JUDGED].hash == offers[name].metas[JUDGED].hash
+        offers[model] = offers[name] if is_router else own
+    return offers
 
 
 def check_router(settings: Settings) -> None:

@@ -178,8 +178,9 @@ class Recorder:
     """
 
     def __init__(self, offers: Mapping[str, Offer], out: Path) -> None:
-        self._records = {name: OfferRecord(offer, out) for name, offer in offers.items()}
-        self._left: dict[str, list[Ended]] = {name: [] for name in offers}
+        own = {offer.name: offer for offer in offers.values()}  # some have two names
+        self._records = {name: OfferRecord(offer, out) for name, offer in own.items()}
+        self._left: dict[str, list[Ended]] = {name: [] for name in own}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mixroute-record")
         self._troubles: dict[str, str] = {}
 

@@ -26,6 +26,7 @@ from harness.serving.schema import OutcomeBody, Question
 from harness.serving.sessions import Session, Sessions
 from harness.serving.settings import Settings
 from harness.serving.steps import Answer, journal_line, max_tokens_of, take_step
+from harness.text import quoted
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ class Service:
         self.cards = {name: model.card() for name, model in models.items()}
         self._models = models
         self._recorder = recorder
-        names = {name: set() if recorder is None else recorder.names(name) for name in offers}
+        own = {offer.name for offer in offers.values()}
+        names = {name: set() if recorder is None else recorder.names(name) for name in own}
         self._sessions: Sessions[Future[bool] | None] = Sessions(settings.sessions, names, self._record)
         self._gate = Gate(settings.running, settings.waiting)
         self.metrics = Metrics(lambda: len(self._sessions), lambda: self._gate.inside)
@@ -90,6 +92,17 @@ class Service:
             return str(self.failure.result())
         return self._recorder.trouble if self._recorder is not None else ""
 
+    def offer(self, model: str) -> Offer:
+        """What is offered under a name.
+
+        Raises:
+            ApiError: nothing is.
+        """
+        if model not in self.offers:
+            message = f"there is no model {quoted(model)}: ask for one of {', '.join(self.offers)}"
+            raise ApiError(404, message, parameter="model", code="model_not_found")
+        return self.offers[model]
+
     async def answer(self, question: Question, key: str | None) -> Answer:
         """Answer a request.
 
@@ -100,11 +113,7 @@ class Service:
         Raises:
             ApiError: it has no answer.
         """
-        offer = self.offers.get(question.model)
-        if offer is None:
-            known = ", ".join(self.offers)
-            message = f"there is no model '{question.model[:80]}': ask for one of {known}"
-            raise ApiError(404, message, parameter="model", code="model_not_found")
+        offer = self.offer(question.model)
         if max_tokens_of(question, self.settings) > self.settings.longest:
             raise wrong(f"max_tokens is {self.settings.longest} at most", "max_tokens")
         began = time.perf_counter()
@@ -126,8 +135,9 @@ class Service:
             ApiError: there is no such session.
         """
         success = outcome.score >= 1 if outcome.success is None else outcome.success
+        offer = None if outcome.model is None else self.offer(outcome.model)
         while True:
-            session = self._sessions.find(key, outcome.model)
+            session = self._sessions.find(key, offer)
             async with session.lock:
                 if not session.closed:  # while its last request was answered
                     recorded = self._sessions.close(session, outcome.score, success=success)

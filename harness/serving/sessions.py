@@ -17,6 +17,7 @@ from harness.serving.conversations import Conversation, Known, Said
 from harness.serving.errors import ApiError, busy
 from harness.serving.offers import Offer
 from harness.serving.recording import Ended
+from harness.text import quoted
 
 log = logging.getLogger(__name__)
 
@@ -137,18 +138,22 @@ class Sessions(Generic[R]):
         else:
             self._known.add(session, session.scope, session.said.conversation.after(session.said.reply))
 
-    def find(self, key: str, model: str | None) -> Session:
+    def find(self, key: str, offer: Offer | None) -> Session:
         """The session that clients call ``key``.
+
+        Args:
+            key: The name.
+            offer: What it asks; None for whatever it is.
 
         Raises:
             ApiError: there is none, or several models have one.
         """
-        found = [one for (offer, name), one in self._open.items() if name == key and model in (None, offer)]
+        found = [one for (_, name), one in self._open.items() if name == key and offer in (None, one.offer)]
         if not found:
-            raise ApiError(404, f"there is no open session '{key}'", parameter="session", code="session_not_found")
+            raise ApiError(404, f"there is no open session {quoted(key)}", parameter="session", code="session_not_found")
         if len(found) > 1:
             models = ", ".join(one.offer.name for one in found)
-            raise ApiError(400, f"models {models} have a session '{key}': say which in 'model'", parameter="model")
+            raise ApiError(400, f"models {models} have a session {quoted(key)}: say which in 'model'", parameter="model")
         return found[0]
 
     def close(self, session: Session, score: float | None = None, *, success: bool = False) -> R:

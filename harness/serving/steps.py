@@ -76,7 +76,7 @@ async def take_step(session: Session, question: Question, settings: Settings, wa
     live.turns.append(Turn(shown, answer.text, result.action))
     session.spent, session.spent_seconds, session.failure = [], 0.0, ""
     session.said = Said(question.conversation, prompt, answer.text, question.stop)
-    return Answer(offer.name, session.key, len(live.steps) - 1, answer, live.steps[-1])
+    return Answer(question.model, session.key, len(live.steps) - 1, answer, live.steps[-1])
 
 
 def journal_line(session: Session) -> bytes:
