@@ -6,17 +6,17 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from harness.errors import MixrouteError
 from harness.serving.errors import ApiError, wrong
 from harness.serving.replies import Reply
 from harness.serving.schema import Question, chat_question, outcome_of, text_question
@@ -33,23 +33,14 @@ _GONE = 499
 """Status of requests whose client has gone; nobody reads it."""
 
 
-def create_app(service: Service, hosts: frozenset[str] | None, ready: Callable[[], None] = lambda: None) -> FastAPI:
+def create_app(service: Service, hosts: frozenset[str] | None) -> FastAPI:
     """The application of a service.
 
     Args:
-        service: The service; it begins and ends with the application.
+        service: The service, which has been started.
         hosts: Names under which clients may address the server; None for all. Without a key a page in a browser could
             otherwise reach it under a name of its own.
-        ready: Called when requests are answered.
     """
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.start()
-        ready()
-        yield
-        with suppress(MixrouteError):  # service.trouble says it
-            await service.stop()
 
     async def admitted(request: Request) -> None:
         if hosts is not None and request.url.hostname not in hosts:
@@ -58,7 +49,9 @@ def create_app(service: Service, hosts: frozenset[str] | None, ready: Callable[[
         if service.settings.key and not secrets.compare_digest(given.encode(), service.settings.key.encode()):
             raise ApiError(401, "the API key is missing or wrong", "authentication_error", code="invalid_api_key")
 
-    app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    # Nothing is told to anybody but those who ask /metrics: errors may quote what clients say.
+    silent: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=silent)
     guarded = [Depends(admitted)]
 
     @app.exception_handler(ApiError)
@@ -141,15 +134,16 @@ async def _respond(service: Service, question: Question, request: Request) -> Re
     reply = Reply(answer, question.conversation.kind, service.cards)
     if question.stream:
         # The answer is whole before its first word is sent: only then it is known which model's it is.
-        events = iter(list(reply.events(usage=question.stream_usage)))
+        events = reply.events(usage=question.stream_usage)
         headers = {**reply.headers, "Cache-Control": "no-cache"}
         return StreamingResponse(_sent(events), media_type="text/event-stream", headers=headers)
     return JSONResponse(reply.body, headers=reply.headers)
 
 
-async def _sent(events: Any) -> AsyncIterator[bytes]:  # noqa: ANN401
+async def _sent(events: Iterator[bytes]) -> AsyncIterator[bytes]:
     for event in events:
         yield event
+        await asyncio.sleep(0)  # others take their turns, and a client that has gone is noticed
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:

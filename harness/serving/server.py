@@ -99,7 +99,20 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """A server whose signals are ours: when it has ended, what it has open is still to be closed."""
+    """A server whose signals are ours: when it has ended, what it has open is still to be closed.
+
+    Args:
+        config: Of the server.
+        ready: Called when it takes requests.
+    """
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -124,7 +137,7 @@ def run_server(
     Raises:
         MixrouteError: the server could not go on, or sessions could not be recorded.
     """
-    failures: list[MixrouteError] = []
+    failures: list[RunStopped] = []
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
@@ -143,17 +156,21 @@ def run_server(
 
         hosts = None if service.settings.key else _LOCAL | {listening.getsockname()[0]}
         config = uvicorn.Config(
-            create_app(service, hosts, begin),
+            create_app(service, hosts),
             loop="none",
-            lifespan="on",
+            lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=max(1, round(grace)),
         )
-        server = _Server(config)
-        await server.serve(sockets=[listening])
+        server = _Server(config, begin)
+        await service.start()
+        try:
+            await server.serve(sockets=[listening])
+        finally:
+            await service.stop()
 
     run_to_end(serve())
-    if failures or service.trouble:
-        raise failures[0] if failures else MixrouteError(service.trouble)
+    if failures:
+        raise failures[0]

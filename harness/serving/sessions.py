@@ -150,10 +150,14 @@ class Sessions(Generic[R]):
         """
         found = [one for (_, name), one in self._open.items() if name == key and offer in (None, one.offer)]
         if not found:
-            raise ApiError(404, f"there is no open session {quoted(key)}", parameter="session", code="session_not_found")
+            raise ApiError(
+                404, f"there is no open session {quoted(key)}", parameter="session", code="session_not_found"
+            )
         if len(found) > 1:
             models = ", ".join(one.offer.name for one in found)
-            raise ApiError(400, f"models {models} have a session {quoted(key)}: say which in 'model'", parameter="model")
+            raise ApiError(
+                400, f"models {models} have a session {quoted(key)}: say which in 'model'", parameter="model"
+            )
         return found[0]
 
     def close(self, session: Session, score: float | None = None, *, success: bool = False) -> R:
