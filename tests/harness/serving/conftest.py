@@ -27,7 +27,8 @@ def serve(tmp_path: Path) -> Serve:
 
     def begin(router: str, low: ScriptedModel | None = None, **settings: Any) -> AbstractContextManager[Served]:
         pool: dict[str, Backend] = {"high": ScriptedModel("high", echo), "low": low or ScriptedModel("low", echo)}
-        return served(path, router, tmp_path / "out", pool, **settings)
+        out = settings.pop("out", tmp_path / "out")
+        return served(path, router, out, pool, **settings)
 
     return begin
 

@@ -119,7 +119,7 @@ def test_a_key_is_demanded_where_others_can_reach_the_server(tiny_pool: Path, tm
             "low",
         ]
         for wrong in ("Secret", "secret2", "sécret"):
-            answer = httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {wrong}".encode()})
+            answer = httpx.get(f"{url}/v1/models", headers={b"Authorization": f"Bearer {wrong}".encode()})
             assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
         with pytest.raises(AuthenticationError):
             OpenAI(base_url=f"{url}/v1", api_key="other", max_retries=0).models.list()
