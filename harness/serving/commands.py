@@ -35,6 +35,9 @@ def serve(
     seed: Annotated[int, typer.Option(help="Root seed of the router's draws.")] = 0,
     temperature: Annotated[float, typer.Option(min=0, max=2, help="Temperature of requests that state none.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of chat requests that state none.")] = 512,
+    longest: Annotated[
+        int, typer.Option("--most-tokens", min=1, help="Most tokens that a request may ask for.")
+    ] = 8192,
     key_variable: Annotated[
         str, typer.Option("--api-key-env", help="Environment variable with the key that clients must show.")
     ] = "MIXROUTE_API_KEY",
@@ -64,6 +67,7 @@ def serve(
         seed=seed,
         temperature=temperature,
         max_tokens=max_tokens,
+        longest=longest,
         key=key_from(key_variable, host),
         running=concurrency,
         waiting=waiting,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, Protocol, TypeVar
+
+import msgspec
 
 from harness.data import Message, Prompt
 
@@ -43,14 +45,14 @@ class Conversation(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chat:
     """Messages of ``/v1/chat/completions``."""
 
     messages: tuple[Message, ...]
     kind = "chat"
 
-    @property
+    @cached_property
     def text(self) -> str:
         """A line of JSON a message, so that none can be taken for another."""
         return "".join(map(_line, self.messages))
@@ -67,7 +69,7 @@ class Chat:
 def _line(message: Message) -> str:
     # Agents tend to strip what a model wrote before they send it back.
     content = message.content.strip() if message.role == "assistant" else message.content
-    return json.dumps([message.role, content], ensure_ascii=False) + "\n"
+    return msgspec.json.encode([message.role, content]).decode() + "\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harness import registry
@@ -98,10 +99,10 @@ def open_offers(settings: Settings, pool: Pool, models: Mapping[str, Backend]) -
             f"--router {name}: the pool has a model of this name, so that clients could not ask for the router: rename "
             "the model in the pool file"
         )
-    cards = cards_of(models)
-    offers = {name: _offer(settings, pool, models, name, routing, cards)}
+    made = partial(_offer, settings, pool, models, cards_of(models), seen_by(pool))
+    offers = {name: made(name, routing)}
     for model in models:
-        own = _offer(settings, pool, models, model, _alone(model), cards)
+        own = made(model, _alone(model))
         # With --router always-low, model low is the router under another name: one run, in one folder.
         is_router = own.metas[JUDGED].hash == offers[name].metas[JUDGED].hash
         offers[model] = offers[name] if is_router else own
@@ -138,9 +139,10 @@ def _offer(
     settings: Settings,
     pool: Pool,
     models: Mapping[str, Backend],
+    cards: Mapping[str, Mapping[str, Any]],
+    seen: frozenset[str],
     name: str,
     entry: RouterEntry,
-    cards: Mapping[str, Mapping[str, Any]],
 ) -> Offer:
     router, fitted = _open(entry)
     metas = {}
@@ -181,7 +183,7 @@ def _offer(
         router_timeout=settings.router_timeout,
         environment_timeout=settings.model_timeout,
     )
-    return Offer(name, play, metas, seen_by(pool) | trained_on(entry, router))
+    return Offer(name, play, metas, seen | trained_on(entry, router))
 
 
 def notes_of(offers: Mapping[str, Offer]) -> list[str]:

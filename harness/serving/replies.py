@@ -12,6 +12,7 @@ import msgspec
 
 from harness.data import ModelCard
 from harness.serving.steps import Answer
+from harness.text import clean
 from harness.traces.cost import COST_MODELS, call_cost
 
 _OBJECTS = {"chat": ("chat.completion", "chat.completion.chunk"), "text": ("text_completion", "text_completion")}
@@ -36,7 +37,8 @@ class Reply:
     @property
     def headers(self) -> dict[str, str]:
         """Which session it is of, and which model wrote it."""
-        return {"x-session-id": self._answer.session, "x-mixroute-model": self._answer.step.model}
+        model = self._answer.step.model.encode("ascii", "replace").decode()  # the pool may name it as it likes
+        return {"x-session-id": self._answer.session, "x-mixroute-model": clean(model)}
 
     @property
     def body(self) -> dict[str, Any]:
@@ -60,9 +62,11 @@ class Reply:
         yield b"data: [DONE]\n\n"
 
     @property
-    def usage(self) -> dict[str, Any]:
-        """What is charged: the sum over all calls of the step."""
+    def usage(self) -> dict[str, Any] | None:
+        """What is charged: the sum over all calls of the step; None where an endpoint does not tell it."""
         calls = self._answer.step.calls
+        if not all(call.usage_known for call in calls):
+            return None
         read, written = sum(call.prompt_tokens for call in calls), sum(call.decoded_tokens for call in calls)
         return {
             "prompt_tokens": read,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -21,10 +22,12 @@ from harness.errors import MixrouteError, RunStopped
 from harness.files import locked_folder
 from harness.pool import Pool, load_pool
 from harness.serving.app import create_app
-from harness.serving.offers import check_router, open_offers
+from harness.serving.offers import check_router, notes_of, open_offers
 from harness.serving.recording import Recorder
 from harness.serving.service import Service
 from harness.serving.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -54,6 +57,8 @@ def service_of(settings: Settings, pool: Pool, models: Mapping[str, Backend]) ->
     """
     with nullcontext() if settings.out is None else locked_folder(settings.out):
         offers = open_offers(settings, pool, models)
+        for note in notes_of(offers):
+            log.warning("%s", note)
         yield Service(settings, offers, models, None if settings.out is None else Recorder(offers, settings.out))
 
 

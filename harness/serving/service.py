@@ -186,7 +186,7 @@ class Service:
         finally:
             if not task.done():
                 task.cancel()
-                with suppress(asyncio.CancelledError, Exception):
+                with suppress(asyncio.CancelledError, Exception, Blocked):
                     await task
 
     def _record(self, session: Session, ended: Ended | None) -> Future[bool] | None:

@@ -62,4 +62,4 @@ class Settings:
         if not re.fullmatch(NAME, self.name):
             raise MixrouteError(f"--name {quoted(self.name)}: use small letters, digits and ._-")
         if self.max_tokens > self.longest:
-            raise MixrouteError(f"--max-tokens {self.max_tokens}: an answer has {self.longest} tokens at most")
+            raise MixrouteError(f"--max-tokens {self.max_tokens}: more than --most-tokens {self.longest}: raise that")
