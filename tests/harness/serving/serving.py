@@ -17,7 +17,8 @@ from harness.records import Episode, RunMeta
 from harness.serving.server import bound, open_service, run_server, service_of
 from harness.serving.service import Service
 from harness.serving.settings import Settings
-from harness.traces.store import find_runs, read_episodes, read_meta
+from harness.traces.read import read_run
+from harness.traces.store import find_runs, read_episodes
 from mixroute import Backend
 from tests.command import PATIENCE
 
@@ -91,9 +92,9 @@ def served(
 
 
 def recorded(out: Path) -> dict[tuple[str, str], tuple[RunMeta, dict[str, Episode]]]:
-    """The recorded runs by router and split, each with its episodes by instance."""
+    """The recorded runs by router and split, each with its episodes by instance; the board can read them."""
     found = {}
     for folder in find_runs(out):
-        meta = read_meta(folder)
+        meta = read_run(folder).meta
         found[meta.router, meta.split] = meta, {one.instance: one for one in read_episodes(folder)}
     return found
