@@ -146,7 +146,7 @@ class Service:
 
     async def _answer_in(self, session: Session, question: Question) -> Answer:
         try:
-            answer = await self._unless_failed(take_step(session, question, self.settings, self._watchdog))
+            return await self._unless_failed(self._take_step(session, question))
         except ApiError:
             raise
         except (Exception, Blocked) as error:
@@ -157,11 +157,15 @@ class Service:
                 raise wrong(refusal, "messages", code) from error
             log.warning("a request of model '%s' failed: %s", question.model, described(error))
             raise failed(described(error)) from error
-        self.metrics.answer(answer)
+
+    async def _take_step(self, session: Session, question: Question) -> Answer:
+        answer = await take_step(session, question, self.settings, self._watchdog)
+        # Nothing is awaited from the step to its line in the journal, so that none is without one.
         line = journal_line(session)
         session.size += len(line)
         if self._recorder is not None:
             self._recorder.note(session.offer.name, session.live.instance.id, line)
+        self.metrics.answer(answer)
         return answer
 
     def _refusal(self, prompt: Prompt, max_tokens: int) -> str:

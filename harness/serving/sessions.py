@@ -69,7 +69,7 @@ class Session:
         live, error = self.live, None
         if self.spent:
             live.record_step(self.asked, self.spent, StepResult(), {}, self.spent_seconds)
-            self.spent, error = [], self.failure
+            self.spent, error = [], None if score is not None else self.failure
         live.done = True
         return Ended(live, score, success, error) if live.steps else None
 
@@ -173,7 +173,10 @@ class Sessions(Generic[R]):
         del self._open[session.offer.name, session.key]
         if error := session.offer.play.release(session.live.instance):
             log.warning("session %s: its caches cannot be freed: %s", session.key, described(error))
-        return self._on_close(session, session.ended(score, success=success))
+        ended = session.ended(score, success=success)
+        if ended is None:
+            self._names[session.offer.name].discard(session.live.instance.id)
+        return self._on_close(session, ended)
 
     def close_unused(self, since: float) -> None:
         """End the sessions that were not used since then."""

@@ -23,7 +23,7 @@ from mixroute import Completion, Request
 from tests.examples import parser_examples
 from tests.harness.serving.conftest import Serve
 from tests.harness.serving.models import Held, echo, wait_until
-from tests.harness.serving.serving import Served, recorded
+from tests.harness.serving.serving import Served, recorded, served
 from tests.scripted import ScriptedModel
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
@@ -120,7 +120,9 @@ def test_what_a_failed_request_has_cost_is_charged_to_the_step_that_is_asked_aga
         failed = ask(server, model="router.py:HighThenLow")
         assert (failed.status_code, failed.json()["error"]["type"]) == (500, "server_error")
         assert "the device fell off the bus" in failed.json()["error"]["message"]
-        assert ask(server, "lost", model="router.py:HighThenLow").status_code == 500
+        for lost in ("lost", "judged"):
+            assert ask(server, lost, model="router.py:HighThenLow").status_code == 500
+        assert server.judge("judged").json()["recorded"]
         model.failing = False
         assert ask(server, model="router.py:HighThenLow").status_code == 200
     _, episodes = recorded(tmp_path / "out")["router.py:HighThenLow", "unjudged"]
@@ -130,6 +132,8 @@ def test_what_a_failed_request_has_cost_is_charged_to_the_step_that_is_asked_aga
     (lost,) = episodes["lost"].steps
     assert ([call.model for call in lost.calls], lost.model, episodes["lost"].end) == (["high"], "none", "error")
     assert "the device fell off the bus" in (episodes["lost"].error or "")
+    _, judged = recorded(tmp_path / "out")["router.py:HighThenLow", "judged"]
+    assert (judged["judged"].end, judged["judged"].success) == ("done", True)  # the client has the last word
 
 
 HIGH_THEN_LOW = """
@@ -190,6 +194,23 @@ def test_a_router_that_hangs_ends_the_server_so_that_it_is_started_again(serve: 
         failed = ask(server, model="broken.py:Sleeper")
         assert "neither returned nor called a model" in failed.json()["error"]["message"]
     assert len(recorded(tmp_path / "out")["always-low", "unjudged"][1]) == 1  # what was answered is kept
+
+
+def test_a_prompt_that_is_too_long_is_the_clients_error(tiny_pool: Path, tmp_path: Path) -> None:
+    with served(tiny_pool, "always-low", tmp_path) as server:
+        client = server.client()
+        for _ in range(2):
+            with pytest.raises(openai.BadRequestError) as caught:
+                client.completions.create(model="low", prompt="x" * 5000)
+            assert caught.value.code == "context_length_exceeded"
+        assert client.completions.create(model="low", prompt="x").choices
+        with pytest.raises(openai.BadRequestError):
+            client.completions.create(model="low", prompt="x", max_tokens=5000)
+        reply = client.completions.create(model="low", prompt="x")
+        assert reply.model_extra is not None
+        assert reply.model_extra["mixroute"]["session"].endswith("~2")  # those that were refused took no name
+    _, episodes = recorded(tmp_path)["always-low", "unjudged"]
+    assert [len(one.steps) for one in episodes.values()] == [1, 1]
 
 
 def test_too_many_requests_are_told_when_to_come_again(serve: Serve, held: Held) -> None:
