@@ -29,6 +29,8 @@ from harness.serving.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_KEPT_ALIVE = 75
+"""Seconds that an idle connection stays open: an agent that asks again as it is closed would get an error."""
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -167,6 +169,7 @@ def run_server(
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=_KEPT_ALIVE,
             timeout_graceful_shutdown=max(1, round(grace)),
         )
         server = _Server(config, begin)

@@ -120,8 +120,8 @@ def test_what_a_failed_request_has_cost_is_charged_to_the_step_that_is_asked_aga
         failed = ask(server, model="router.py:HighThenLow")
         assert (failed.status_code, failed.json()["error"]["type"]) == (500, "server_error")
         assert "the device fell off the bus" in failed.json()["error"]["message"]
-        for lost in ("lost", "judged"):
-            assert ask(server, lost, model="router.py:HighThenLow").status_code == 500
+        for name in ("lost", "judged"):
+            assert ask(server, name, model="router.py:HighThenLow").status_code == 500
         assert server.judge("judged").json()["recorded"]
         model.failing = False
         assert ask(server, model="router.py:HighThenLow").status_code == 200
