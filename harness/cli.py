@@ -23,6 +23,7 @@ from harness.errors import MixrouteError
 from harness.files import cache_folder
 from harness.plugin_commands import add_commands, broken_commands
 from harness.quantization.commands import quantize, variants
+from harness.serving.commands import serve
 from harness.shell_completion import complete_pool, complete_router, complete_scaffold, complete_suite, complete_task
 from harness.speed.commands import calibrate
 from harness.terminal import Terminal
@@ -287,6 +288,7 @@ def data(
 train.command("agent")(train_agent)
 train.command("average")(train_average)
 for command in (
+    serve,
     merge,
     pack,
     verify,

@@ -196,6 +196,9 @@ CHAT_TEMPLATE = "chat_template"
 """Key of the protocol under which the engine records, by model, what is done to conversations beside rendering them. It
 is there only where something is."""
 
+OUTCOME, UNKNOWN = "outcome", "unknown"
+"""Key of the protocol of served sessions that says who told how they ended, and its value where nobody did."""
+
 
 def by_content(config: Mapping[str, Any], content: Mapping[str, str]) -> dict[str, Any]:
     """The settings of a run with hashes in place of the names of files; see ``RunMeta.content``."""
@@ -244,6 +247,11 @@ class RunMeta(Record, frozen=True):
     """What the router is to others on the board."""
     curve: str = ""
     """Name that the suite gives to all points of one method."""
+
+    @property
+    def outcome_known(self) -> bool:
+        """Whether it is known which episodes succeeded; else ``score`` and ``success`` say nothing."""
+        return bool(self.protocol.get(OUTCOME) != UNKNOWN)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -294,6 +294,7 @@ def _notes(runs: RunsAcrossSeeds) -> list[str]:
             f"unknown usage: in {len(untold)} of {count} episodes the endpoint did not say how many tokens it took "
             f"(model {models}), so that bytes, FLOPs and tokens are unknown; kept off the Pareto front"
         )
+    notes += [] if runs.meta.outcome_known else ["outcomes are not known, and stand as 0; kept off the Pareto front"]
     if any(run.meta.fitted != runs.meta.fitted for run in runs.runs):
         notes.append("router arguments were fitted for each seed apart")
     notes += sorted({note for run in runs.runs if (note := other_pool_note(run.meta))})

@@ -53,9 +53,10 @@ class RunsAcrossSeeds:
     @property
     def is_ranked(self) -> bool:
         """Whether they take part in fronts and curves: every planned episode was played, none ended in an error,
-        the tokens of all calls are known, and the seeds are the suite's.
+        the tokens of all calls and the outcomes are known, and the seeds are the suite's.
         """
-        return self.complete and not self.errors and self.compared and not any(one.untold for one in self.played)
+        known = self.meta.outcome_known and not any(one.untold for one in self.played)
+        return self.complete and not self.errors and self.compared and known
 
 
 def group_conditions(meta: RunMeta) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def show_episode(folder: Path, instance: str, console: Console, *, full: bool = 
         clock.check_shape(episode, folder)
         measured = clock.mean_timing(episode)
     numbers = episode_numbers(folder, episode, model_cards(folder, meta), measured)
-    for line in _totals(episode, numbers):
+    for line in _totals(episode, numbers, outcome_known=meta.outcome_known):
         console.print(line)
     if clock is not None:
         numbers = replace(numbers, timed=timed_episode(episode, clock, timing))
@@ -135,9 +135,12 @@ def _call_summary(call: CallRecord) -> str:
     )
 
 
-def _totals(episode: Episode, numbers: EpisodeNumbers) -> Iterable[Text]:
+def _totals(episode: Episode, numbers: EpisodeNumbers, *, outcome_known: bool) -> Iterable[Text]:
     outcome, style = ("success", "bold green") if numbers.success else ("failure", "bold red")
-    yield _line(f"{outcome}: score {episode.score:g}, end {episode.end}", style)
+    if outcome_known:
+        yield _line(f"{outcome}: score {episode.score:g}, end {episode.end}", style)
+    else:
+        yield _line(f"outcome not known, end {episode.end}", "bold yellow")
     if episode.error is not None:
         yield _line(f"error: {episode.error}", "red")
     share = f", high share {numbers.high / numbers.steps:.1%}" if numbers.steps else ""

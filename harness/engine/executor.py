@@ -10,10 +10,11 @@ from typing import Any, Protocol
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend, Router
 from harness.data import Instance
+from harness.engine.answering import Play
 from harness.engine.answers import cards_of
 from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask, check_scaffold, open_models, prompt_notes
-from harness.engine.rollout import Observer, Play, play_all
+from harness.engine.rollout import Observer, play_all
 from harness.pool import Pool
 from harness.provenance import provenance
 from harness.records import RunMeta

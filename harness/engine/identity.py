@@ -80,12 +80,19 @@ def content_of(task: TaskEntry, router: RouterEntry, opened: Router) -> dict[str
         MixrouteError: a file cannot be read, or the router fails to name it.
     """
     found = _files_named("task_args", registry.tasks, task.task, task.args, without=location_arguments(task.task))
-    found |= _files_named("router_args", registry.routers, router.router, router.args)
-    found |= router_content(opened)
-    for setting, name in (("task", task.task), ("router", router.router)):
-        if is_file_name(name):
-            found[setting] = sources_hash(Path(name.rpartition(":")[0]))
+    found |= _source_of_file("task", task.task) | router_files(router, opened)
     return dict(sorted(found.items()))
+
+
+def router_files(router: RouterEntry, opened: Router) -> dict[str, str]:
+    """The part of ``content_of`` that is the router's."""
+    found = _files_named("router_args", registry.routers, router.router, router.args)
+    return found | router_content(opened) | _source_of_file("router", router.router)
+
+
+def _source_of_file(setting: str, name: str) -> dict[str, str]:
+    """The source of a plug-in that is given by its file."""
+    return {setting: sources_hash(Path(name.rpartition(":")[0]))} if is_file_name(name) else {}
 
 
 def router_content(router: Router) -> dict[str, str]:

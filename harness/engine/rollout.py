@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from harness.contracts import Backend, Environment, Router, Task, scaffold_of, thought_of
-from harness.data import Completion, Instance, Observation, Request, Turn
-from harness.engine.calls import StepCalls
+from harness.contracts import Environment, thought_of
+from harness.data import Instance, Observation, Turn
+from harness.engine.answering import Play, StepInPlay
 from harness.engine.environment import call_environment, checked_observation, checked_reward, checked_text, printable
 from harness.engine.episode import LiveEpisode, StepResult
-from harness.engine.step import LiveStep, check_answer, shown_to_router
-from harness.engine.supervision import Supervised, act, measuring_tasks, unmeasured
+from harness.engine.supervision import measuring_tasks, unmeasured
 from harness.engine.threads import DAEMON_THREADS
 from harness.engine.watchdog import Watchdog
 from harness.errors import RunStopped
 from harness.guard import Blocked, contained, described
 from harness.records import Episode, EpisodeTiming
-from harness.seeding import seed_for
 
 
 class Observer(Protocol):
@@ -34,24 +31,6 @@ class Observer(Protocol):
     def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
         """An episode is over; persist it."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Play:
-    """What all episodes of a run share."""
-
-    run: str
-    seed: int
-    temperature: float
-    task: Task
-    router: Router
-    pool: Mapping[str, Backend]
-    router_timeout: float
-    environment_timeout: float = 3600.0
-
-    def session(self, instance: Instance) -> str:
-        """Name of the episode's caches. It does not give the instance away, since routers may find it."""
-        return f"{seed_for(self.run, instance.id):016x}"
 
 
 async def play_all(play: Play, instances: Sequence[Instance], concurrency: int, observer: Observer) -> None:
@@ -110,7 +89,7 @@ async def _play_one(
     play: Play, instance: Instance, watchdog: Watchdog, observer: Observer
 ) -> tuple[Episode, EpisodeTiming]:
     live = LiveEpisode(instance)
-    task, session = play.task, play.session(instance)
+    task = play.task
     success, failure = False, None
     environment: Environment | None = None
     try:
@@ -123,19 +102,19 @@ async def _play_one(
         success = contained(lambda: task.is_success(live.score))
         await call_environment(task, watchdog, "close", environment.close)
     except (RunStopped, Blocked):
-        _release(play, session)
+        play.release(instance)
         raise
     except (Exception, asyncio.CancelledError) as error:  # whatever a plug-in raises ends its episode, never the run
         if isinstance(error, asyncio.CancelledError):
             if watchdog.closed:
-                _release(play, session)
+                play.release(instance)
                 raise
             _take_back_cancellation()
         success, failure = False, error
         if environment is not None:
             with suppress(Exception):
                 await call_environment(task, watchdog, "close", environment.close)
-    released = _release(play, session)
+    released = play.release(instance)
     failure = failure or released
     error_text = None if failure is None else printable(described(failure))
     return live.finish(play.run, play.seed, success=success if failure is None else False, error=error_text)
@@ -148,58 +127,18 @@ def _take_back_cancellation() -> None:
         current.uncancel()
 
 
-def _release(play: Play, session: str) -> Exception | None:
-    """Free the models' caches of an episode; the first error in that."""
-    first: Exception | None = None
-    for model in play.pool.values():
-        try:
-            contained(lambda model=model: model.release(session))  # type: ignore[misc] # a default binds the loop's model
-        except Exception as error:
-            first = first or error
-    return first
-
-
 async def _play_step(
     play: Play, environment: Environment, live: LiveEpisode, watchdog: Watchdog, observer: Observer
 ) -> None:
-    task, instance, seen = play.task, live.instance, live.observation
+    task, seen = play.task, live.observation
     # What the trace will hold, and no more: an environment's list may answer ``in`` for actions it does not name.
     shown = Observation(seen.text, tuple(seen.admissible))
-    index = len(live.steps)
-    request = Request(
-        session=play.session(instance),
-        prompt=contained(lambda: task.prompt(live.turns, shown)),
-        stop=task.stop,
-        max_tokens=task.max_tokens,
-        temperature=play.temperature,
-        seed=seed_for(play.seed, instance.id, index, "sampling"),
-    )
-    scaffold = scaffold_of(task)
-    step_calls = StepCalls(play.pool, request, watchdog, scaffold)
-    prompt, turns, observation_copy = shown_to_router(request.prompt, live.turns, shown)
-    step = LiveStep.of_episode(
-        task=task,
-        instance=instance.id,
-        seed=play.seed,
-        turns=turns,
-        observation=observation_copy,
-        prompt=prompt,
-        models_used=live.models_used,
-        models=tuple(play.pool),
-        ask=step_calls.ask,
-    )
-
-    async def decide() -> Completion:
-        return await play.router.act(step)
-
-    supervised = step_calls.supervised = Supervised(decide, watchdog)
+    prompt = contained(lambda: task.prompt(live.turns, shown))
+    playing = StepInPlay.after(live, shown, prompt, play, watchdog)
     result = StepResult(valid=_is_valid(seen, ""))
     failure: Exception | None = None
     try:
-        answer = await act(supervised)
-        if step_calls.violation:
-            raise step_calls.violation
-        accepted = check_answer(answer, await step_calls.finished())
+        accepted = await playing.answer()
         action = checked_text(contained(lambda: task.parse_action(accepted.text)))
         result.answer, result.action = accepted, action
         result.thought = thought_of(task, accepted.text)
@@ -209,16 +148,15 @@ async def _play_step(
         result.environment_seconds = time.perf_counter() - began
         live.observation, result.reward, live.done = checked_observation(observation), checked_reward(reward), done
     except (RunStopped, asyncio.CancelledError, Blocked):
-        step_calls.close()
+        playing.calls.close()
         raise
     except Exception as error:
-        if step_calls.violation:
-            raise step_calls.violation from error
+        if playing.calls.violation:
+            raise playing.calls.violation from error
         failure = error
     # A step that fails has cost what it asked for, and is recorded so.
-    calls = await step_calls.finished()
-    step_calls.close()
-    live.record_step(shown, calls, result, dict(step.scores), supervised.own_seconds)
+    calls = await playing.end()
+    live.record_step(shown, calls, result, dict(playing.step.scores), playing.supervised.own_seconds)
     if failure is not None:
         raise failure
     live.turns.append(Turn(shown, live.steps[-1].text, live.steps[-1].action, live.steps[-1].thought))

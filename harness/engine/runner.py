@@ -11,10 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.contracts import Calibrated, Router, role_of
-from harness.engine.answers import fitted_by, protocol_of, trained_on, trained_with
+from harness.contracts import Calibrated, Router
+from harness.engine.answers import fitted_by, protocol_of, trained_on
 from harness.engine.executor import Executor, Job, LocalExecutor, Players
-from harness.engine.identity import check_source, content_of, run_config, run_hash, run_id
+from harness.engine.identity import check_source, content_of, run_config
+from harness.engine.meta import run_meta
 from harness.engine.opening import OpenTask, open_instances
 from harness.engine.progress import RunProgress
 from harness.engine.shard import Shard
@@ -22,11 +23,10 @@ from harness.errors import MixrouteError
 from harness.files import locked_folder
 from harness.plugins import open_router
 from harness.pool import Pool, load_pool
-from harness.provenance import source_of
 from harness.records import CHAT_TEMPLATE, Episode, EpisodeTiming, RunMeta
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.contamination import instance_key, seen_by, write_seen
-from harness.traces.store import CALIBRATION, SCHEMA, TraceWriter, read_episodes
+from harness.traces.store import CALIBRATION, TraceWriter, read_episodes
 from harness.traces.training_pool import other_pool_note
 
 log = logging.getLogger(__name__)
@@ -255,41 +255,24 @@ class SuiteRunner:
         router: Router,
         fitted: Mapping[str, Any],
     ) -> RunMeta:
-        cards = players.cards()
-        fingerprints = {name: card["fingerprint"] for name, card in cards.items()}
         protocol, content = self._protocol(opened), self._content_of(opened, entry, router)
         if id(opened) not in self._notes:
             self._notes[id(opened)] = players.prompt_notes(opened)
         if notes := self._notes[id(opened)]:
             protocol = {**protocol, CHAT_TEMPLATE: notes}
-        full, group = run_hash(config, protocol, fingerprints, fitted, content)
-        origin = {"pool_file": self._suite.pool} if self._suite.pool.endswith((".yaml", ".yml")) else {}
-        return RunMeta(
-            schema=SCHEMA,
-            id=run_id(config, entry.name, full),
-            hash=full,
-            group=group,
-            label=entry.name,
+        return run_meta(
+            config,
+            entry,
+            router,
             task=opened.task.name,
-            split=config.split,
-            pool=self._pool.name,
-            router=config.router,
-            seed=config.seed,
-            config=config.model_dump(),
-            content=content,
+            pool_file=self._suite.pool,
+            concurrency=self._suite.concurrency,
+            cards=players.cards(),
             protocol=protocol,
-            models=cards,
-            fitted=dict(fitted),
+            content=content,
+            fitted=fitted,
             instances=[one.id for one in opened.instances],
-            provenance={
-                **players.provenance(),
-                **origin,
-                "concurrency": self._suite.concurrency,
-                "router": source_of(type(router)),
-                **trained_with(entry, router),
-            },
-            curve=entry.curve,
-            role=role_of(router),
+            provenance=players.provenance(),
         )
 
 

@@ -10,15 +10,22 @@ from harness.errors import RunStopped
 
 
 class GrowingFile:
-    """A file to which whole lines are appended: after an error it ends where it ended before."""
+    """A file to which whole lines are appended: after an error it ends where it ended before.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file; it is made if need be.
+        flushed: Whether each line is on the disk before ``append`` returns. Otherwise a line outlives the end of the
+            process, and not that of the machine.
+    """
+
+    def __init__(self, path: Path, *, flushed: bool = True) -> None:
         self._path = path
+        self._flushed = flushed
         self._handle = path.open("ab", buffering=0)
         self._torn = False
 
     def append(self, line: bytes) -> tuple[int, int]:
-        """Append a line, flushed to the disk before this returns; returns its first byte and size.
+        """Append a line; returns its first byte and size.
 
         Raises:
             RunStopped: it cannot be written, or the file is no longer there.
@@ -31,7 +38,8 @@ class GrowingFile:
             left = memoryview(line)
             while left:
                 left = left[self._handle.write(left) :]
-            os.fsync(number)
+            if self._flushed:
+                os.fsync(number)
         except OSError as error:
             self._torn = True
             with suppress(OSError):

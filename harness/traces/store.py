@@ -10,21 +10,23 @@ tables that sibling entries share (``harness.traces.siblings``). Reading accepts
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from harness.errors import MixrouteError
 from harness.files import MOST_SMALL, refuse_devices, write_atomically
 from harness.json_files import Schema, convert_plain, decode_json, read_file
 from harness.lines import read_lines, read_xz, repair
-from harness.records import Amount, Episode, EpisodeTiming, RunMeta
+from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.text import one_line, quoted
 from harness.traces.appending import GrowingFile
 from harness.traces.index import Named, Place, placed_lines, put_in_order, read_index, write_index
 from harness.traces.recording import check_read
+from harness.traces.relied_on import ReliedOn
 from harness.traces.siblings import COMPLETIONS, restorer
 
 SCHEMA = 2
@@ -42,24 +44,45 @@ NO_NAME = re.compile(r"[^\w=+,(). -]|^[. ]")
 
 
 class TraceWriter:
-    """Appends finished episodes of one run to its folder; opening repairs a torn last line and finds what is done."""
+    """Appends finished episodes of one run to its folder; opening repairs a torn last line and finds what is done.
 
-    def __init__(self, folder: Path, meta: RunMeta) -> None:
+    Args:
+        folder: The run's folder.
+        meta: What is run.
+        play_again: Whether episodes that ended in an error are taken out, to be played again.
+    """
+
+    def __init__(self, folder: Path, meta: RunMeta, *, play_again: bool = True) -> None:
         self.folder = folder
         self._run = meta.hash
         existing = folder / RUN
         content = None if existing.exists() else encode_meta(meta, existing)
         folder.mkdir(parents=True, exist_ok=True)
-        if content is None and read_meta(folder).hash != meta.hash:
+        self._meta = meta if content is not None else read_meta(folder)
+        if self._meta.hash != meta.hash:
             raise MixrouteError(f"{existing} belongs to another run (hash differs): choose another --out folder")
         for name in _LINES:
             repair(folder / name)
-        self.episodes: dict[str, Place] = self._find_episodes()
-        """Finished episodes by instance. Those that had ended in an error are taken out, and are played again."""
+        self.episodes: dict[str, Place] = self._find_episodes(play_again)
+        """Finished episodes by instance."""
         if content is not None:
             write_atomically(existing, content)
         self._timings = GrowingFile(folder / TIMINGS)
         self._lines = GrowingFile(folder / EPISODES)
+
+    def expect(self, instances: Iterable[str]) -> None:
+        """Add instances to those of ``run.json``, for a run that does not know them all when it begins. Readers refuse
+        an episode of any other instance.
+
+        Raises:
+            MixrouteError: there are more than ``run.json`` can hold.
+            OSError: it cannot be written.
+        """
+        every = dict.fromkeys([*self._meta.instances, *instances])
+        if len(every) > len(self._meta.instances):
+            meta = replace(self._meta, instances=list(every))
+            write_atomically(self.folder / RUN, encode_meta(meta, self.folder / RUN))
+            self._meta = meta
 
     def append(self, episode: Episode, timing: EpisodeTiming) -> None:
         """Persist one finished episode, flushed to the disk before this returns; seconds are rounded.
@@ -83,7 +106,7 @@ class TraceWriter:
             self.episodes = self._in_order(self.episodes)
             write_index(self.folder, self._run, self.episodes, _LINES)
 
-    def _find_episodes(self) -> dict[str, Place]:
+    def _find_episodes(self, play_again: bool) -> dict[str, Place]:
         path = self.folder / EPISODES
         known = read_index(self.folder, self._run, _LINES)
         found: dict[str, Place] = {}
@@ -92,7 +115,8 @@ class TraceWriter:
                 if episode.run != self._run:
                     raise MixrouteError(f"{path} holds episodes of another run: choose another --out folder")
                 found[episode.instance] = Place.of(episode, start, size)
-        kept = {instance: place for instance, place in (known or found).items() if place.error is None}
+        done = known or found
+        kept = {instance: place for instance, place in done.items() if place.error is None or not play_again}
         return kept if kept == known else self._in_order(kept)
 
     def _in_order(self, episodes: Mapping[str, Place]) -> dict[str, Place]:
@@ -103,57 +127,8 @@ class TraceWriter:
         put_in_order(self.folder / TIMINGS, timings)
         ordered = put_in_order(self.folder / EPISODES, places)
         return {
-            instance: msgspec.structs.replace(episodes[instance], start=start, size=size)
-            for instance, (start, size) in ordered.items()
+            instance: replace(episodes[instance], start=start, size=size) for instance, (start, size) in ordered.items()
         }
-
-
-class _Config(msgspec.Struct):
-    """Settings that readers rely on, as far as ``run.json`` has them."""
-
-    task: str = ""
-    split: str = ""
-    router: str = ""
-    pool: str = ""
-    task_args: dict[str, Any] = {}
-    router_args: dict[str, Any] = {}
-    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    mode: str | None = None
-    temperature: Amount | None = None
-
-
-class _Git(msgspec.Struct):
-    commit: str = ""
-
-
-class _PlayedOn(msgspec.Struct):
-    """Versions and machine that played some instances of a merged run, see ``harness.traces.parts``."""
-
-    instances: list[str]
-    hardware: dict[str, Any] | None = None
-
-
-class _Provenance(msgspec.Struct):
-    """What readers show of it."""
-
-    time: str | None = None
-    hardware: dict[str, Any] | None = None
-    packages: dict[str, Any] | None = None
-    router: dict[str, Any] | None = None
-    git: _Git | None = None
-    played_on: list[_PlayedOn] = []
-
-
-class _Card(msgspec.Struct):
-    details: dict[str, Any] | None = None
-
-
-class _Objects(msgspec.Struct):
-    """What is below the fields that ``RunMeta`` declares."""
-
-    config: _Config
-    provenance: _Provenance
-    models: dict[str, _Card]
 
 
 def read_meta(folder: Path) -> RunMeta:
@@ -197,7 +172,7 @@ def _decode_meta(content: bytes, path: Path, fix: str) -> RunMeta:
             "with mixroute 0.2.0"
         )
     meta: RunMeta = convert_plain(plain, RunMeta, str(path), fix)
-    convert_plain(plain, _Objects, str(path), fix)
+    convert_plain(plain, ReliedOn, str(path), fix)
     for key, value in (("id", meta.id), ("hash", meta.hash)):
         if not value or NO_NAME.search(value) or len(value.encode()) > LONGEST_NAME:  # files are named by them
             raise MixrouteError(f"{path}: {key} {quoted(value)} is no name for a file: {fix}")

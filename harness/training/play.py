@@ -8,10 +8,11 @@ from pathlib import Path
 
 from harness.contracts import Backend, Router
 from harness.data import Instance
+from harness.engine.answering import Play
 from harness.engine.executor import Executor
 from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask
-from harness.engine.rollout import Play, play_all
+from harness.engine.rollout import play_all
 from harness.engine.runner import FinishedRun, SuiteRunner
 from harness.files import content_hash
 from harness.plugins import open_router

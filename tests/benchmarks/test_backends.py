@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
+from harness.engine.answering import Play
 from harness.engine.opening import sample
-from harness.engine.rollout import Play, play_all
+from harness.engine.rollout import play_all
 from harness.pool import load_pool, open_backend
 from harness.records import Episode
 from mixroute import Backend, Completion, Request, open_router, open_task

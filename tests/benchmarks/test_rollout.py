@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from harness.engine.answering import Play
 from harness.engine.opening import sample
-from harness.engine.rollout import Play, play_all
+from harness.engine.rollout import play_all
 from harness.records import Episode, EpisodeTiming
 from mixroute import Backend, open_router, open_task
 from tests.benchmarks.fixture import Benchmark

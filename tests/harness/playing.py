@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from harness.engine.rollout import Play, play_all
+from harness.engine.answering import Play
+from harness.engine.rollout import play_all
 from harness.records import Episode, EpisodeTiming
 from harness.seeding import seed_for
 from mixroute import Step, StepRouter

@@ -20,6 +20,7 @@ import msgspec
 
 from harness.contracts import Router
 from harness.data import Instance
+from harness.engine.answering import Play
 from harness.engine.answers import protocol_of
 from harness.engine.cluster.messages import (
     Answer,
@@ -36,7 +37,7 @@ from harness.engine.executor import LocalExecutor, LocalPlayers
 from harness.engine.identity import content_of
 from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask
-from harness.engine.rollout import Play, play_following
+from harness.engine.rollout import play_following
 from harness.errors import MixrouteError, RunStopped
 from harness.files import is_file_name
 from harness.guard import call_plugin, described

@@ -16,9 +16,10 @@ from lm_eval.api.registry import register_model
 from harness.backends.completion_cache import CompletionCache
 from harness.contracts import Backend, Environment
 from harness.data import Completion, Instance, ModelCard, Observation, Prompt, Request, Turn
+from harness.engine.answering import Play
 from harness.engine.loop import run_to_end
 from harness.engine.opening import open_models
-from harness.engine.rollout import Play, play_all
+from harness.engine.rollout import play_all
 from harness.errors import MixrouteError
 from harness.integrations.lm_eval_prompts import Generation, chat_as_text, generation_of, prompt_of
 from harness.plugins import open_router

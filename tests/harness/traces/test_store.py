@@ -94,6 +94,23 @@ def test_an_episode_that_ended_in_an_error_is_played_again(tmp_path: Path) -> No
     assert [one.instance for one in read_timings(tmp_path)] == ["0", "1"]
 
 
+def test_a_run_that_is_not_played_again_keeps_errors_and_learns_its_instances(tmp_path: Path) -> None:
+    """As the record of ``mixroute serve``, whose sessions are not known beforehand."""
+    failed = structs.replace(episode("a"), end="error", error="the disk caught fire")
+    for instances in (["a", "b"], ["b", "c"]):
+        writer = TraceWriter(tmp_path, meta(instances=[]), play_again=False)
+        writer.expect(instances)
+        for one in instances:
+            if one not in writer.episodes:
+                writer.append(failed if one == "a" else episode(one), timing(one))
+        writer.close()
+    assert list(read_episodes(tmp_path)) == [failed, episode("b"), episode("c")]
+    assert read_meta(tmp_path) == meta(instances=["a", "b", "c"])
+    with pytest.raises(MixrouteError, match="may have"):
+        TraceWriter(tmp_path, meta(), play_again=False).expect(["x" * (MOST_SMALL + 1)])
+    assert read_meta(tmp_path).instances == ["a", "b", "c"]
+
+
 def test_a_run_of_an_older_schema_says_what_to_do(tmp_path: Path) -> None:
     write(tmp_path, episode("0"))
     path = tmp_path / RUN
