@@ -119,6 +119,9 @@ def run(
     ] = None,
     concurrency: Annotated[int | None, typer.Option(parser=whole_number, help="Episodes at once.")] = None,
     reuse: Annotated[bool, typer.Option(help="Take greedy answers that were computed before from the cache.")] = True,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first episode that ends in an error.")
+    ] = False,
     shard: Annotated[
         str | None, typer.Option(metavar="K/N", help="Play the K-th of N shares of each run; then mixroute merge.")
     ] = None,
@@ -160,7 +163,8 @@ def run(
             print_plan(plan_suite(chosen, folder, past, rates, table, share), out)
             return
         player = executors.executor_for(executor, workers, ray_address, cpus_per_worker, gpus_per_worker)
-        SuiteRunner(chosen, folder, err, reuse=reuse, shard=share, executor=player).run()
+        runner = SuiteRunner(chosen, folder, err, reuse=reuse, shard=share, executor=player, fail_fast=fail_fast)
+        played = runner.run()
     except KeyboardInterrupt:
         err.print("interrupted: finished episodes are kept; the same command goes on from here")
         raise typer.Exit(130) from None
@@ -169,6 +173,15 @@ def run(
         print_settled(settled, out)
     following = f"mixroute board {folder}" if share is None else f"mixroute merge {folder} … --out {chosen.folder}"
     out.print(f"runs are in {folder}; next: {following}", highlight=False, markup=False)
+    failed = [one for one in played if one.failed]
+    for one in failed:
+        err.print(
+            f"error: every episode of {one.meta.id} ended in an error, such as {one.episodes()[0].error}",
+            highlight=False,
+            markup=False,
+        )
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -7,15 +7,26 @@ that raised them. Ctrl-C is the user's: a handler of the signal notes it, so tha
 from __future__ import annotations
 
 import signal
+import sysconfig
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
+from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from harness.errors import MixrouteError, PluginExited
+from harness.errors import EpisodeError, MixrouteError, PluginExited
 
 T = TypeVar("T")
+
+_NO_PLUGINS = (
+    str(Path(__file__).parent),
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    "<",
+)
+"""Where files lie whose frames are not a plug-in's: ours, Python's, installed packages, and what has no file."""
 
 
 class Blocked(BaseException):
@@ -94,6 +105,33 @@ def described(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}".removesuffix(": ")
     except Exception:  # of its ``__str__``
         return type(error).__name__
+
+
+def says_all(error: BaseException) -> bool:
+    """Whether an error is ours, and says what is wrong and how to fix it, so that no traceback adds to it."""
+    return isinstance(error, MixrouteError | EpisodeError) and not isinstance(error, PluginExited)
+
+
+def located(error: BaseException) -> str:
+    """``error`` as ``described``, with the place in the plug-in's own code where it was raised: file, line, function.
+
+    Our own errors, which say what is wrong, stay as they are, and so does what no code of a plug-in raised.
+    """
+    own = [frame for frame in plugin_frames(error) if _is_plugin(frame)]
+    if not own:
+        return described(error)
+    return f"{described(error)} ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})"
+
+
+def plugin_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The frames of ``error`` from the first of a plug-in's on; none where it is our own error."""
+    raised = error.__cause__ if isinstance(error, PluginExited) and error.__cause__ else error
+    frames = [] if says_all(raised) else list(traceback.extract_tb(raised.__traceback__))
+    return list(dropwhile(lambda frame: not _is_plugin(frame), frames))
+
+
+def _is_plugin(frame: traceback.FrameSummary) -> bool:
+    return not frame.filename.startswith(_NO_PLUGINS)
 
 
 def contained(call: Callable[[], T]) -> T:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.contracts import Backend, Router, Task, scaffold_of
 from harness.data import Completion, Instance, Observation, Prompt, Request
 from harness.engine.calls import StepCalls
 from harness.engine.episode import LiveEpisode
+from harness.engine.failures import FailureLog
 from harness.engine.step import LiveStep, check_answer, shown_to_router
 from harness.engine.supervision import Supervised, act
 from harness.engine.watchdog import Watchdog
@@ -28,6 +29,7 @@ class Play:
     pool: Mapping[str, Backend]
     router_timeout: float
     environment_timeout: float = 3600.0
+    failures: FailureLog = field(default_factory=FailureLog)
 
     def session(self, instance: Instance) -> str:
         """Name of the episode's caches. It does not give the instance away, since routers may find it."""

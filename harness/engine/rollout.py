@@ -17,7 +17,7 @@ from harness.engine.supervision import measuring_tasks, unmeasured
 from harness.engine.threads import DAEMON_THREADS
 from harness.engine.watchdog import Watchdog
 from harness.errors import RunStopped
-from harness.guard import Blocked, contained, described
+from harness.guard import Blocked, contained, located
 from harness.records import Episode, EpisodeTiming
 
 
@@ -116,7 +116,9 @@ async def _play_one(
                 await call_environment(task, watchdog, "close", environment.close)
     released = play.release(instance)
     failure = failure or released
-    error_text = None if failure is None else printable(described(failure))
+    error_text = None if failure is None else printable(located(failure))
+    if failure is not None:
+        play.failures.log(failure, f"{instance.id}, step {len(live.steps)}")
     return live.finish(play.run, play.seed, success=success if failure is None else False, error=error_text)
 
 

@@ -40,6 +40,8 @@ class FinishedRun:
     meta: RunMeta
     opened: OpenTask
     router: RouterEntry
+    failed: bool
+    """Whether each of its episodes ended in an error."""
 
     def episodes(self) -> list[Episode]:
         """Its episodes, sorted by instance; those that ended in an error are among them. A calibration folder may hold
@@ -65,6 +67,7 @@ class SuiteRunner:
         shard: The share of each run's instances to play; all of them if not given. Development episodes are all
             played, since what is fitted to them is part of a run's identity.
         executor: What plays; this process if not given.
+        fail_fast: Whether the first episode that ends in an error ends the run; it is recorded.
 
     Raises:
         MixrouteError: anything in the suite, the data, the weights or the folder that keeps it from running.
@@ -80,12 +83,14 @@ class SuiteRunner:
         training_tasks: Sequence[OpenTask] | None = None,
         shard: Shard | None = None,
         executor: Executor | None = None,
+        fail_fast: bool = False,
     ) -> None:
         self._suite = suite
         self._out = out
         self._console = console
         self._reuse = reuse
         self._shard = shard
+        self._fail_fast = fail_fast
         self._pool: Pool = load_pool(suite.pool)
         self._executor: Executor = executor or LocalExecutor()
         self._routers: dict[str, Router] = {}
@@ -224,7 +229,7 @@ class SuiteRunner:
         try:
             won = sum(episode.success for episode in done)
             with RunProgress(self._console, title, len(done), won, len(share)) as progress:
-                observer = _Recorder(writer, progress)
+                observer = _Recorder(writer, progress, fail_fast=self._fail_fast)
                 if missing:
                     check_source(out / meta.id, meta)
                     players.play(Job(self._suite, meta, opened, entry, router), missing, observer)
@@ -244,7 +249,7 @@ class SuiteRunner:
         errors = [episode.error for episode in writer.episodes.values() if episode.error]
         if errors:
             log.warning("%s: %d episodes ended in an error; the first: %s", title, len(errors), errors[0])
-        return FinishedRun(writer.folder, meta, opened, entry)
+        return FinishedRun(writer.folder, meta, opened, entry, 0 < len(errors) == len(writer.episodes))
 
     def _meta(
         self,
@@ -279,9 +284,10 @@ class SuiteRunner:
 class _Recorder:
     """Puts finished episodes on disk and on the progress bar."""
 
-    def __init__(self, writer: TraceWriter, progress: RunProgress) -> None:
+    def __init__(self, writer: TraceWriter, progress: RunProgress, *, fail_fast: bool) -> None:
         self._writer = writer
         self._progress = progress
+        self._fail_fast = fail_fast
 
     def call_finished(self, tokens: int) -> None:
         self._progress.tokens(tokens)
@@ -292,3 +298,5 @@ class _Recorder:
     def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
         self._writer.append(episode, timing)
         self._progress.episode(episode.success)
+        if episode.error and self._fail_fast:
+            raise MixrouteError(f"--fail-fast: {episode.instance} ended in an error: {episode.error}")

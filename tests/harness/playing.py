@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 
 from harness.engine.answering import Play
@@ -38,6 +39,11 @@ class Seen:
         self.episodes[episode.instance] = episode
         self.timings[timing.instance] = timing
         self.order.append(episode.instance)
+
+
+def message(episode: Episode) -> str | None:
+    """The error of an episode, without the place in the code of a test."""
+    return episode.error and re.sub(r" \(\w+\.py, line \d+, in \w+\)$", "", episode.error)
 
 
 def play(

@@ -8,7 +8,7 @@ import pytest
 
 from harness.engine.watchdog import RouterStopped
 from mixroute import Completion, Observation, Request, Step, StepRouter, join
-from tests.harness.playing import Alternate, play, session
+from tests.harness.playing import Alternate, message, play, session
 from tests.scripted import Corridor, ScriptedModel, Walk
 
 
@@ -58,7 +58,7 @@ def test_errors_of_model_and_environment_end_their_episode_only() -> None:
         return " explode" if request.session == session("test/002") else " right"
 
     seen = play(Alternate(), {name: ScriptedModel(name, answer) for name in ("high", "low")})
-    assert {name: episode.error for name, episode in seen.episodes.items()} == {
+    assert {name: message(episode) for name, episode in seen.episodes.items()} == {
         "test/000": None,
         "test/001": "RuntimeError: the device fell off the bus",
         "test/002": "RuntimeError: the corridor caved in",
@@ -93,7 +93,7 @@ def test_an_answer_that_the_task_cannot_parse_is_charged_and_has_no_model(monkey
     monkeypatch.setattr(Corridor, "parse_action", fail)
     episode = play(Alternate()).episodes["test/000"]
     (step,) = episode.steps
-    assert (episode.error, step.model, step.text, step.action) == ("ValueError: no verb", "none", "", "")
+    assert (message(episode), step.model, step.text, step.action) == ("ValueError: no verb", "none", "", "")
     assert [call.text for call in step.calls] == [" right"]
 
 
@@ -202,7 +202,7 @@ def test_an_environment_that_fails_outside_a_step_ends_its_episode_only(
 
     monkeypatch.setattr(Walk, method, fail)
     episodes = play(Alternate()).episodes
-    assert {episode.error for episode in episodes.values()} == {"OSError: the door is stuck"}
+    assert {message(episode) for episode in episodes.values()} == {"OSError: the door is stuck"}
     assert len(episodes) == 4
 
 

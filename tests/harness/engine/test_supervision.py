@@ -10,7 +10,7 @@ import pytest
 
 from harness.engine.watchdog import RouterStopped
 from mixroute import Completion, Instance, Observation, Request, Step, StepRouter
-from tests.harness.playing import Alternate, play
+from tests.harness.playing import Alternate, message, play
 from tests.scripted import Corridor, ScriptedModel, Walk
 
 
@@ -65,7 +65,7 @@ def test_a_routers_own_exception_is_recorded() -> None:
         def choose(self, step: Step) -> str:
             raise KeyError("weights")
 
-    assert play(Broken()).episodes["test/000"].error == "KeyError: 'weights'"
+    assert message(play(Broken()).episodes["test/000"]) == "KeyError: 'weights'"
 
 
 def test_router_time_is_its_own_and_not_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
