@@ -53,3 +53,17 @@ def test_fail_fast_stops_at_the_first_error_and_keeps_what_was_played(folder: Pa
     assert "--fail-fast" in done.stderr
     assert "ended in an error: KeyError: 'weights' (mine.py, line 10, in look_up)" in " ".join(done.stderr.split())
     assert len(list(read_episodes(find_runs(folder / "runs")[0]))) == 1
+
+
+def test_state_that_a_router_keeps_on_itself_is_told(folder: Path) -> None:
+    counting = BROKEN.replace("len(step.turns) == 1", "self.count()").replace(
+        'return {}["weights"]',
+        'return "high"\n\n    def count(self):\n        self.seen = getattr(self, "seen", 0) + 1\n',
+        'return "high"\n\n    def count(self):\n        self.seen = getattr(self, "seen", 0) + 1\n',
+    )
+    (folder / "mine.py").write_text(counting)
+    shown = " ".join(mixroute("run", "suite.yaml", "--out", "runs", cwd=folder).stderr.split())
+    assert "router 'mine.py:Broken' changed its attribute 'seen' while it played" in shown
+    stateless = counting.replace("self.seen = getattr", "seen = getattr")
+    (folder / "mine.py").write_text(stateless)
+    assert "changed its attribute" not in mixroute("run", "suite.yaml", "--out", "runs", cwd=folder).stderr

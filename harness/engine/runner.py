@@ -19,6 +19,7 @@ from harness.engine.meta import run_meta
 from harness.engine.opening import OpenTask, open_instances
 from harness.engine.progress import RunProgress
 from harness.engine.shard import Shard
+from harness.engine.state import changed_state, state_of
 from harness.errors import MixrouteError
 from harness.files import locked_folder
 from harness.plugins import open_router
@@ -232,7 +233,14 @@ class SuiteRunner:
                 observer = _Recorder(writer, progress, fail_fast=self._fail_fast)
                 if missing:
                     check_source(out / meta.id, meta)
+                    state = state_of(router)
                     players.play(Job(self._suite, meta, opened, entry, router), missing, observer)
+                    if changed := changed_state(router, state):
+                        self._warn_once(
+                            f"router '{entry.name}' changed its attribute '{changed[0]}' while it played. One object "
+                            "plays all episodes at once, so that its decisions may depend on their order, and the same "
+                            "run may give other traces: take what it needs from the step (docs/plugins.md)"
+                        )
         except BaseException:
             with suppress(MixrouteError, OSError):  # what stopped the run is the error that counts
                 writer.close()
