@@ -181,6 +181,7 @@ class Recorder:
         own = {offer.name: offer for offer in offers.values()}  # some have two names
         self._records = {name: OfferRecord(offer, out) for name, offer in own.items()}
         self._left: dict[str, list[Ended]] = {name: [] for name in own}
+        self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mixroute-record")
         self._troubles: dict[str, str] = {}
 
@@ -205,12 +206,19 @@ class Recorder:
 
     def record(self, offer: str, ended: Ended) -> Future[bool]:
         """Record a session that is over; the future says whether it is on the disk."""
-        return self._thread.submit(self._record, offer, [ended])
+        with self._lock:
+            self._left[offer].append(ended)
+
+        def recorded() -> bool:
+            self._write(offer)
+            return all(one is not ended for one in self._left[offer])
+
+        return self._thread.submit(recorded)
 
     def try_again(self) -> None:
         """Write what could not be written."""
         for name in self._records:
-            self._thread.submit(self._record, name, ())
+            self._thread.submit(self._write, name)
 
     def close(self) -> None:
         """Write what is left and close all files.
@@ -220,17 +228,18 @@ class Recorder:
         """
         self._thread.shutdown(wait=True)
         for name, record in self._records.items():
-            self._record(name, ())
+            self._write(name)
             self._tried(f"files of {name}", record.close)
         if self.trouble:
             raise MixrouteError(self.trouble)
 
-    def _record(self, offer: str, ended: Iterable[Ended]) -> bool:
-        left = self._left[offer]
-        left += ended
-        if left and self._tried(f"sessions of {offer}", lambda: self._records[offer].write(left)):
-            left.clear()
-        return not left
+    def _write(self, offer: str) -> None:
+        """Write all that has ended by now: ``run.json``, which names every session, is written once for them."""
+        with self._lock:
+            ended, self._left[offer] = self._left[offer], []
+        if ended and not self._tried(f"sessions of {offer}", lambda: self._records[offer].write(ended)):
+            with self._lock:
+                self._left[offer] = ended + self._left[offer]
 
     def _tried(self, what: str, work: Callable[[], None]) -> bool:
         """Whether something could be written. A disk that is full does not end what is served."""
