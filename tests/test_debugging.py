@@ -59,7 +59,6 @@ def test_state_that_a_router_keeps_on_itself_is_told(folder: Path) -> None:
     counting = BROKEN.replace("len(step.turns) == 1", "self.count()").replace(
         'return {}["weights"]',
         'return "high"\n\n    def count(self):\n        self.seen = getattr(self, "seen", 0) + 1\n',
-        'return "high"\n\n    def count(self):\n        self.seen = getattr(self, "seen", 0) + 1\n',
     )
     (folder / "mine.py").write_text(counting)
     shown = " ".join(mixroute("run", "suite.yaml", "--out", "runs", cwd=folder).stderr.split())

@@ -1,11 +1,10 @@
-"""The record of sessions: a run for each model that is offered, and a journal of the steps of open sessions."""
+"""The record of an offered model: runs of sessions that ended, and a journal of the steps of those that are open."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +13,10 @@ from msgspec.structs import replace
 from harness.data import Instance
 from harness.engine.episode import LiveEpisode
 from harness.engine.identity import check_source
-from harness.errors import MixrouteError
 from harness.files import Record, replacing
 from harness.lines import read_lines
 from harness.records import StepRecord, StepTiming
 from harness.serving.offers import JUDGED, UNJUDGED, Offer
-from harness.text import one_line
 from harness.traces.appending import GrowingFile
 from harness.traces.contamination import write_seen
 from harness.traces.index import Named, placed_lines
@@ -164,82 +161,3 @@ class OfferRecord:
                     handle.write(lines.read(size))
         self._journal = GrowingFile(self._path, flushed=False)
         self._dead = 0
-
-
-class Recorder:
-    """The record of a server. Sessions are written on a thread of its own; what could not be written is tried again.
-
-    Args:
-        offers: The models, by name.
-        out: Folder of the runs, which this process has locked.
-
-    Raises:
-        MixrouteError: as ``OfferRecord``.
-    """
-
-    def __init__(self, offers: Mapping[str, Offer], out: Path) -> None:
-        own = {offer.name: offer for offer in offers.values()}  # some have two names
-        self._records = {name: OfferRecord(offer, out) for name, offer in own.items()}
-        self._left: dict[str, list[Ended]] = {name: [] for name in own}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mixroute-record")
-        self._troubles: dict[str, str] = {}
-
-    @property
-    def trouble(self) -> str:
-        """Why something is not on the disk; empty where all is."""
-        return next(iter(list(self._troubles.values())), "")
-
-    def names(self, offer: str) -> set[str]:
-        """Instances that are recorded of an offered model."""
-        return self._records[offer].names
-
-    def note(self, offer: str, instance: str, line: bytes) -> None:
-        """Keep a step of an open session from being lost at a kill.
-
-        Args:
-            offer: The model that was asked for.
-            instance: The session.
-            line: An ``OpenStep``.
-        """
-        self._tried("journal", lambda: self._records[offer].note(instance, line))
-
-    def record(self, offer: str, ended: Ended) -> Future[bool]:
-        """Record a session that is over; the future says whether it is on the disk."""
-        return self._thread.submit(self._record, offer, [ended])
-
-    def try_again(self) -> None:
-        """Write what could not be written."""
-        for name in self._records:
-            self._thread.submit(self._record, name, ())
-
-    def close(self) -> None:
-        """Write what is left and close all files.
-
-        Raises:
-            MixrouteError: something could not be written. Steps that are in the journal are recorded at the next start.
-        """
-        self._thread.shutdown(wait=True)
-        for name, record in self._records.items():
-            self._record(name, ())
-            self._tried(f"files of {name}", record.close)
-        if self.trouble:
-            raise MixrouteError(self.trouble)
-
-    def _record(self, offer: str, ended: Iterable[Ended]) -> bool:
-        left = self._left[offer]
-        left += ended
-        if left and self._tried(f"sessions of {offer}", lambda: self._records[offer].write(left)):
-            left.clear()
-        return not left
-
-    def _tried(self, what: str, work: Callable[[], None]) -> bool:
-        """Whether something could be written. A disk that is full does not end what is served."""
-        try:
-            work()
-        except (MixrouteError, OSError) as error:
-            if what not in self._troubles:
-                log.error("%s: not recorded: %s", what, error)  # noqa: TRY400 - one line
-            self._troubles[what] = one_line(error)
-            return False
-        self._troubles.pop(what, None)
-        return True

@@ -23,7 +23,7 @@ from harness.files import locked_folder
 from harness.pool import Pool, load_pool
 from harness.serving.app import create_app
 from harness.serving.offers import check_router, notes_of, open_offers
-from harness.serving.recording import Recorder
+from harness.serving.recorder import Recorder
 from harness.serving.service import Service
 from harness.serving.settings import Settings
 

@@ -21,7 +21,8 @@ from harness.serving.errors import ApiError, failed, wrong
 from harness.serving.gate import Gate
 from harness.serving.metrics import Metrics
 from harness.serving.offers import Offer
-from harness.serving.recording import Ended, Recorder
+from harness.serving.recorder import Recorder
+from harness.serving.recording import Ended
 from harness.serving.schema import OutcomeBody, Question
 from harness.serving.sessions import Session, Sessions
 from harness.serving.settings import Settings

@@ -119,7 +119,7 @@ class Sessions(Generic[R]):
         if found is not None and found.size > _LARGEST and not found.users:
             self.close(found)
             found = None
-        session = found or self._begin(offer, key, f"{scope} {conversation.text}")
+        session = found or self._begin(offer, key, f"{conversation.kind} {conversation.text}")
         self._known.remove(session)  # no other request goes on from here
         session.users += 1
         return session

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -36,7 +36,7 @@ class Settings:
     """Of chat requests that state none."""
     longest: int = 8192
     """Most tokens that a request may ask for."""
-    key: str = ""
+    key: str = field(default="", repr=False)
     """What clients must show; empty where none is demanded."""
     running: int = 64
     """Requests that are answered at once."""

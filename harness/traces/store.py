@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from harness.errors import MixrouteError
 from harness.files import MOST_SMALL, refuse_devices, write_atomically
-from harness.json_files import Schema, convert_plain, decode_json, read_file
+from harness.json_files import Schema, check_values, convert_plain, decode_json, read_file
 from harness.lines import read_lines, read_xz, repair
 from harness.records import Episode, EpisodeTiming, RunMeta
 from harness.text import one_line, quoted
@@ -76,12 +76,14 @@ class TraceWriter:
 
         Raises:
             MixrouteError: there are more than ``run.json`` can hold.
+            BadValueError: a name is none that files may hold.
             OSError: it cannot be written.
         """
-        every = dict.fromkeys([*self._meta.instances, *instances])
-        if len(every) > len(self._meta.instances):
-            meta = replace(self._meta, instances=list(every))
-            write_atomically(self.folder / RUN, encode_meta(meta, self.folder / RUN))
+        known = set(self._meta.instances)
+        if new := [one for one in dict.fromkeys(instances) if one not in known]:
+            check_values(new)
+            meta = replace(self._meta, instances=[*self._meta.instances, *new])
+            write_atomically(self.folder / RUN, _formatted_meta(meta, self.folder / RUN))
             self._meta = meta
 
     def append(self, episode: Episode, timing: EpisodeTiming) -> None:
@@ -142,24 +144,36 @@ def read_meta(folder: Path) -> RunMeta:
 
 
 def encode_meta(meta: RunMeta, path: Path) -> bytes:
-    """The content of ``run.json``.
+    """The content of ``run.json``, checked by reading it again.
 
     Raises:
         MixrouteError: it could not be read again.
     """
-    fix = "it could not be read again: change what the suite, the task, the router or the models say of the run"
+    content = _formatted_meta(meta, path)
+    _decode_meta(content, path, _UNREADABLE)
+    return content
+
+
+_UNREADABLE = "it could not be read again: change what the suite, the task, the router or the models say of the run"
+
+
+def _formatted_meta(meta: RunMeta, path: Path) -> bytes:
+    """The content of ``run.json``.
+
+    Raises:
+        MixrouteError: it is no JSON, or too large.
+    """
     try:
         content = msgspec.json.format(msgspec.json.encode(meta), indent=1) + b"\n"
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise MixrouteError(f"{path} cannot be written ({one_line(error)}): {fix}") from error
+        raise MixrouteError(f"{path} cannot be written ({one_line(error)}): {_UNREADABLE}") from error
     if len(content) > MOST_SMALL:
         sizes = {name: len(msgspec.json.encode(getattr(meta, name))) for name in meta.__struct_fields__}
         largest = max(sizes, key=lambda name: sizes[name])
         raise MixrouteError(
             f"{path} would have {len(content)} bytes, {sizes[largest]} of them in '{largest}', and may have "
-            f"{MOST_SMALL}: {fix}"
+            f"{MOST_SMALL}: {_UNREADABLE}"
         )
-    _decode_meta(content, path, fix)
     return content
 
 

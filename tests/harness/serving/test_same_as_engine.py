@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from openai import OpenAI
+from openai import AsyncOpenAI, OpenAI
 
 from harness.engine.answering import Play
 from harness.engine.opening import open_models
@@ -150,3 +151,39 @@ def test_without_a_header_the_conversation_is_the_session(scaffold: str, pools: 
     found = [ledger(one) for one in episodes.values()]
     assert len(found) == len(games)
     assert all(ledger(inside[game.id]) in found for game in games)
+
+
+def test_streams_of_many_clients_are_the_whole_answers_of_one(pools: Loaded, tmp_path: Path) -> None:
+    """Real models, whose passes many conversations share: what runs beside an answer does not change it."""
+    questions = [f"What is {number}?" for number in range(6)]
+    asked: Any = {"model": "every-k", "max_tokens": 6}
+    pool_file, models = pools["apart"]
+
+    async def talk(client: AsyncOpenAI, question: str) -> list[str]:
+        messages: Any = [{"role": "user", "content": question}]
+        said = []
+        for _ in range(2):
+            text = ""
+            stream: Any = await client.chat.completions.create(**asked, messages=messages, stream=True)
+            async for chunk in stream:
+                text += chunk.choices[0].delta.content or ""
+            said.append(text)
+            messages += [{"role": "assistant", "content": text}, {"role": "user", "content": "Why?"}]
+        return said
+
+    async def talk_at_once(client: AsyncOpenAI) -> list[list[str]]:
+        async with client:
+            return await asyncio.gather(*(talk(client, question) for question in questions))
+
+    with served(pool_file, "every-k,k=2", tmp_path, models) as server:
+        streamed = asyncio.run(talk_at_once(server.async_client()))
+        client = server.client()
+        for question, said in zip(questions, streamed, strict=True):
+            messages: Any = [{"role": "user", "content": question}]
+            for text in said:
+                whole = client.chat.completions.create(**asked, messages=messages)
+                assert whole.choices[0].message.content == text
+                messages += [{"role": "assistant", "content": text}, {"role": "user", "content": "Why?"}]
+    assert len({text for said in streamed for text in said}) > 3
+    _, episodes = recorded(tmp_path)["every-k", "unjudged"]
+    assert [len(one.steps) for one in episodes.values()] == [2] * 2 * len(questions)

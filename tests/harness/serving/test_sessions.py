@@ -68,6 +68,20 @@ def test_one_name_for_two_models_is_two_sessions(serve: Serve, tmp_path: Path) -
     }
 
 
+def test_sessions_without_a_name_are_called_alike_whatever_model_they_ask(serve: Serve, tmp_path: Path) -> None:
+    """So that the board can compare a router with high on the same questions."""
+    with serve("every-k,k=2") as server:
+        for model in ("every-k", "high"):
+            for text in ("one", "two", "one"):
+                body = {"model": model, "messages": [{"role": "user", "content": text}]}
+                assert server.post("/v1/chat/completions", json=body).status_code == 200
+    found = recorded(tmp_path / "out")
+    routed, high = found["every-k", "unjudged"][1], found["always-high", "unjudged"][1]
+    assert set(routed) == set(high)
+    assert sorted(one.steps[0].observation for one in routed.values()) == ["one", "one", "two"]
+    assert [name for name in routed if name.endswith("~2")] == [name for name in high if name.endswith("~2")] != []
+
+
 def test_sessions_leave_by_age_and_their_caches_are_freed(serve: Serve, held: Held, tmp_path: Path) -> None:
     held.go.set()
     with serve("always-low", held, session_age=0.05) as server:
