@@ -14,6 +14,11 @@ from harness.text import one_line, quoted
 
 ADDRESS = "RAY_ADDRESS"
 INSTALL = "pip install 'mixroute[ray]'"
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "error",
+}
 _NOT_BY_PORT = ("auto", "local")
 """Addresses that Ray itself finds: the cluster that this machine is part of, and a new one."""
 _PATIENCE = 10.0
@@ -31,10 +36,12 @@ def connected(address: str | None) -> Iterator[None]:
     Raises:
         MixrouteError: Ray is not installed, or there is no such cluster, or one of another version.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read on import: nothing is sent anywhere
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Read when Ray is imported. Nothing is sent anywhere, and each failed try at a cluster does not print a line.
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
+        from ray.exceptions import RayError
     except ImportError as error:
         raise MixrouteError(f"executor 'ray' needs Ray, which is not installed ({error}): {INSTALL}") from error
     if ray.is_initialized():
@@ -56,10 +63,10 @@ def connected(address: str | None) -> Iterator[None]:
             ray.init(address=named, **quiet)
     except ConnectionError as error:
         raise _no_cluster(named, error) from error
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RayError, RuntimeError, ValueError, OSError) as error:
         raise MixrouteError(
             f"the Ray cluster at {quoted(named)} cannot be used ({one_line(error)}): give all nodes and this machine "
-            f"the same versions of Python and Ray ({INSTALL})"
+            f"the same versions of Python and Ray ({INSTALL}), and the same token, if they have one"
         ) from error
     try:
         yield
@@ -84,8 +91,8 @@ def _check_port(named: str) -> None:
 
 def _no_cluster(named: str | None, error: Exception) -> MixrouteError:
     return MixrouteError(
-        f"there is no Ray cluster at {quoted(named)} ({one_line(error)}): start one (ray start --head), or correct "
-        f"--ray-address or {ADDRESS}"
+        f"there is no Ray cluster at {quoted(named)}, or it asks for a token ({one_line(error)}): start one (ray start "
+        f"--head), correct --ray-address or {ADDRESS}, or set RAY_AUTH_MODE=token here as where it was started"
     )
 
 

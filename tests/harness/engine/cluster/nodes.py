@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 
@@ -18,15 +19,19 @@ def started(count: int) -> Iterator[Any]:
     """A cluster of so many nodes, each with one CPU."""
     from ray.cluster_utils import Cluster
 
-    paths = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    os.environ |= {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    made = Cluster()
-    try:
-        for _ in range(count):
-            add_node(made)
-        yield made
-    finally:
-        made.shutdown()
+    environment = {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    with patch.dict(os.environ, environment):
+        made = Cluster()
+        try:
+            for _ in range(count):
+                add_node(made)
+            yield made
+        finally:
+            made.shutdown()
 
 
 def add_node(cluster: Any, **environment: str) -> Any:

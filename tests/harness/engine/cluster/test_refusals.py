@@ -86,6 +86,7 @@ def test_no_cluster_at_the_address(tmp_path: Path, tiny_pool: Path) -> None:
     said = refusal(RayExecutor("127.0.0.1:1"), tmp_path, tiny_pool)
     assert "no Ray cluster at '127.0.0.1:1'" in said
     assert "ray start --head" in said
+    assert "RAY_AUTH_MODE=token" in said
     assert "give HOST:PORT" in refusal(RayExecutor("nowhere"), tmp_path, tiny_pool)
     assert "clients of Ray are not supported" in refusal(RayExecutor("ray://127.0.0.1:1"), tmp_path, tiny_pool)
 
@@ -120,3 +121,13 @@ def test_a_worker_that_cannot_load_says_why(cluster: Any, tmp_path: Path) -> Non
     said = refusal(RayExecutor(cluster.address, workers=1, cpus=1), tmp_path, pool)
     assert said.startswith("worker at ")
     assert "nobody/nothing" in said
+
+
+def test_a_driver_without_the_token_of_the_cluster(cluster: Any, tmp_path: Path, tiny_pool: Path) -> None:
+    write_suite(tmp_path, tiny_pool)
+    (tmp_path / "empty").touch()
+    none = {"RAY_AUTH_TOKEN": "", "RAY_AUTH_TOKEN_PATH": "empty"}
+    command = ("run", "suite.yaml", "--executor", "ray", "--ray-address", cluster.address)
+    refused = mixroute(*command, cwd=tmp_path, env=none, code=2)
+    assert "the same token" in refused.stderr
+    assert refused.stderr.count("\n") <= 2  # the first one says what is loaded
