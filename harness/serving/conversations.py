@@ -14,8 +14,8 @@ from harness.data import Message, Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What was said last in a session."""
+class LastReply:
+    """The last reply of a session, and what it replied to."""
 
     conversation: Conversation
     prompt: Prompt
@@ -40,8 +40,8 @@ class Conversation(Protocol):
         """``text`` with a reply."""
         ...
 
-    def prompt(self, said: Said | None) -> Prompt:
-        """What models read, after what was said last in the session."""
+    def prompt(self, last_reply: LastReply | None) -> Prompt:
+        """What models read, after the last reply of the session."""
         ...
 
 
@@ -61,7 +61,7 @@ class Chat:
         """See ``Conversation``."""
         return self.text + _line(Message("assistant", reply))
 
-    def prompt(self, said: Said | None) -> Prompt:
+    def prompt(self, last_reply: LastReply | None) -> Prompt:
         """See ``Conversation``. The messages alone count: each is a turn."""
         return Prompt(self.messages, "chat")
 
@@ -83,18 +83,18 @@ class Text:
         """See ``Conversation``."""
         return self.text + reply
 
-    def prompt(self, said: Said | None) -> Prompt:
+    def prompt(self, last_reply: LastReply | None) -> Prompt:
         """See ``Conversation``. What goes on from the last reply is cut into turns as by a scaffold of format
         ``plain``: the stop string that ended a reply belongs to it.
         """
-        known = "" if said is None else said.conversation.after(said.reply)
-        if said is None or said.prompt.format != "plain" or not self.text.startswith(known):
+        known = "" if last_reply is None else last_reply.conversation.after(last_reply.reply)
+        if last_reply is None or last_reply.prompt.format != "plain" or not self.text.startswith(known):
             return Prompt((Message("user", self.text),), "plain")
         rest = self.text[len(known) :]
-        stops = [stop for stop in said.stop if rest.startswith(stop)]
+        stops = [stop for stop in last_reply.stop if rest.startswith(stop)]
         closing = max(stops, key=len, default="")
         rest = rest[len(closing) :]
-        turns = [*said.prompt.messages, Message("assistant", said.reply + closing)]
+        turns = [*last_reply.prompt.messages, Message("assistant", last_reply.reply + closing)]
         return Prompt((*turns, Message("user", rest)) if rest else tuple(turns), "plain")
 
 

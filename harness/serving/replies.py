@@ -44,8 +44,8 @@ class Reply:
     def body(self) -> dict[str, Any]:
         """The whole response."""
         text = self._answer.completion.text
-        said: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
-        choice = {"index": 0, **said, "logprobs": None, "finish_reason": self._answer.completion.finish}
+        written: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
+        choice = {"index": 0, **written, "logprobs": None, "finish_reason": self._answer.completion.finish}
         whole, _ = _OBJECTS[self._kind]
         return {**self._common, "object": whole, "choices": [choice], "usage": self.usage, "mixroute": self.routing}
 
@@ -107,9 +107,9 @@ class Reply:
         return {**self._common, "object": _OBJECTS[self._kind][1]}
 
     def _event(
-        self, said: Mapping[str, Any], finish: str | None = None, more: Mapping[str, Any] | None = None
+        self, written: Mapping[str, Any], finish: str | None = None, more: Mapping[str, Any] | None = None
     ) -> bytes:
-        choice = {"index": 0, **said, "logprobs": None, "finish_reason": finish}
+        choice = {"index": 0, **written, "logprobs": None, "finish_reason": finish}
         return _data({**self._chunk, "choices": [choice], **(more or {})})
 
 

@@ -151,7 +151,7 @@ class Service:
         except ApiError:
             raise
         except (Exception, Blocked) as error:
-            prompt = question.conversation.prompt(session.said)
+            prompt = question.conversation.prompt(session.last_reply)
             if refusal := self._refusal(prompt, max_tokens_of(question, self.settings)):
                 long = "context" in refusal
                 code = "context_length_exceeded" if long else "invalid_prompt"

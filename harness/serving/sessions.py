@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from harness.data import Completion, Instance, Observation
 from harness.engine.episode import LiveEpisode, StepResult
 from harness.guard import described
-from harness.serving.conversations import Conversation, Known, Said
+from harness.serving.conversations import Conversation, Known, LastReply
 from harness.serving.errors import ApiError, busy
 from harness.serving.offers import Offer
 from harness.serving.recording import Ended
@@ -41,7 +41,7 @@ class Session:
     """Held by the request that is answered."""
     users: int = 0
     """Requests that hold the lock or wait for it."""
-    said: Said | None = None
+    last_reply: LastReply | None = None
     asked: Observation = field(default=Observation(""))
     """What the last request has added to the conversation."""
     spent: list[Completion] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Session:
     @property
     def scope(self) -> str:
         """Sessions of another scope do not go on from one another; empty before the first answer."""
-        return "" if self.said is None else _scope(self.offer, self.said.conversation)
+        return "" if self.last_reply is None else _scope(self.offer, self.last_reply.conversation)
 
     def ended(self, score: float | None = None, *, success: bool = False) -> Ended | None:
         """The session as it is to be recorded; None where no model was asked.
@@ -133,10 +133,10 @@ class Sessions(Generic[R]):
         self._open[session.offer.name, session.key] = self._open.pop((session.offer.name, session.key))
         if session.by_header:
             return
-        if session.said is None:  # nobody could go on from it
+        if session.last_reply is None:  # nobody could go on from it
             self.close(session)
         else:
-            self._known.add(session, session.scope, session.said.conversation.after(session.said.reply))
+            self._known.add(session, session.scope, session.last_reply.conversation.after(session.last_reply.reply))
 
     def find(self, key: str, offer: Offer | None) -> Session:
         """The session that clients call ``key``.

@@ -15,7 +15,7 @@ from harness.engine.watchdog import Watchdog
 from harness.guard import described
 from harness.records import StepRecord
 from harness.seeding import seed_for
-from harness.serving.conversations import Said, observed
+from harness.serving.conversations import LastReply, observed
 from harness.serving.offers import Conversing
 from harness.serving.recording import OpenStep
 from harness.serving.schema import Question
@@ -51,7 +51,7 @@ async def take_step(session: Session, question: Question, settings: Settings, wa
         Exception: whatever else the router or a model raises.
     """
     live, offer = session.live, session.offer
-    prompt = question.conversation.prompt(session.said)
+    prompt = question.conversation.prompt(session.last_reply)
     shown = session.asked = Observation(observed(prompt))
     task = Conversing(offer.play.task.name, question.stop, max_tokens_of(question, settings))
     temperature = settings.temperature if question.temperature is None else question.temperature
@@ -75,7 +75,7 @@ async def take_step(session: Session, question: Question, settings: Settings, wa
     live.record_step(shown, calls, result, dict(playing.step.scores), seconds)
     live.turns.append(Turn(shown, answer.text, result.action))
     session.spent, session.spent_seconds, session.failure = [], 0.0, ""
-    session.said = Said(question.conversation, prompt, answer.text, question.stop)
+    session.last_reply = LastReply(question.conversation, prompt, answer.text, question.stop)
     return Answer(question.model, session.key, len(live.steps) - 1, answer, live.steps[-1])
 
 

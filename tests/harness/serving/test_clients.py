@@ -84,9 +84,9 @@ def test_a_stream_says_the_same_as_a_whole_answer(serve: Serve) -> None:
         whole = client.chat.completions.create(**asked)
         chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
         texts = list(client.completions.create(model="low", prompt="x y ", stream=True))
-    said = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
-    assert "".join(said) == whole.choices[0].message.content == "1:   one\n\n two three "
-    assert len(said) > 4
+    parts = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+    assert "".join(parts) == whole.choices[0].message.content == "1:   one\n\n two three "
+    assert len(parts) > 4
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-2:] == [None, "stop"]
     assert [chunk.usage for chunk in chunks][-1] == whole.usage
     assert not any(chunk.usage for chunk in chunks[:-1])

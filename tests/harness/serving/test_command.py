@@ -23,14 +23,14 @@ def command(cwd: Path, *options: str | Path, key: str = "") -> Iterator[tuple[su
     """The running command and its address; it is killed when the block ends, unless it has ended."""
     process = start("serve", "--port", "0", *options, cwd=cwd, env={"MIXROUTE_API_KEY": key})
     assert process.stderr is not None
-    said = []
+    shown = []
     try:
         for line in process.stderr:
-            said.append(line)
+            shown.append(line)
             if found := re.search(r"serving .* at (http://\S+)/v1", line):
                 yield process, found[1]
                 return
-        raise AssertionError(f"it does not serve: {''.join(said)}")
+        raise AssertionError(f"it does not serve: {''.join(shown)}")
     finally:
         if process.poll() is None:
             process.kill()
@@ -142,7 +142,7 @@ def test_a_key_is_demanded_where_others_can_reach_the_server(tiny_pool: Path, tm
 def test_wrong_settings_are_told_before_a_model_is_loaded(
     options: tuple[str, ...], message: str, tiny_pool: Path, tmp_path: Path
 ) -> None:
-    said = mixroute("serve", "--pool", tiny_pool, "--port", "0", *options, cwd=tmp_path, code=2).stderr
-    assert message in said
-    assert "Traceback" not in said
+    shown = mixroute("serve", "--pool", tiny_pool, "--port", "0", *options, cwd=tmp_path, code=2).stderr
+    assert message in shown
+    assert "Traceback" not in shown
     assert not list(tmp_path.iterdir())

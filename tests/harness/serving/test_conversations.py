@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.serving.conversations import Chat, Known, Said, Text, observed
+from harness.serving.conversations import Chat, Known, LastReply, Text, observed
 from mixroute import Message
 from tests.examples import parser_examples
 
@@ -13,8 +13,10 @@ texts = st.text("ab \n>", max_size=6)
 stops = st.lists(st.sampled_from(["\n", "\n\n", "a", ">"]), max_size=3).map(tuple)
 
 
-def said(conversation: Chat | Text, reply: str, before: Said | None = None, stop: tuple[str, ...] = ("\n",)) -> Said:
-    return Said(conversation, conversation.prompt(before), reply, stop)
+def replied(
+    conversation: Chat | Text, reply: str, before: LastReply | None = None, stop: tuple[str, ...] = ("\n",)
+) -> LastReply:
+    return LastReply(conversation, conversation.prompt(before), reply, stop)
 
 
 @parser_examples(100)
@@ -27,13 +29,13 @@ def test_turns_of_a_text_are_the_text(begun: str, more: list[tuple[str, str]], s
         prompt = Text(text).prompt(before)
         assert "".join(message.content for message in prompt.messages) == text
         assert prompt.messages[: len(earlier)] == earlier
-        before, earlier = Said(Text(text), prompt, reply, stop), prompt.messages
+        before, earlier = LastReply(Text(text), prompt, reply, stop), prompt.messages
         text += reply + added
 
 
 def test_a_text_is_cut_where_a_scaffold_cuts_it() -> None:
-    first = said(Text("Rules.\nYou see a bed.\n>"), " go to bed 1")
-    second = said(Text("Rules.\nYou see a bed.\n>" + " go to bed 1\n" + "On it: a pen.\n>"), " take pen 1", first)
+    first = replied(Text("Rules.\nYou see a bed.\n>"), " go to bed 1")
+    second = replied(Text("Rules.\nYou see a bed.\n>" + " go to bed 1\n" + "On it: a pen.\n>"), " take pen 1", first)
     assert second.prompt.messages == (
         Message("user", "Rules.\nYou see a bed.\n>"),
         Message("assistant", " go to bed 1\n"),

@@ -161,15 +161,15 @@ def test_streams_of_many_clients_are_the_whole_answers_of_one(pools: Loaded, tmp
 
     async def talk(client: AsyncOpenAI, question: str) -> list[str]:
         messages: Any = [{"role": "user", "content": question}]
-        said = []
+        replies = []
         for _ in range(2):
             text = ""
             stream: Any = await client.chat.completions.create(**asked, messages=messages, stream=True)
             async for chunk in stream:
                 text += chunk.choices[0].delta.content or ""
-            said.append(text)
+            replies.append(text)
             messages += [{"role": "assistant", "content": text}, {"role": "user", "content": "Why?"}]
-        return said
+        return replies
 
     async def talk_at_once(client: AsyncOpenAI) -> list[list[str]]:
         async with client:
@@ -178,12 +178,12 @@ def test_streams_of_many_clients_are_the_whole_answers_of_one(pools: Loaded, tmp
     with served(pool_file, "every-k,k=2", tmp_path, models) as server:
         streamed = asyncio.run(talk_at_once(server.async_client()))
         client = server.client()
-        for question, said in zip(questions, streamed, strict=True):
+        for question, replies in zip(questions, streamed, strict=True):
             messages: Any = [{"role": "user", "content": question}]
-            for text in said:
+            for text in replies:
                 whole = client.chat.completions.create(**asked, messages=messages)
                 assert whole.choices[0].message.content == text
                 messages += [{"role": "assistant", "content": text}, {"role": "user", "content": "Why?"}]
-    assert len({text for said in streamed for text in said}) > 3
+    assert len({text for replies in streamed for text in replies}) > 3
     _, episodes = recorded(tmp_path)["every-k", "unjudged"]
     assert [len(one.steps) for one in episodes.values()] == [2] * 2 * len(questions)

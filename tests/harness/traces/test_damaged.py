@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.board.page import to_html, write_traces
-from harness.board.render import print_board, to_csv, to_json, to_latex, to_markdown
+from harness.board.paper import paper_tables
+from harness.board.paper_formats import to_latex
+from harness.board.render import print_board, to_csv, to_json, to_markdown
 from harness.board.show import find_episode, show_episode
 from harness.board.switches import count_switches, print_switches
 from harness.board.table import build_board
@@ -44,8 +46,9 @@ def shown(folder: Path) -> None:
 
 def board(run: Path) -> None:
     made = build_board([run])
-    for write in (to_json, to_markdown, to_csv, to_latex, to_html):
+    for write in (to_json, to_markdown, to_csv, to_html):
         write(made)
+    to_latex(paper_tables(made))
     print_board(made, console())
     write_traces([run], run.parent / "board")
 
