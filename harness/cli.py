@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 # Whatever takes long to import is imported inside the commands, so that ``mixroute --help`` is quick.
-from harness.board.commands import At, Card, figure, switches, table
+from harness.board.commands import board, compare, figure, show, switches, table
 from harness.challenge.commands import challenge
 from harness.contracts import DataSource
 from harness.doctor.commands import doctor
@@ -185,72 +185,6 @@ def run(
 
 
 @app.command()
-def board(
-    runs: Runs = Path("results/entries"),
-    to: Annotated[
-        Path | None, typer.Option("--out", help="Where the board is written; RUNS/board if not given.")
-    ] = None,
-    traces: Annotated[bool, typer.Option("--traces", help="Also write the episodes, for the page's viewer.")] = False,
-    evidence: Annotated[
-        Path | None,
-        typer.Option(help="Folder of verdicts and audits; the folder 'evidence' beside RUNS, if there is one."),
-    ] = None,
-    card: Card = None,
-    at: At = None,
-) -> None:
-    """Compute the leaderboard from traces and write it as a page, Markdown, CSV, JSON, LaTeX and PNG."""
-    from harness.board import write_board
-    from harness.board.render import print_board
-    from harness.speed.rates import open_rates
-    from harness.traces.evidence import FOLDER
-    from harness.traces.store import find_runs
-
-    folder = to or runs / "board"
-    known = evidence or runs.resolve().parent / FOLDER
-    if evidence is not None and not evidence.is_dir():
-        raise MixrouteError(f"--evidence {evidence} is no folder: give the one that mixroute verify wrote")
-    rates = open_rates(card, at)
-    made = write_board(find_runs(runs), folder, traces=traces, rates=rates, evidence=known, leave_out=True)
-    print_board(made, out)
-    out.print(f"written to {folder}", highlight=False, markup=False)
-    for left_out, reason in made.left_out:
-        err.print(clean(f"error: left out {left_out.name}: {reason}"), highlight=False, markup=False, soft_wrap=True)
-    if made.left_out:
-        raise typer.Exit(1)
-
-
-@app.command()
-def compare(
-    runs: Runs,
-    first: Annotated[str, typer.Argument(help="Label of a router, as on the board; or LABEL@ROUTER, LABEL@HASH.")],
-    second: Annotated[str, typer.Argument(help="Label of another.")],
-    card: Card = None,
-    at: At = None,
-) -> None:
-    """Compare two routers on the same episodes: difference, interval, permutation test."""
-    from harness.board.compare import compare_routers, print_comparison
-    from harness.speed.rates import open_rates
-    from harness.traces.store import find_runs
-
-    rates = open_rates(card, at)
-    print_comparison(compare_routers(find_runs(runs), first, second, rates), first, second, out)
-    if rates is not None:
-        out.print(rates.note(), style="dim", highlight=False, markup=False)
-
-
-@app.command()
-def show(
-    episode: Annotated[str, typer.Argument(metavar="EPISODE", help="RUN/INSTANCE, or any unique part of it.")],
-    runs: Annotated[Path, typer.Option(help="Folder of runs or published entries.")] = Path("runs"),
-) -> None:
-    """Show an episode step by step, with the model that answered each."""
-    from harness.board.show import find_episode, show_episode
-
-    folder, instance = find_episode(runs, episode)
-    show_episode(folder, instance, out)
-
-
-@app.command()
 def export(
     runs: Runs,
     to: Annotated[Path, typer.Option("--out", help="Folder of the logs.")] = Path("logs"),
@@ -301,6 +235,9 @@ def data(
 train.command("agent")(train_agent)
 train.command("average")(train_average)
 for command in (
+    board,
+    compare,
+    show,
     serve,
     merge,
     pack,

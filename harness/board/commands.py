@@ -1,4 +1,4 @@
-"""The commands ``mixroute switches``, ``table`` and ``figure``, and the options by which commands take a speed card."""
+"""Commands that read runs and entries: ``mixroute board``, ``compare``, ``show``, ``switches``, ``table``, ``figure``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from harness.errors import MixrouteError
 from harness.terminal import Terminal
+from harness.text import clean
 
 Card = Annotated[Path | None, typer.Option("--card", help="Charge seconds of this speed card, with --at.")]
 At = Annotated[float | None, typer.Option("--at", min=1, help="Calls in flight at which the card is to charge.")]
 
+Runs = Annotated[Path, typer.Argument(help="Folder of runs or published entries.")]
 RowPatterns = Annotated[
     list[str] | None, typer.Option("--row", help="A label or pattern of labels, in order; may be repeated.")
 ]
@@ -21,8 +24,74 @@ SectionPatterns = Annotated[
 ]
 
 
+def board(
+    runs: Runs = Path("results/entries"),
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Where the board is written; RUNS/board if not given.")
+    ] = None,
+    traces: Annotated[bool, typer.Option("--traces", help="Also write the episodes, for the page's viewer.")] = False,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(help="Folder of verdicts and audits; the folder 'evidence' beside RUNS, if there is one."),
+    ] = None,
+    card: Card = None,
+    at: At = None,
+) -> None:
+    """Compute the leaderboard from traces and write it as a page, Markdown, CSV, JSON, LaTeX and PNG."""
+    from harness.board import write_board
+    from harness.board.render import print_board
+    from harness.speed.rates import open_rates
+    from harness.traces.evidence import FOLDER
+    from harness.traces.store import find_runs
+
+    folder = to or runs / "board"
+    known = evidence or runs.resolve().parent / FOLDER
+    if evidence is not None and not evidence.is_dir():
+        raise MixrouteError(f"--evidence {evidence} is no folder: give the one that mixroute verify wrote")
+    rates = open_rates(card, at)
+    made = write_board(find_runs(runs), folder, traces=traces, rates=rates, evidence=known, leave_out=True)
+    out = Terminal()
+    print_board(made, out)
+    out.print(f"written to {folder}", highlight=False, markup=False)
+    for left_out, reason in made.left_out:
+        Terminal(stderr=True).print(
+            clean(f"error: left out {left_out.name}: {reason}"), highlight=False, markup=False, soft_wrap=True
+        )
+    if made.left_out:
+        raise typer.Exit(1)
+
+
+def compare(
+    runs: Runs,
+    first: Annotated[str, typer.Argument(help="Label of a router, as on the board; or LABEL@ROUTER, LABEL@HASH.")],
+    second: Annotated[str, typer.Argument(help="Label of another.")],
+    card: Card = None,
+    at: At = None,
+) -> None:
+    """Compare two routers on the same episodes: difference, interval, permutation test."""
+    from harness.board.compare import compare_routers, print_comparison
+    from harness.speed.rates import open_rates
+    from harness.traces.store import find_runs
+
+    rates, out = open_rates(card, at), Terminal()
+    print_comparison(compare_routers(find_runs(runs), first, second, rates), first, second, out)
+    if rates is not None:
+        out.print(rates.note(), style="dim", highlight=False, markup=False)
+
+
+def show(
+    episode: Annotated[str, typer.Argument(metavar="EPISODE", help="RUN/INSTANCE, or any unique part of it.")],
+    runs: Annotated[Path, typer.Option(help="Folder of runs or published entries.")] = Path("runs"),
+) -> None:
+    """Show an episode step by step, with the model that answered each."""
+    from harness.board.show import find_episode, show_episode
+
+    folder, instance = find_episode(runs, episode)
+    show_episode(folder, instance, Terminal())
+
+
 def switches(
-    runs: Annotated[Path, typer.Argument(help="Folder of runs or published entries.")] = Path("results/entries"),
+    runs: Runs = Path("results/entries"),
     card: Card = None,
     at: At = None,
 ) -> None:
@@ -38,7 +107,7 @@ def switches(
 
 
 def table(
-    runs: Annotated[Path, typer.Argument(help="Folder of runs or published entries.")] = Path("results/entries"),
+    runs: Runs = Path("results/entries"),
     form: Annotated[
         Literal["latex", "markdown", "csv", "json"], typer.Option("--format", help="Form of the tables.")
     ] = "latex",
@@ -70,7 +139,7 @@ def table(
 
 def figure(
     to: Annotated[Path, typer.Option("--out", help="File to write: .pdf, .svg or .png.")],
-    runs: Annotated[Path, typer.Argument(help="Folder of runs or published entries.")] = Path("results/entries"),
+    runs: Runs = Path("results/entries"),
     rows: RowPatterns = None,
     sections: SectionPatterns = None,
     cost: Annotated[str, typer.Option(help="Cost on the axis: weight_bytes, flops or seconds.")] = "weight_bytes",
