@@ -1,4 +1,4 @@
-"""Commands that read runs and entries: ``mixroute board``, ``compare``, ``show``, ``switches``, ``table``, ``figure``."""
+"""Commands that read runs and entries: board, compare, show, switches, tables and figures for papers."""
 
 from __future__ import annotations
 
