@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,8 @@ import msgspec
 
 from harness.board import write_board
 from harness.board.compare import Comparison, compare_routers
+from harness.board.paper import DEFAULT_COLUMNS, paper_tables
+from harness.board.paper_formats import to_latex
 from harness.board.plot import accuracy_cost_figure
 from harness.board.table import Board, build_board
 from harness.traces.read import read_run
@@ -88,7 +90,7 @@ class Results:
         return DataFrame(rows)
 
     def compare(self, first: str, second: str) -> list[Comparison]:
-        """Compare two routers on the same episodes: differences of success, score and high share, with 95% intervals.
+        """Compare two routers on the same episodes: success, score, high share and costs, with 95% intervals.
 
         Args:
             first: Label of a router, as on the board.
@@ -108,6 +110,27 @@ class Results:
         A notebook shows the figure after ``%matplotlib inline``; ``savefig`` writes it to a file.
         """
         return accuracy_cost_figure(self.board)
+
+    def to_latex(
+        self,
+        columns: Sequence[str] = DEFAULT_COLUMNS,
+        rows: Sequence[str] = (),
+        sections: Sequence[str] = (),
+        caption: str = "",
+    ) -> str:
+        """Tables for a paper, as ``mixroute table`` prints them; LaTeX needs ``booktabs`` and ``tabularx``.
+
+        Args:
+            columns: Headings of ``board.md``, in order.
+            rows: Labels or patterns of labels, in order; all rows if empty.
+            sections: Beginnings of ``task/split/pool/group``, or patterns; all sections if empty.
+            caption: Caption of each table; the section's heading if empty.
+
+        Raises:
+            MixrouteError: a column, row or section is not on the board.
+        """
+        tables = paper_tables(self.board, headings=columns, labels=rows, sections=sections, caption=caption)
+        return to_latex(tables)
 
 
 def load_results(paths: str | Path | Iterable[str | Path]) -> Results:

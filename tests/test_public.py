@@ -114,6 +114,16 @@ def test_two_routers_are_compared_on_the_same_games(results: Results) -> None:
         results.compare("alternate", "nobody")
 
 
+def test_results_are_tables_for_a_paper(results: Results) -> None:
+    text = results.to_latex(["label", "success %"], rows=["always-*"], caption="Mine")
+    assert text.count(r"\begin{tabularx}") == 1
+    assert r"\caption{Mine. " in text
+    assert "always-low & " in text
+    assert "alternate" not in text
+    with pytest.raises(MixrouteError, match="no column 'none'"):
+        results.to_latex(["none"])
+
+
 def test_the_plot_names_every_router(results: Results) -> None:
     (axes,) = results.plot().axes
     assert {text.get_text() for text in axes.texts} == {"always-high", "always-low", "alternate"}
