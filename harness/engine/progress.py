@@ -9,6 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from harness.records import Episode, EpisodeTiming
+from harness.traces.store import TraceWriter
+
 
 class RunProgress:
     """One bar for one run; a context manager."""
@@ -55,3 +58,24 @@ class RunProgress:
         """Count a finished episode."""
         self._won += success
         self._progress.update(self._bar, advance=1, won=self._won)
+
+
+class Recorder:
+    """Puts finished episodes on disk and on the progress bar."""
+
+    def __init__(self, writer: TraceWriter, progress: RunProgress) -> None:
+        self._writer = writer
+        self._progress = progress
+
+    def call_finished(self, tokens: int) -> None:
+        """Show tokens."""
+        self._progress.tokens(tokens)
+
+    def workers(self, count: int) -> None:
+        """Show how many workers play."""
+        self._progress.workers(count)
+
+    def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
+        """Write an episode, and show it."""
+        self._writer.append(episode, timing)
+        self._progress.episode(episode.success)

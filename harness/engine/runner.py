@@ -14,16 +14,16 @@ from rich.console import Console
 from harness.contracts import Calibrated, Router, role_of
 from harness.engine.answers import fitted_by, protocol_of, trained_on, trained_with
 from harness.engine.executor import Executor, Job, LocalExecutor, Players
-from harness.engine.identity import check_source, content_of, run_config, run_hash, run_id
+from harness.engine.identity import check_source, content_of, other_machine_note, run_config, run_hash, run_id
 from harness.engine.opening import OpenTask, open_instances
-from harness.engine.progress import RunProgress
+from harness.engine.progress import Recorder, RunProgress
 from harness.engine.shard import Shard
 from harness.errors import MixrouteError
 from harness.files import locked_folder
 from harness.plugins import open_router
 from harness.pool import Pool, load_pool
 from harness.provenance import source_of
-from harness.records import CHAT_TEMPLATE, Episode, EpisodeTiming, RunMeta
+from harness.records import CHAT_TEMPLATE, Episode, RunMeta
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.contamination import instance_key, seen_by, write_seen
 from harness.traces.store import CALIBRATION, SCHEMA, TraceWriter, read_episodes
@@ -220,11 +220,13 @@ class SuiteRunner:
         share = opened.instances if shard is None else shard.share(opened.instances)
         missing = [one for one in share if one.id not in writer.episodes]
         done = [writer.episodes[one.id] for one in share if one.id in writer.episodes]
+        if missing and done:
+            self._warn_once(other_machine_note(writer.folder, meta))
         title = f"{config.task}/{config.split} {entry.name} seed {seed}" + (f" shard {shard}" if shard else "")
         try:
             won = sum(episode.success for episode in done)
             with RunProgress(self._console, title, len(done), won, len(share)) as progress:
-                observer = _Recorder(writer, progress)
+                observer = Recorder(writer, progress)
                 if missing:
                     check_source(out / meta.id, meta)
                     players.play(Job(self._suite, meta, opened, entry, router), missing, observer)
@@ -291,21 +293,3 @@ class SuiteRunner:
             curve=entry.curve,
             role=role_of(router),
         )
-
-
-class _Recorder:
-    """Puts finished episodes on disk and on the progress bar."""
-
-    def __init__(self, writer: TraceWriter, progress: RunProgress) -> None:
-        self._writer = writer
-        self._progress = progress
-
-    def call_finished(self, tokens: int) -> None:
-        self._progress.tokens(tokens)
-
-    def workers(self, count: int) -> None:
-        self._progress.workers(count)
-
-    def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
-        self._writer.append(episode, timing)
-        self._progress.episode(episode.success)
