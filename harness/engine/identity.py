@@ -15,9 +15,11 @@ from harness.files import content_hash, is_file_name, name_without_folder, path_
 from harness.guard import call_plugin
 from harness.plugins import complete_arguments
 from harness.pool import Pool
+from harness.provenance import differences, kind_of
 from harness.records import RunMeta, by_content
 from harness.sources import sources_hash
 from harness.suite import RouterEntry, RunConfig, Suite, TaskEntry
+from harness.text import quoted
 from harness.traces.store import LONGEST_NAME, NO_NAME, RUN, SCHEMA, read_meta
 
 _OWN = ("limit", "router", "router_args", "seed")
@@ -215,3 +217,16 @@ def check_source(folder: Path, meta: RunMeta) -> None:
             f"the source of router '{meta.router}' has changed since {folder} was begun: delete that folder, or use "
             "another --out"
         )
+
+
+def other_machine_note(folder: Path, meta: RunMeta) -> str:
+    """What to say of a run that goes on with other packages or on another kind of machine; empty where it does not."""
+    begun, now = (
+        {key: kind_of(one.provenance)[key] for key in ("packages", "hardware")} for one in (read_meta(folder), meta)
+    )
+    for what, before, after in differences(begun, now):
+        return (
+            f"{folder} was begun with {what} {quoted(before)} and goes on with {quoted(after)}: its {RUN} names the "
+            "first, and the last digits may differ between its episodes"
+        )
+    return ""

@@ -9,6 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from harness.errors import MixrouteError
+from harness.records import Episode, EpisodeTiming
+from harness.traces.store import TraceWriter
+
 
 class RunProgress:
     """One bar for one run; a context manager."""
@@ -55,3 +59,37 @@ class RunProgress:
         """Count a finished episode."""
         self._won += success
         self._progress.update(self._bar, advance=1, won=self._won)
+
+
+class Recorder:
+    """Puts finished episodes on disk and on the progress bar.
+
+    Args:
+        writer: Writes the episodes.
+        progress: Shows them.
+        fail_fast: Whether the first episode that ended in an error ends the run, once it is written.
+    """
+
+    def __init__(self, writer: TraceWriter, progress: RunProgress, *, fail_fast: bool) -> None:
+        self._writer = writer
+        self._progress = progress
+        self._fail_fast = fail_fast
+
+    def call_finished(self, tokens: int) -> None:
+        """Show tokens."""
+        self._progress.tokens(tokens)
+
+    def workers(self, count: int) -> None:
+        """Show how many workers play."""
+        self._progress.workers(count)
+
+    def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
+        """Write an episode, and show it.
+
+        Raises:
+            MixrouteError: it ended in an error, and the run is to fail fast.
+        """
+        self._writer.append(episode, timing)
+        self._progress.episode(episode.success)
+        if episode.error and self._fail_fast:
+            raise MixrouteError(f"--fail-fast: {episode.instance} ended in an error: {episode.error}")

@@ -14,17 +14,17 @@ from rich.console import Console
 from harness.contracts import Calibrated, Router
 from harness.engine.answers import fitted_by, protocol_of, trained_on
 from harness.engine.executor import Executor, Job, LocalExecutor, Players
-from harness.engine.identity import check_source, content_of, run_config
+from harness.engine.identity import check_source, content_of, other_machine_note, run_config
 from harness.engine.meta import run_meta
 from harness.engine.opening import OpenTask, open_instances
-from harness.engine.progress import RunProgress
+from harness.engine.progress import Recorder, RunProgress
 from harness.engine.shard import Shard
 from harness.engine.state import changed_state, state_of
 from harness.errors import MixrouteError
 from harness.files import locked_folder
 from harness.plugins import open_router
 from harness.pool import Pool, load_pool
-from harness.records import CHAT_TEMPLATE, Episode, EpisodeTiming, RunMeta
+from harness.records import CHAT_TEMPLATE, Episode, RunMeta
 from harness.suite import RouterEntry, RunConfig, Suite
 from harness.traces.contamination import instance_key, seen_by, write_seen
 from harness.traces.store import CALIBRATION, TraceWriter, read_episodes
@@ -226,11 +226,13 @@ class SuiteRunner:
         share = opened.instances if shard is None else shard.share(opened.instances)
         missing = [one for one in share if one.id not in writer.episodes]
         done = [writer.episodes[one.id] for one in share if one.id in writer.episodes]
+        if missing and done:
+            self._warn_once(other_machine_note(writer.folder, meta))
         title = f"{config.task}/{config.split} {entry.name} seed {seed}" + (f" shard {shard}" if shard else "")
         try:
             won = sum(episode.success for episode in done)
             with RunProgress(self._console, title, len(done), won, len(share)) as progress:
-                observer = _Recorder(writer, progress, fail_fast=self._fail_fast)
+                observer = Recorder(writer, progress, fail_fast=self._fail_fast)
                 if missing:
                     check_source(out / meta.id, meta)
                     state = state_of(router)
@@ -287,24 +289,3 @@ class SuiteRunner:
             instances=[one.id for one in opened.instances],
             provenance=players.provenance(),
         )
-
-
-class _Recorder:
-    """Puts finished episodes on disk and on the progress bar."""
-
-    def __init__(self, writer: TraceWriter, progress: RunProgress, *, fail_fast: bool) -> None:
-        self._writer = writer
-        self._progress = progress
-        self._fail_fast = fail_fast
-
-    def call_finished(self, tokens: int) -> None:
-        self._progress.tokens(tokens)
-
-    def workers(self, count: int) -> None:
-        self._progress.workers(count)
-
-    def episode_finished(self, episode: Episode, timing: EpisodeTiming) -> None:
-        self._writer.append(episode, timing)
-        self._progress.episode(episode.success)
-        if episode.error and self._fail_fast:
-            raise MixrouteError(f"--fail-fast: {episode.instance} ended in an error: {episode.error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from harness.engine.runner import SuiteRunner
+from harness.engine.shard import Shard
 from harness.records import Episode
 from harness.suite import Suite
 from harness.traces.contamination import instance_key
@@ -108,3 +110,18 @@ def test_the_runs_of_this_suite_alone_are_handed_back(tmp_path: Path, tiny_pool:
     assert len(seen) == 4
     assert (run.router.router, run.meta.seed) == ("always-low", 1)
     assert [episode.instance for episode in run.episodes()] == [instance.id for instance in run.opened.instances]
+
+
+def test_a_run_that_goes_on_on_another_machine_says_so(
+    tmp_path: Path, tiny_pool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = SuiteRunner(suite(tiny_pool, "always-low"), tmp_path, Console(quiet=True), shard=Shard(1, 2))
+    (run,) = first.run()
+    path = run.folder / "run.json"
+    told = json.loads(path.read_text())
+    told["provenance"]["hardware"]["cpu"] = "another"
+    path.write_text(json.dumps(told))
+    first.run()  # nothing is missing
+    assert "goes on with" not in caplog.text
+    SuiteRunner(suite(tiny_pool, "always-low"), tmp_path, Console(quiet=True)).run()
+    assert "was begun with hardware.cpu 'another' and goes on with" in caplog.text
