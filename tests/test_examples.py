@@ -48,7 +48,13 @@ def test_the_notebook_runs(tmp_path: Path, tiny_pool: Path, pool: str) -> None:
         [sys.executable, "-c", program], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=900
     )
     assert ran.returncode == 0, ran.stderr
-    assert {line.split()[0] for line in ran.stdout.splitlines()} == {"success", "score", "high_share"}
+    assert {line.split()[0] for line in ran.stdout.splitlines()} == {
+        "success",
+        "score",
+        "high_share",
+        "weight_bytes",
+        "flops",
+    }
     assert len(load_results(tmp_path / "runs/quickstart").folders) == 3
 
 

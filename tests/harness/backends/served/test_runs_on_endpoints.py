@@ -19,6 +19,7 @@ from harness.suite import Suite
 from harness.traces.pack import pack_run
 from mixroute import MixrouteError, ModelSpec
 from tests.harness.backends.served.serving import serving
+from tests.harness.playing import message
 
 Answer = Callable[[int], Any]
 
@@ -116,7 +117,7 @@ def test_statistics_that_are_not_known_end_only_routers_that_ask_for_them(tmp_pa
     for episode in blind.episodes():
         (call,) = episode.steps[0].calls
         assert (episode.error, call.decoded_tokens, call.entropies, call.mean_entropy) == (None, 2, [], None)
-    assert {str(episode.error) for episode in asking.episodes()} == {
+    assert {message(episode) for episode in asking.episodes()} == {
         "ValueError: statistics of the tokens of model 'low' are not known (docs/backends.md)"
     }
     assert row_of(blind.folder, tmp_path / "board")["cost_absolute"]["weight_bytes"] == 2000 * (2 + 1)
