@@ -59,13 +59,15 @@ class KlOracle:
     def _divergence(self, step: Step, high: Completion) -> float:
         from harness.quantization.divergence import mean_divergence
 
-        written = [token.id for token in high.tokens]
+        # A thought that was cut is a part of its own, and the action is in the last one.
+        *before, last = high.parts or (high,)
+        written = [token.id for token in last.tokens]
         if min(written) < 0:
             raise NotRecorded("'kl-oracle' reads high's answer token by token, and a trace holds no token ids")
         ours, theirs, encoder = self._loaded = self._loaded or _load(self._pool)
-        start = encoder.encode(step.prompt).ids
-        begun, end = high.action_tokens or (0, 0)
-        action = slice(begun, end + 1) if begun < end else slice(None)  # with the token that ends it
+        start = encoder.encode(step.prompt, "".join(part.forced + part.text for part in before) + last.forced).ids
+        begun, end = (place - sum(len(part.tokens) for part in before) for place in high.action_tokens or (0, 0))
+        action = slice(begun, end + 1) if 0 <= begun < end else slice(None)  # with the token that ends it
         return mean_divergence(ours.logprobs(start, written)[action], theirs.logprobs(start, written)[action])
 
 

@@ -13,9 +13,12 @@ def state_of(router: Router) -> dict[str, str]:
 
 
 def changed_state(router: Router, before: dict[str, str]) -> list[str]:
-    """The attributes that have changed since ``state_of`` gave ``before``, sorted."""
-    now = state_of(router)
-    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    """The attributes that have changed since ``state_of`` gave ``before``, sorted.
+
+    One that holds something else than plain values by now, such as a model that was loaded when it was first needed, is
+    not among them.
+    """
+    return sorted(name for name, value in state_of(router).items() if before.get(name) != value)
 
 
 def _is_plain(value: object) -> bool:

@@ -9,16 +9,18 @@ from typing import cast
 
 import pytest
 import torch
+import yaml
 
 from harness.backends.loading import open_for_comparison
 from harness.pool import Pool, load_pool, open_backend
 from harness.records import StepRecord
 from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.verify.entry import verify_entry
-from mixroute import Completion, Request, Step, open_router
+from mixroute import Completion, Request, Step, open_router, open_task
 from tests.command import mixroute
 from tests.harness.backends.asking import plain
 from tests.small_suite import write_suite
+from tests.tiny_model import save_tiny_model
 
 TAU = 0.038
 
@@ -94,3 +96,39 @@ def test_a_trace_cannot_tell_the_divergence(played: dict[str, Path]) -> None:
     (routing,) = [found for found in verdict.results if found.check == "the router decides as the trace says"]
     assert "a trace holds no token ids" in routing.details[0]
     assert not [found for found in verdict.results if found.status == "failed"]
+
+
+def test_where_the_agent_thinks_the_divergence_is_that_of_the_action(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "weights", letters="abcdefg")  # it never ends a thought, which is then cut
+    weights = str(tmp_path / "weights")
+    given = {"high": {"weights": weights}, "low": {"weights": weights, "options": {"quantization": "nf4"}}}
+    pool = tmp_path / "pool.yaml"
+    pool.write_text(yaml.safe_dump({"schema": 1, "name": "letters", "models": given}))
+    args = {"step_cap": 2, "prompt": "think"}
+    tasks = [{"task": "alfworld-gen", "split": "test", "limit": 2, "args": args}]
+    routers = [{"router": "kl-oracle", "args": {"pool": str(pool), "tau": TAU}}]
+    done = mixroute("run", write_suite(tmp_path, pool, tasks=tasks, routers=routers), "--out", "runs", cwd=tmp_path)
+    assert "changed its attribute" not in done.stderr
+    models = load_pool(str(pool)).models
+    (high, encoder), (low, _) = (open_for_comparison(name, models[name]) for name in ("high", "low"))
+    task = open_task("alfworld-gen", split="test", **args)
+    (run,) = find_runs(tmp_path / "runs")
+    checked = 0
+    for episode in read_episodes(run):
+        for index, step in enumerate(episode.steps):
+            prompt = task.prompt(episode.turns[:index], episode.turns[index].observation)
+            thought, act = (call for call in step.calls if call.model == "high")
+            action = task.parse_action(thought.text + act.forced + act.text)
+            if not action:
+                continue
+            begun = encoder.encode(prompt, thought.text + act.forced).ids
+            ids = encoder.encode(prompt, thought.text + act.forced + action + "<").ids  # a token is a letter here
+            assert ids[: len(begun)] == begun
+            ours, theirs = (
+                torch.log_softmax(one(torch.tensor([ids])).logits[0, len(begun) - 1 : -1].double(), -1)
+                for one in (high, low)
+            )
+            kl = (ours.exp() * (ours - theirs)).sum(-1).mean()
+            assert step.scores["kl"] == pytest.approx(float(kl), abs=1e-4)
+            checked += 1
+    assert checked > 1

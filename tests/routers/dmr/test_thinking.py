@@ -43,7 +43,7 @@ def test_training_reads_the_facts_that_the_router_saw(tmp_path: Path, reads: Rea
     model = {"weights": str(tmp_path / "weights")}
     (tmp_path / "pool.yaml").write_text(f"schema: 1\nname: letters\nmodels: {{high: {model}, low: {model}}}\n")
     args = {"games": 2, "seed": 9000, "step_cap": 3, "prompt": "think"}
-    opened = open_instances(TaskEntry(task="alfworld-gen", split="train", args=args))
+    opened = open_instances(TaskEntry(task="alfworld-gen", split="train", limit=2, args=args))
     router = Drafts(reads)
     with open_models(load_pool(str(tmp_path / "pool.yaml")), "deterministic", None) as models:
         episodes = play_episodes(opened, router, models, 0)
