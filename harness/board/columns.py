@@ -52,7 +52,7 @@ class Column:
 
 
 def _least_cost(name: str) -> Best:
-    return Best(lambda row: None if name == SECONDS and row.self_reported else row.cost[name], most=False)
+    return Best(lambda row: row.bounded_cost(name), most=False)
 
 
 _SUCCESS = Best(lambda row: row.success.mean, most=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from harness.errors import MixrouteError
 from harness.terminal import Terminal
 from harness.text import clean
+
+if TYPE_CHECKING:
+    from harness.board.table import Board
 
 Card = Annotated[Path | None, typer.Option("--card", help="Charge seconds of this speed card, with --at.")]
 At = Annotated[float | None, typer.Option("--at", min=1, help="Calls in flight at which the card is to charge.")]
@@ -41,11 +44,10 @@ def board(
     from harness.board import write_board
     from harness.board.render import print_board
     from harness.speed.rates import open_rates
-    from harness.traces.evidence import FOLDER
     from harness.traces.store import find_runs
 
     folder = to or runs / "board"
-    known = evidence or runs.resolve().parent / FOLDER
+    known = evidence or _evidence_beside(runs)
     if evidence is not None and not evidence.is_dir():
         raise MixrouteError(f"--evidence {evidence} is no folder: give the one that mixroute verify wrote")
     rates = open_rates(card, at)
@@ -123,12 +125,9 @@ def table(
     """Print tables for a paper: chosen sections, rows and columns, with the best figures marked."""
     from harness.board.paper import DEFAULT_COLUMNS, paper_tables
     from harness.board.paper_formats import FORMATS
-    from harness.board.table import build_board
-    from harness.speed.rates import open_rates
-    from harness.traces.store import find_runs
 
     tables = paper_tables(
-        build_board(find_runs(runs), open_rates(card, at)),
+        _board_of(runs, card, at),
         headings=DEFAULT_COLUMNS if headings is None else [one.strip() for one in headings.split(",")],
         labels=rows or (),
         sections=sections or (),
@@ -148,12 +147,26 @@ def figure(
 ) -> None:
     """Write a figure for a paper: success against cost of one section."""
     from harness.board.paper_figure import paper_figure
-    from harness.board.table import build_board
     from harness.files import write_atomically
+
+    form = to.suffix.removeprefix(".").lower()
+    write_atomically(
+        to, paper_figure(_board_of(runs, card, at), form, sections=sections or (), labels=rows or (), cost=cost)
+    )
+    Terminal().print(f"written to {to}", highlight=False, markup=False)
+
+
+def _board_of(runs: Path, card: Path | None, at: float | None) -> Board:
+    """The board of runs or entries, with the evidence beside them."""
+    from harness.board.table import build_board
     from harness.speed.rates import open_rates
+    from harness.traces.evidence import read_evidence
     from harness.traces.store import find_runs
 
-    board = build_board(find_runs(runs), open_rates(card, at))
-    form = to.suffix.removeprefix(".").lower()
-    write_atomically(to, paper_figure(board, form, sections=sections or (), labels=rows or (), cost=cost))
-    Terminal().print(f"written to {to}", highlight=False, markup=False)
+    return build_board(find_runs(runs), open_rates(card, at), read_evidence(_evidence_beside(runs)))
+
+
+def _evidence_beside(runs: Path) -> Path:
+    from harness.traces.evidence import FOLDER
+
+    return runs.resolve().parent / FOLDER

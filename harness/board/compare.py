@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from harness.board.compared_figures import RELATIVE, Figure, figures_of
+from harness.board.compared_figures import RELATIVE, ComparedFigure, figures_of
 from harness.board.costs import charge_errors
 from harness.board.runs import RunsAcrossSeeds, router_key, runs_by_router
 from harness.board.section import references_of
@@ -117,7 +117,7 @@ def _begins(row: RunsAcrossSeeds, prefix: str) -> bool:
     return row.meta.router.startswith(prefix) or any(run.meta.hash.startswith(prefix) for run in row.runs)
 
 
-def _compared(figure: Figure, ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> Comparison:
+def _compared(figure: ComparedFigure, ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> Comparison:
     return Comparison(
         task=ours.meta.task,
         split=ours.meta.split,

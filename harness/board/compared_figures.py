@@ -14,14 +14,12 @@ from harness.metrics.comparison import Key
 from harness.traces.cost import COST_MODELS, SECONDS
 from harness.traces.read import EpisodeNumbers
 
-GPU_SECONDS, MEASURED, MEASURED_RELATIVE = "gpu_seconds", "seconds", "relative_seconds"
-STEP_WALL, EPISODE_WALL = "step_wall", "episode_wall"
 RELATIVE = "always-high = 1"
 """Unit of costs that are multiples of always-high's mean."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class ComparedFigure:
     """One figure of two routers.
 
     Args:
@@ -39,7 +37,7 @@ class Figure:
 
 def figures_of(
     ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds, reference: Sequence[EpisodeNumbers], *, by_card: bool
-) -> Iterator[Figure]:
+) -> Iterator[ComparedFigure]:
     """The figures that are known of both routers.
 
     Args:
@@ -51,15 +49,15 @@ def figures_of(
     Raises:
         MixrouteError: seconds are a speed card's, and an episode's are not known.
     """
-    yield Figure("success", *_each(ours, theirs, lambda played: float(played.success)))
-    yield Figure("score", *_each(ours, theirs, lambda played: played.score))
+    yield ComparedFigure("success", *_each(ours, theirs, lambda played: float(played.success)))
+    yield ComparedFigure("score", *_each(ours, theirs, lambda played: played.score))
     shares = [{_key(one): (one.high, one.steps) for one in row.played} for row in (ours, theirs)]
-    yield Figure("high_share", _ratio(shares[0]), _ratio(shares[1]))
+    yield ComparedFigure("high_share", _ratio(shares[0]), _ratio(shares[1]))
     for name, model in COST_MODELS.items():
         if name != SECONDS:
             yield from _costs(name, model.unit, model.scale, ours, theirs, reference)
     if by_card:
-        yield Figure(GPU_SECONDS, *_each(ours, theirs, _card_seconds), "s")
+        yield ComparedFigure("gpu_seconds", *_each(ours, theirs, _card_seconds), "s")
     else:
         yield from _clocks(ours, theirs)
 
@@ -71,7 +69,7 @@ def _costs(
     ours: RunsAcrossSeeds,
     theirs: RunsAcrossSeeds,
     reference: Sequence[EpisodeNumbers],
-) -> Iterator[Figure]:
+) -> Iterator[ComparedFigure]:
     """A cost of an episode, over always-high's mean where there is one; nothing where it is not known."""
     amounts = [[(_key(one), one.cost[name]) for one in row.played] for row in (ours, theirs)]
     known = [{key: amount for key, amount in row if amount is not None} for row in amounts]
@@ -80,10 +78,10 @@ def _costs(
     base = [amount for one in reference if (amount := one.cost[name]) is not None]
     divisor = fmean(base) if base and len(base) == len(reference) else 0.0
     first, second = ({key: amount / (divisor or scale) for key, amount in row.items()} for row in known)
-    yield Figure(name, first, second, RELATIVE if divisor else unit)
+    yield ComparedFigure(name, first, second, RELATIVE if divisor else unit)
 
 
-def _clocks(ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> Iterator[Figure]:
+def _clocks(ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> Iterator[ComparedFigure]:
     """What ``mixroute time`` measured of both: device seconds and, in one session, the wall time of episode and step.
 
     Of two sessions only device seconds are comparable, each over always-high's in its session.
@@ -92,16 +90,16 @@ def _clocks(ours: RunsAcrossSeeds, theirs: RunsAcrossSeeds) -> Iterator[Figure]:
     if one.clock is None or two.clock is None:
         return
     if one.clock.session == two.clock.session:
-        yield Figure(MEASURED, one.by_episode, two.by_episode, "s")
+        yield ComparedFigure("seconds", one.by_episode, two.by_episode, "s")
         timed = [[played for played in row.played if played.timed] for row in (ours, theirs)]
         walls = [{_key(played): fmean(episode_walls(played)) for played in row} for row in timed]
-        yield Figure(EPISODE_WALL, walls[0], walls[1], "s")
+        yield ComparedFigure("episode_wall", walls[0], walls[1], "s")
         steps = [{_key(played): (fsum(step_walls(played)), len(step_walls(played))) for played in row} for row in timed]
-        yield Figure(STEP_WALL, _ratio(steps[0]), _ratio(steps[1]), "s")
+        yield ComparedFigure("step_wall", _ratio(steps[0]), _ratio(steps[1]), "s")
     elif one.reference and two.reference:
         first = {key: value / one.reference for key, value in one.by_episode.items()}
         second = {key: value / two.reference for key, value in two.by_episode.items()}
-        yield Figure(MEASURED_RELATIVE, first, second, RELATIVE)
+        yield ComparedFigure("relative_seconds", first, second, RELATIVE)
 
 
 def _ratio(parts: Mapping[Key, tuple[float, float]]) -> dict[Key, float]:

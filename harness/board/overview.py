@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from harness.board.rows import Row
-from harness.board.runs import REFERENCE
+from harness.board.runs import ENDS, REFERENCE
 from harness.board.significance import KINDS, STARS, Against
-from harness.traces.cost import COST_MODELS, MAIN_COST, SECONDS
+from harness.traces.cost import COST_MODELS, MAIN_COST
 
 OVERVIEW_BUDGETS = (0.5, 0.75, 0.9, 1.0)
 """Budgets of the overview: most that a row may cost, in multiples of always-high's cost on the same episodes."""
@@ -95,7 +95,7 @@ def verdict_of(row: Row, costs: Mapping[str, float]) -> str:
             _against(rule, f"{rule.label}, the best untrained row") if rule else "no untrained row costs as little"
         )
     else:
-        parts.append("one model alone" if row.router.startswith("always-") else f"untrained ({row.role})")
+        parts.append("one model alone" if row.router in ENDS else f"untrained ({row.role})")
     if row.instances < FEW_INSTANCES:
         parts.append(f"only {row.instances} instances")
     return "; ".join(parts)
@@ -103,10 +103,8 @@ def verdict_of(row: Row, costs: Mapping[str, float]) -> str:
 
 def _cost(row: Row, model: str) -> float | None:
     """The row's relative cost, if it may be chosen by it."""
-    bounded = model != SECONDS or not row.self_reported
-    if row.ranked and row.role != "oracle" and row.verified != "failed" and row.router != REFERENCE and bounded:
-        return row.cost[model]
-    return None
+    chosen = row.ranked and row.role != "oracle" and row.verified != "failed" and row.router != REFERENCE
+    return row.bounded_cost(model) if chosen else None
 
 
 def _against(one: Against, whom: str) -> str:

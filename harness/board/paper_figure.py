@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.board.paper import chosen_rows, chosen_sections
-from harness.board.plot import Styles, errors_of, own_style, styles_of
+from harness.board.plot import Styles, draw_row, own_style, styles_of
 from harness.board.rows import Row
 from harness.board.runs import ENDS
 from harness.board.section import section_key
@@ -58,7 +58,7 @@ def paper_figure(
     points = [
         (amount, 100 * row.success.mean, row)
         for row in chosen_rows(found[0], labels)
-        if (amount := _relative(row, cost)) is not None and row.success.mean is not None
+        if (amount := row.bounded_cost(cost)) is not None and row.success.mean is not None
     ]
     if not points:
         key, title = section_key(found[0][0]), COST_MODELS[cost].title
@@ -77,10 +77,6 @@ def paper_figure(
     return picture.getvalue()
 
 
-def _relative(row: Row, cost: str) -> float | None:
-    return None if COST_MODELS[cost].timed and row.self_reported else row.cost[cost]
-
-
 def _draw(axes: Axes, points: Sequence[tuple[float, float, Row]], styles: Styles) -> None:
     ranked = [(x, y) for x, y, row in points if row.ranked]
     front = sorted(point for point, best in zip(ranked, pareto_front(ranked), strict=True) if best)
@@ -91,17 +87,7 @@ def _draw(axes: Axes, points: Sequence[tuple[float, float, Row]], styles: Styles
         axes.plot(xs, ys, color="0.5", linewidth=0.8, linestyle="--", zorder=1)
     named = set()
     for x, y, row in sorted(points, key=lambda point: point[2].router):
-        colour, marker = styles[row.router, row.role]
-        axes.errorbar(
-            x,
-            y,
-            yerr=errors_of(row),
-            fmt=marker,
-            color=colour,
-            mfc=None if row.complete and row.role != "oracle" else "white",
-            label=None if row.router in named else cut(clean(row.router), 24),
-            elinewidth=0.7,
-            markersize=3.5,
-        )
+        label = None if row.router in named else cut(clean(row.router), 24)
+        draw_row(axes, x, y, row, styles, label=label, elinewidth=0.7, markersize=3.5)
         named.add(row.router)
     axes.grid(alpha=0.25, linewidth=0.5)

@@ -7,7 +7,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.board.costs import front_cost, is_normalised
 from harness.board.render import title
@@ -35,9 +35,8 @@ def accuracy_cost_figure(board: Board) -> Figure:
     """Success with its 95% interval against the cost of ``front_cost``, and the Pareto front as a black step line.
 
     One colour a router, one marker a role: trained routers round, baselines square, random ones triangles, oracles
-    hollow diamonds.
-    Rows without a known cost or success are named under the panel. Each point's label stands in a column at the right,
-    in order of height and joined by a line, so that labels never cover each other.
+    hollow diamonds. Rows without a known cost or success are named under the panel. Each point's label stands in a
+    column at the right, in order of height and joined by a line, so that labels never cover each other.
     """
     from matplotlib.figure import Figure
 
@@ -88,10 +87,22 @@ def styles_of(rows: Iterable[Row]) -> Styles:
     }
 
 
-def errors_of(row: Row) -> list[list[float]] | None:
-    """Percent by which the interval of success reaches below and above its mean."""
-    mean, low, high = row.success.mean, row.success.low, row.success.high
-    return None if mean is None or low is None or high is None else [[100 * (mean - low)], [100 * (high - mean)]]
+def draw_row(axes: Axes, x: float, y: float, row: Row, styles: Styles, **look: Any) -> None:  # noqa: ANN401
+    """Draw a row's point with the 95% interval of its success, hollow if it is an oracle's or not finished.
+
+    Args:
+        axes: Where.
+        x: Its cost.
+        y: Its success, in percent.
+        row: The row.
+        styles: Colours and markers.
+        look: Further arguments of ``Axes.errorbar``.
+    """
+    colour, marker = styles[row.router, row.role]
+    low, high = row.success.low, row.success.high
+    errors = None if low is None or high is None else [[y - 100 * low], [100 * high - y]]
+    filled = row.complete and row.role != "oracle"
+    axes.errorbar(x, y, yerr=errors, fmt=marker, color=colour, mfc=None if filled else "white", **look)
 
 
 def _panel(axes: Axes, section: Sequence[Row], heading: str, styles: Styles) -> None:
@@ -113,18 +124,7 @@ def _panel(axes: Axes, section: Sequence[Row], heading: str, styles: Styles) -> 
     axes.grid(alpha=0.25)
     _front(axes, [(x, y) for x, y, row in points if row.pareto])
     for x, y, row in points:
-        colour, marker = styles[row.router, row.role]
-        axes.errorbar(
-            x,
-            y,
-            yerr=errors_of(row),
-            fmt=marker,
-            color=colour,
-            mfc=None if row.complete and row.role != "oracle" else "white",
-            capsize=2,
-            elinewidth=1,
-            markersize=6,
-        )
+        draw_row(axes, x, y, row, styles, capsize=2, elinewidth=1, markersize=6)
     axes.margins(x=0.08)
     _labels(axes, points, styles)
 

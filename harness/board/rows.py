@@ -14,20 +14,16 @@ from harness.board.claims import Claim, claims_of
 from harness.board.clocks import RowClock, RowSeconds, row_seconds
 from harness.board.costs import charge_errors, mean_cost, relative_cost
 from harness.board.curves import RoutingMetrics
+from harness.board.notes import notes_of
 from harness.board.reproduce import command_of, commit_of
 from harness.board.runs import RunsAcrossSeeds, group_conditions
 from harness.board.significance import Against
 from harness.board.verdicts import Audit, evidence_of
 from harness.data import HIGH, RouterRole
 from harness.metrics import Estimate, clustered_mean, collapse_index
-from harness.registry import routers
-from harness.traces.cost import SECONDS, Costs
+from harness.traces.cost import COST_MODELS, SECONDS, Costs
 from harness.traces.evidence import ChallengeRecord, Evidence
 from harness.traces.read import EpisodeNumbers, Run
-from harness.traces.training_pool import other_pool_note
-
-NOT_ISOLATED = "router was run in the process of the environment, not isolated"
-"""Note on rows of routers that are not shipped: code in one process can read what the router should not know."""
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -129,6 +125,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The conditions of the group: the task's protocol, the run's mode and temperature, and the models."""
     notes: list[str]
 
+    def bounded_cost(self, model: str) -> float | None:
+        """The relative cost by a cost model; None where it is not known, or rests on seconds that nothing bounds."""
+        return None if COST_MODELS[model].timed and self.self_reported else self.cost[model]
+
     @property
     def complete(self) -> bool:
         """Whether every planned episode was played."""
@@ -172,7 +172,7 @@ def estimate(runs: RunsAcrossSeeds, references: Sequence[RunsAcrossSeeds], *, by
         cost=cost,
         cost_absolute=absolute,
         timed=timed,
-        notes=(*_notes(runs), *runs.remarks, *limits, *timed.notes),
+        notes=(*notes_of(runs), *runs.remarks, *limits, *timed.notes),
     )
 
 
@@ -273,31 +273,3 @@ def _by_kind(played: Iterable[EpisodeNumbers]) -> dict[str, Kind]:
     if set(kinds) <= {""}:
         return {}
     return {kind: Kind(len({e.instance for e in some}), _success(some)) for kind, some in sorted(kinds.items())}
-
-
-def _notes(runs: RunsAcrossSeeds) -> list[str]:
-    notes = []
-    count = len(runs.played)
-    if not runs.complete:
-        notes.append(
-            f"incomplete: {count} of {runs.planned} planned episodes ({count / runs.planned:.1%}); "
-            "kept off the Pareto front"
-        )
-    if runs.errors:
-        notes.append(
-            f"{runs.errors} of {count} episodes ended in an error: each is charged at least what always-high costs on "
-            "its instance, where that is known; kept off the Pareto front"
-        )
-    if untold := [episode for episode in runs.played if episode.untold]:
-        models = ", ".join(sorted(frozenset().union(*(episode.untold for episode in untold))))
-        notes.append(
-            f"unknown usage: in {len(untold)} of {count} episodes the endpoint did not say how many tokens it took "
-            f"(model {models}), so that bytes, FLOPs and tokens are unknown; kept off the Pareto front"
-        )
-    notes += [] if runs.meta.outcome_known else ["outcomes are not known, and stand as 0; kept off the Pareto front"]
-    if any(run.meta.fitted != runs.meta.fitted for run in runs.runs):
-        notes.append("router arguments were fitted for each seed apart")
-    notes += sorted({note for run in runs.runs if (note := other_pool_note(run.meta))})
-    if not routers.is_shipped(runs.meta.router):
-        notes.append(NOT_ISOLATED)
-    return notes

@@ -15,6 +15,7 @@ from harness.engine.supervision import Supervised, act
 from harness.engine.watchdog import Watchdog
 from harness.guard import contained
 from harness.seeding import seed_for
+from harness.suite import Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,22 @@ class Play:
     router_timeout: float
     environment_timeout: float = 3600.0
     failures: FailureLog = field(default_factory=FailureLog)
+
+    @classmethod
+    def of_suite(
+        cls, suite: Suite, run: str, seed: int, task: Task, router: Router, pool: Mapping[str, Backend]
+    ) -> Play:
+        """A run of a suite.
+
+        Args:
+            suite: Has the temperature and the time limits.
+            run: Hash of the run.
+            seed: Its root seed.
+            task: The task, opened.
+            router: The router, opened.
+            pool: The models that play, by name.
+        """
+        return cls(run, seed, suite.temperature, task, router, pool, suite.router_timeout, suite.environment_timeout)
 
     def session(self, instance: Instance) -> str:
         """Name of the episode's caches. It does not give the instance away, since routers may find it."""

@@ -121,15 +121,5 @@ class LocalPlayers:
 
     def play(self, job: Job, instances: Sequence[Instance], observer: RunObserver) -> None:
         """Play on one event loop."""
-        suite = job.suite
-        play = Play(
-            run=job.meta.hash,
-            seed=job.meta.seed,
-            temperature=suite.temperature,
-            task=job.opened.task,
-            router=job.router,
-            pool=self.models,
-            router_timeout=suite.router_timeout,
-            environment_timeout=suite.environment_timeout,
-        )
-        run_to_end(play_all(play, instances, suite.concurrency, observer))
+        play = Play.of_suite(job.suite, job.meta.hash, job.meta.seed, job.opened.task, job.router, self.models)
+        run_to_end(play_all(play, instances, job.suite.concurrency, observer))

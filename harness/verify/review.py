@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from glob import escape
 from pathlib import Path
 
 import msgspec
 
 from harness.board.overview import verdict_of
-from harness.board.paper import paper_tables
+from harness.board.paper import DEFAULT_COLUMNS, paper_tables
 from harness.board.paper_formats import to_markdown
 from harness.board.rows import Row
 from harness.board.runs import REFERENCE
@@ -19,19 +20,9 @@ from harness.traces.evidence import entry_digest, read_evidence
 from harness.traces.store import find_runs
 from harness.verify.report import EntryVerdict
 
-_COLUMNS = (
-    "label",
-    "success %",
-    "high %",
-    "bytes",
-    "seconds",
-    "against always-high",
-    "against matched random",
-    "against best baseline",
-)
+_COLUMNS = (*DEFAULT_COLUMNS, "against best baseline")
 _COMPANY = ("always-high", "always-low", "random*")
 """Labels that stand beside the new rows."""
-_SHOWN = 20  # problems of an entry
 
 
 class Review(msgspec.Struct, frozen=True):
@@ -67,7 +58,7 @@ def review(entries: Path, base: Path, verdicts: Mapping[str, EntryVerdict], evid
         evidence: What is known of entries beside their traces.
 
     Raises:
-        MixrouteError: an entry has no verdict, or none can be read.
+        MixrouteError: an entry has no verdict, a folder is not there, or none of its entries can be read.
     """
     before, now = _digests(base), _digests(entries)
     new = sorted(now.keys() - before.keys())
@@ -85,6 +76,8 @@ def review(entries: Path, base: Path, verdicts: Mapping[str, EntryVerdict], evid
 
 
 def _digests(folder: Path) -> dict[str, str]:
+    if not folder.is_dir():
+        raise MixrouteError(f"{folder} is no folder: give the entries of a checkout")
     return {run.name: entry_digest(run) for run in find_runs(folder)} if any(folder.iterdir()) else {}
 
 
@@ -109,7 +102,7 @@ def _findings(verdict: EntryVerdict) -> str:
     for result in verdict.results:
         if result.status != "ok":
             more = f" ({result.problems} times)" if result.problems > 1 else ""
-            details = "; ".join(markdown(detail) for detail in result.details[:_SHOWN])
+            details = "; ".join(markdown(detail) for detail in result.details)
             lines.append(f"- {result.status}: {markdown(result.check)}{more}: {details}")
     return "\n".join(lines)
 
@@ -122,7 +115,7 @@ def _rows(board: Board, names: Iterable[str]) -> list[str]:
         own = [row for row in section if wanted & {source.folder for source in row.entry}]
         if own:
             alone = Board(section, ())
-            labels = [*_COMPANY, *(_pattern(row.label) for row in own)]
+            labels = [*_COMPANY, *(escape(row.label) for row in own)]
             parts.append(to_markdown(paper_tables(alone, headings=_COLUMNS, labels=labels)).rstrip())
             parts.append("\n".join(f"- {markdown(row.label)} {markdown(_summary(row))}" for row in own))
     return parts
@@ -131,8 +124,3 @@ def _rows(board: Board, names: Iterable[str]) -> list[str]:
 def _summary(row: Row) -> str:
     costs = {name: cost for name, cost in row.cost.items() if cost is not None}
     return verdict_of(row, costs) if costs and row.router != REFERENCE else f"has no cost relative to {REFERENCE}"
-
-
-def _pattern(label: str) -> str:
-    """A pattern of labels that fits one."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in label)

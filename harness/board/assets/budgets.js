@@ -21,7 +21,7 @@ function budgetsOf(section, state) {
   const axis = `${COSTS[state.cost].title} of an episode, mean of always-high = 1`;
   parts.push(svg("text", { x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle" }, axis));
   const front = frontOf(section, state);
-  const drawn = rows.filter((row) => front.has(row) || ["always-high", "always-low"].includes(row.router)).slice(0, 12);
+  const drawn = rows.filter((row) => front.has(row) || ENDS.includes(row.router)).slice(0, 12);
   drawn.forEach((row, place) => {
     const colour = colourOf(row);
     const values = row.success_within[state.cost];

@@ -3,6 +3,11 @@
 const COSTS = Object.fromEntries(
   Object.entries(DATA.costs).map(([name, { title, unit, scale }]) => [name, { title, unit: `${unit} an episode`, scale }]),
 );
+// The routers of one model, between which all others lie.
+const ENDS = ["always-low", "always-high"];
+
+// The chosen cost if traces hold it; in place of the reader's price, the main one.
+const recordedCost = (state) => (state.cost in DATA.costs ? state.cost : DATA.main_cost);
 COSTS.price = { title: "price", unit: "dollars for 1,000 episodes", scale: 1e-3 };
 
 // Dollars for a million tokens: computed, cached, decoded. An example to be edited: the largest model at 1, 0.1

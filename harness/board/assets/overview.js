@@ -1,8 +1,7 @@
 // The overview: a line a section with its best router within the chosen budget, in the words that the program found, and a
 // small chart of each.
 function bestOf(section, state) {
-  const cost = state.cost in DATA.costs ? state.cost : DATA.main_cost;
-  return section.best.find((one) => one.cost_model === cost && one.budget === state.budget);
+  return section.best.find((one) => one.cost_model === recordedCost(state) && one.budget === state.budget);
 }
 
 // A difference in points, and whether chance explains it.
@@ -14,7 +13,7 @@ function inWords(row, kind) {
 }
 
 function overviewOf(state, update) {
-  const cost = COSTS[state.cost in DATA.costs ? state.cost : DATA.main_cost].title;
+  const cost = COSTS[recordedCost(state)].title;
   const costs = Object.entries(DATA.costs).map(([key, one]) => [key, one.title]);
   const budgets = DATA.overview_budgets.map((budget) => [String(budget), `${Math.round(100 * budget)}%`]);
   const open = (section) => update({ view: section.key }, "tab");
@@ -48,7 +47,7 @@ function overviewOf(state, update) {
       el("strong", {}, "low"), ", a cheaper one. A good router keeps always-high's success at less cost.",
     ]),
     el("div", { class: "bar" }, [
-      focused(select("cost", "cost", costs, state.cost in DATA.costs ? state.cost : DATA.main_cost, (value) => update({ cost: value }, "cost"))),
+      focused(select("cost", "cost", costs, recordedCost(state), (value) => update({ cost: value }, "cost"))),
       focused(select("budget", "best router within", budgets, String(state.budget), (value) => update({ budget: Number(value) }, "budget"))),
       el("span", { class: "note" }, "of always-high's cost"),
     ]),

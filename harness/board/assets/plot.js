@@ -17,11 +17,11 @@ function ticks(low, high) {
 }
 
 // A router has one colour in all sections, which no other of its role has.
-const ROUTERS = [...new Set(DATA.sections.flatMap((section) => section.rows.map((row) => JSON.stringify([row.role, row.router]))))].sort();
-const colourOf = (row) => {
-  const alike = ROUTERS.map((text) => JSON.parse(text)).filter(([role]) => role === row.role);
-  return COLOURS[alike.findIndex(([, router]) => router === row.router) % COLOURS.length];
-};
+const ROUTERS = Object.fromEntries(Object.keys(SHAPES).map((role) => {
+  const rows = DATA.sections.flatMap((section) => section.rows).filter((row) => row.role === role);
+  return [role, [...new Set(rows.map((row) => row.router))].sort()];
+}));
+const colourOf = (row) => COLOURS[ROUTERS[row.role].indexOf(row.router) % COLOURS.length];
 
 function pointsOf(section, rows, state) {
   return rows
@@ -61,7 +61,7 @@ function linesOf(points, front, { px, py }) {
     const path = best.map((point, place) => (place ? `H${px(point.x)}V${py(point.y)}` : `M${px(point.x)},${py(point.y)}`));
     parts.push(svg("path", { class: "front", d: path.join("") }));
   }
-  const drawn = points.filter((point) => point.row.role === "random" || ["always-low", "always-high"].includes(point.row.router));
+  const drawn = points.filter((point) => point.row.role === "random" || ENDS.includes(point.row.router));
   if (drawn.some((point) => point.row.role === "random")) {
     const path = drawn.sort((a, b) => a.row.high_share - b.row.high_share).map((point) => `${px(point.x)},${py(point.y)}`);
     parts.push(svg("polyline", { class: "random", points: path.join(" ") }, svg("title", {}, "random routers, by share of high")));
@@ -138,7 +138,7 @@ function smallPlotOf(section, state) {
   const [front, where] = [frontOf(section, state), frame(points, size)];
   const best = bestOf(section, state)?.run;
   const taken = [];
-  const named = points.filter(({ row }) => row.entry[0].hash === best || ["always-high", "always-low"].includes(row.router)).map(({ row, x, y }) => {
+  const named = points.filter(({ row }) => row.entry[0].hash === best || ENDS.includes(row.router)).map(({ row, x, y }) => {
     const place = placed(row.label.slice(0, 30), where.px(x), where.py(y), size, taken);
     return place && svg("text", place, row.label.slice(0, 30));
   });

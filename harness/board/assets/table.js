@@ -122,7 +122,7 @@ function mainRows(section, state) {
   const front = frontOf(section, state);
   const best = new Map();
   for (const row of section.rows) if (!best.has(row.router)) best.set(row.router, row);
-  const ends = section.rows.filter((row) => ["always-high", "always-low"].includes(row.router));
+  const ends = section.rows.filter((row) => ENDS.includes(row.router));
   const others = section.rows.filter((row) => row.role !== "oracle");
   const random = others.filter((row) => row.role === "random");
   const wanted = [...ends, ...random.slice(0, 2), ...others.filter((row) => front.has(row)), ...others.filter((row) => best.get(row.router) === row), ...others];

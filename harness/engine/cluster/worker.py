@@ -187,16 +187,7 @@ class _Run:
         self._task, router = loaded.task(task), loaded.router(entry.router, {**entry.args, **message.fitted})
         check_same_files(message, protocol_of(task.task, self._task.task), content_of(task, entry, router), router)
         suite = loaded.suite
-        self._play = Play(
-            run=message.run,
-            seed=message.seed,
-            temperature=suite.temperature,
-            task=self._task.task,
-            router=router,
-            pool=loaded.players.models,
-            router_timeout=suite.router_timeout,
-            environment_timeout=suite.environment_timeout,
-        )
+        self._play = Play.of_suite(suite, message.run, message.seed, self._task.task, router, loaded.players.models)
         self._concurrency = suite.concurrency
         self._asked: dict[str, Future[tuple[Episode, EpisodeTiming]]] = {}
         self._failure: MixrouteError | None = None

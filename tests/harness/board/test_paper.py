@@ -20,8 +20,10 @@ from harness.board.paper_figure import paper_figure
 from harness.board.paper_formats import to_csv, to_json, to_latex, to_markdown
 from harness.board.table import Board, build_board
 from harness.errors import MixrouteError
+from harness.traces.evidence import SELF_REPORTED, VERDICTS, VerdictRecord, entry_digest, write_records
 from tests.command import mixroute
 from tests.harness.board.builders import Play, Run, write_run
+from tests.harness.board.clocked import write_clocks
 from tests.harness.board.test_overview import DMR, HIGH, LOW, ORACLE, RANDOM, RULE
 from tests.shared_data import REPOSITORY
 
@@ -116,6 +118,17 @@ def test_the_command_prints_and_its_errors_are_one_line(tmp_path: Path) -> None:
     refused = mixroute("table", "runs", "--columns", "label,none", cwd=tmp_path, code=2)
     assert refused.stdout == ""
     assert "no column 'none'" in refused.stderr
+
+
+def test_the_command_knows_the_evidence_beside_the_runs(tmp_path: Path) -> None:
+    """Seconds that nothing bounds are shown as such, as on the board."""
+    folders = [write_run(tmp_path / "runs" / run.router, run) for run in (HIGH, DMR)]
+    write_clocks(folders)
+    table = ("table", "runs", "--columns", "label,seconds", "--format", "csv")
+    assert "dmr,0.625" in mixroute(*table, cwd=tmp_path).stdout
+    unbounded = VerdictRecord(folders[1].name, entry_digest(folders[1]), "unchecked", [f"times: {SELF_REPORTED}"])
+    write_records(tmp_path / "evidence" / VERDICTS, [unbounded])
+    assert "dmr,self-reported" in mixroute(*table, cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize("headings", [DEFAULT_COLUMNS, [column.heading for column in columns()][:6]])

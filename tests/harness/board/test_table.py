@@ -10,8 +10,9 @@ import pytest
 
 from harness.board.clocks import NO_CLOCK
 from harness.board.curves import RoutingMetrics
+from harness.board.notes import NOT_ISOLATED
 from harness.board.render import title
-from harness.board.rows import NOT_ISOLATED, Row
+from harness.board.rows import Row
 from harness.board.table import Board, build_board
 from harness.errors import MixrouteError
 from harness.metrics import Estimate, clustered_mean, wilson

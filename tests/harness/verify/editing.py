@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import shutil
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,9 +14,12 @@ import msgspec
 from harness.engine.identity import run_hash, run_id
 from harness.suite import RunConfig
 from harness.traces.contamination import read_seen, write_seen
-from harness.traces.store import read_episodes, read_timings
+from harness.traces.store import find_runs, read_episodes, read_meta, read_timings
 from harness.verify.entry import verify_entry
 from harness.verify.pools import Pools
+from tests.shared_data import REPOSITORY
+
+RESULTS = REPOSITORY / "results"
 
 Entry = dict[str, Any]
 """``run`` (the content of run.json), ``episodes`` and ``timings`` (their lines)."""
@@ -34,6 +38,18 @@ def write(entry: Entry, folder: Path) -> None:
     for name in ("episodes", "timings"):
         body = "".join(json.dumps(line) + "\n" for line in entry[name])
         (folder / f"{name}.jsonl.xz").write_bytes(lzma.compress(body.encode()))
+
+
+def copy_publication(folder: Path) -> None:
+    """Copy the published entries of one group (the default suite's on ALFWorld), with their lock file, evidence and
+    calibration run.
+    """
+    for kind in ("entries", "calibration"):
+        for run in find_runs(RESULTS / kind):
+            if read_meta(run).task == "alfworld-gen" and read_meta(run).limit == 4:
+                shutil.copytree(run, folder / kind / run.name)
+    shutil.copy(RESULTS / "lock.json", folder)
+    shutil.copytree(RESULTS / "evidence", folder / "evidence")
 
 
 def copy_inline(packed: Path, folder: Path) -> None:

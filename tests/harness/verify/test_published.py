@@ -21,11 +21,9 @@ from harness.verify.publish import Publication, accept
 from harness.verify.published_rows import check_reference
 from harness.verify.report import CheckResult, EntryVerdict
 from tests.command import mixroute
-from tests.harness.verify.editing import copy_inline, named_anew, read, write
+from tests.harness.verify.editing import copy_inline, copy_publication, named_anew, read, write
 from tests.harness.verify.forgeries import FORGERIES, Forgery
-from tests.shared_data import REPOSITORY
 
-RESULTS = REPOSITORY / "results"
 Verdicts = dict[str, dict[str, str]]
 """Status of each check, by entry and check."""
 
@@ -41,12 +39,7 @@ def verified(entries: Path, code: int, *options: str) -> Verdicts:
 def publication(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Published entries of one group (the default suite's on ALFWorld), with their lock file and calibration run."""
     folder = tmp_path_factory.mktemp("published")
-    for kind in ("entries", "calibration"):
-        for run in find_runs(RESULTS / kind):
-            if read_meta(run).task == "alfworld-gen" and read_meta(run).limit == 4:
-                shutil.copytree(run, folder / kind / run.name)
-    shutil.copy(RESULTS / "lock.json", folder)
-    shutil.copytree(RESULTS / "evidence", folder / "evidence")
+    copy_publication(folder)
     return folder
 
 

@@ -14,10 +14,8 @@ import pytest
 from harness.errors import MixrouteError
 from harness.traces.store import find_runs, read_meta
 from harness.verify.review import read_verdicts, review
-from tests.harness.verify.editing import Entry, copy_inline, named_anew, read, write
+from tests.harness.verify.editing import Entry, copy_inline, copy_publication, named_anew, read, write
 from tests.shared_data import REPOSITORY
-
-RESULTS = REPOSITORY / "results"
 
 
 @dataclass(frozen=True)
@@ -33,12 +31,8 @@ class Reviewed:
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with the entries of one group, and what the scripts need."""
     folder = tmp_path_factory.mktemp("published")
-    for kind in ("entries", "calibration"):
-        for run in find_runs(RESULTS / kind):
-            if read_meta(run).task == "alfworld-gen" and read_meta(run).limit == 4:
-                shutil.copytree(run, folder / "results" / kind / run.name)
-    shutil.copy(RESULTS / "lock.json", folder / "results")
-    shutil.copytree(RESULTS / "evidence", folder / "results" / "evidence")
+    (folder / "results").mkdir()
+    copy_publication(folder / "results")
     shutil.copytree(REPOSITORY / ".ci", folder / ".ci")
     (folder / "Makefile").write_text("setup:\n")
     (folder / ".venv").mkdir()
@@ -121,6 +115,12 @@ def test_verdicts_that_are_none_and_entries_without_one_are_named(published: Pat
     entries, evidence = published / "results" / "entries", published / "results" / "evidence"
     with pytest.raises(MixrouteError, match="no verdict on .*_dmr_.*: verify"):
         review(entries, base / "results" / "entries", {}, evidence)
+
+
+def test_a_base_that_is_not_there_is_named(published: Path, tmp_path: Path) -> None:
+    entries, evidence = published / "results" / "entries", published / "results" / "evidence"
+    with pytest.raises(MixrouteError, match="nowhere is no folder"):
+        review(entries, tmp_path / "nowhere", {}, evidence)
 
 
 def test_the_page_is_written_by_its_script(published: Path, tmp_path: Path) -> None:
