@@ -61,7 +61,7 @@ class RunProgress:
         self._progress.update(self._bar, advance=1, won=self._won)
 
 
-class Recorder:
+class EpisodeRecorder:
     """Puts finished episodes on disk and on the progress bar.
 
     Args:

@@ -17,7 +17,7 @@ from harness.engine.executor import Executor, Job, LocalExecutor, Players
 from harness.engine.identity import check_source, content_of, other_machine_note, run_config
 from harness.engine.meta import run_meta
 from harness.engine.opening import OpenTask, open_instances
-from harness.engine.progress import Recorder, RunProgress
+from harness.engine.progress import EpisodeRecorder, RunProgress
 from harness.engine.shard import Shard
 from harness.engine.state import changed_state, state_of
 from harness.errors import MixrouteError
@@ -232,7 +232,7 @@ class SuiteRunner:
         try:
             won = sum(episode.success for episode in done)
             with RunProgress(self._console, title, len(done), won, len(share)) as progress:
-                observer = Recorder(writer, progress, fail_fast=self._fail_fast)
+                observer = EpisodeRecorder(writer, progress, fail_fast=self._fail_fast)
                 if missing:
                     check_source(out / meta.id, meta)
                     state = state_of(router)

@@ -112,7 +112,7 @@ def observed(prompt: Prompt) -> str:
 S = TypeVar("S")
 
 
-class Known(Generic[S]):
+class PrefixIndex(Generic[S]):
     """Sessions by the conversation that they stand at. Of the texts only hashes are kept."""
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ JUDGED, UNJUDGED = "judged", "unjudged"
 
 
 @dataclass(slots=True)
-class Conversing:
+class ServedTask:
     """The task of a session, which its client plays. The prompts are the client's, and so are the actions: an action is
     the reply.
     """
@@ -169,7 +169,7 @@ def _offer(
             pool_file=settings.pool,
             concurrency=settings.running,
             cards=cards,
-            protocol=Conversing(settings.name, split=split).protocol(),
+            protocol=ServedTask(settings.name, split=split).protocol(),
             content=dict(sorted(router_files(entry, router).items())),
             fitted=fitted,
             instances=(),
@@ -179,11 +179,12 @@ def _offer(
         run=metas[UNJUDGED].hash,
         seed=settings.seed,
         temperature=settings.temperature,
-        task=Conversing(settings.name),
+        task=ServedTask(settings.name),
         router=router,
         pool=models,
         router_timeout=settings.router_timeout,
         environment_timeout=settings.model_timeout,
+        sharing=pool.kv_cache,
     )
     return Offer(name, play, metas, seen | trained_on(entry, router))
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from harness.errors import MixrouteError
 from harness.serving.offers import Offer
-from harness.serving.recording import Ended, OfferRecord
+from harness.serving.recording import EndedSession, OfferRecord
 from harness.text import one_line
 
 log = logging.getLogger(__name__)
 
 
-class Recorder:
+class SessionRecorder:
     """The record of a server. Sessions are written on a thread of its own; what could not be written is tried again.
 
     Args:
@@ -30,7 +30,7 @@ class Recorder:
     def __init__(self, offers: Mapping[str, Offer], out: Path) -> None:
         own = {offer.name: offer for offer in offers.values()}  # some have two names
         self._records = {name: OfferRecord(offer, out) for name, offer in own.items()}
-        self._left: dict[str, list[Ended]] = {name: [] for name in own}
+        self._left: dict[str, list[EndedSession]] = {name: [] for name in own}
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mixroute-record")
         self._troubles: dict[str, str] = {}
@@ -54,7 +54,7 @@ class Recorder:
         """
         self._tried("journal", lambda: self._records[offer].note(instance, line))
 
-    def record(self, offer: str, ended: Ended) -> Future[bool]:
+    def record(self, offer: str, ended: EndedSession) -> Future[bool]:
         """Record a session that is over; the future says whether it is on the disk."""
         with self._lock:
             self._left[offer].append(ended)

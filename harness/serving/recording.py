@@ -37,7 +37,7 @@ class OpenStep(Record, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedSession:
     """A session that is over."""
 
     live: LiveEpisode
@@ -92,7 +92,7 @@ class OfferRecord:
             _, size = self._journal.append(line + b"\n")
             self._sizes[instance] = self._sizes.get(instance, 0) + size
 
-    def write(self, ended: Sequence[Ended]) -> None:
+    def write(self, ended: Sequence[EndedSession]) -> None:
         """Record sessions; those that are recorded already are passed over.
 
         Raises:
@@ -127,7 +127,7 @@ class OfferRecord:
             write_seen(self._writers[split].folder, self._offer.seen)
         return self._writers[split]
 
-    def _append(self, split: str, ended: Iterable[Ended]) -> None:
+    def _append(self, split: str, ended: Iterable[EndedSession]) -> None:
         writer, meta = self._writer(split), self._offer.metas[split]
         missing = [one for one in ended if one.live.instance.id not in writer.episodes]
         writer.expect(one.live.instance.id for one in missing)  # readers refuse an episode of any other
@@ -148,7 +148,7 @@ class OfferRecord:
                 live.timings.append(line.timing)
         if found:
             log.warning("%s: %d sessions were open when the server ended: they are recorded", self._path, len(found))
-            self._append(UNJUDGED, [Ended(live) for live in found.values()])
+            self._append(UNJUDGED, [EndedSession(live) for live in found.values()])
         self._path.unlink(missing_ok=True)
 
     def _compact(self) -> None:

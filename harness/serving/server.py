@@ -23,7 +23,7 @@ from harness.files import locked_folder
 from harness.pool import Pool, load_pool
 from harness.serving.app import create_app
 from harness.serving.offers import check_router, notes_of, open_offers
-from harness.serving.recorder import Recorder
+from harness.serving.recorder import SessionRecorder
 from harness.serving.service import Service
 from harness.serving.settings import Settings
 
@@ -61,7 +61,7 @@ def service_of(settings: Settings, pool: Pool, models: Mapping[str, Backend]) ->
         offers = open_offers(settings, pool, models)
         for note in notes_of(offers):
             log.warning("%s", note)
-        yield Service(settings, offers, models, None if settings.out is None else Recorder(offers, settings.out))
+        yield Service(settings, offers, models, None if settings.out is None else SessionRecorder(offers, settings.out))
 
 
 def key_from(variable: str, host: str) -> str:

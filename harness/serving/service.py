@@ -21,8 +21,8 @@ from harness.serving.errors import ApiError, failed, wrong
 from harness.serving.gate import Gate
 from harness.serving.metrics import Metrics
 from harness.serving.offers import Offer
-from harness.serving.recorder import Recorder
-from harness.serving.recording import Ended
+from harness.serving.recorder import SessionRecorder
+from harness.serving.recording import EndedSession
 from harness.serving.schema import OutcomeBody, Question
 from harness.serving.sessions import Session, Sessions
 from harness.serving.settings import Settings
@@ -48,7 +48,11 @@ class Service:
     """
 
     def __init__(
-        self, settings: Settings, offers: Mapping[str, Offer], models: Mapping[str, Backend], recorder: Recorder | None
+        self,
+        settings: Settings,
+        offers: Mapping[str, Offer],
+        models: Mapping[str, Backend],
+        recorder: SessionRecorder | None,
     ) -> None:
         self.settings = settings
         self.offers = offers
@@ -194,7 +198,7 @@ class Service:
                 with suppress(asyncio.CancelledError, Exception, Blocked):
                     await task
 
-    def _record(self, session: Session, ended: Ended | None) -> Future[bool] | None:
+    def _record(self, session: Session, ended: EndedSession | None) -> Future[bool] | None:
         """Record a session that is over."""
         if self._recorder is None or ended is None:
             return None

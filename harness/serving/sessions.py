@@ -13,10 +13,10 @@ from typing import Generic, TypeVar
 from harness.data import Completion, Instance, Observation
 from harness.engine.episode import LiveEpisode, StepResult
 from harness.guard import described
-from harness.serving.conversations import Conversation, Known, LastReply
+from harness.serving.conversations import Conversation, LastReply, PrefixIndex
 from harness.serving.errors import ApiError, busy
 from harness.serving.offers import Offer
-from harness.serving.recording import Ended
+from harness.serving.recording import EndedSession
 from harness.text import quoted
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Session:
         """Sessions of another scope do not go on from one another; empty before the first answer."""
         return "" if self.last_reply is None else _scope(self.offer, self.last_reply.conversation)
 
-    def ended(self, score: float | None = None, *, success: bool = False) -> Ended | None:
+    def ended(self, score: float | None = None, *, success: bool = False) -> EndedSession | None:
         """The session as it is to be recorded; None where no model was asked.
 
         Args:
@@ -71,7 +71,7 @@ class Session:
             live.record_step(self.asked, self.spent, StepResult(), {}, self.spent_seconds)
             self.spent, error = [], None if score is not None else self.failure
         live.done = True
-        return Ended(live, score, success, error) if live.steps else None
+        return EndedSession(live, score, success, error) if live.steps else None
 
 
 def _scope(offer: Offer, conversation: Conversation) -> str:
@@ -91,14 +91,14 @@ class Sessions(Generic[R]):
     """
 
     def __init__(
-        self, most: int, names: Mapping[str, Iterable[str]], on_close: Callable[[Session, Ended | None], R]
+        self, most: int, names: Mapping[str, Iterable[str]], on_close: Callable[[Session, EndedSession | None], R]
     ) -> None:
         self._most = most
         self._names = {offer: set(known) for offer, known in names.items()}
         self._on_close = on_close
         self._open: dict[tuple[str, str], Session] = {}
         """In order of their last use."""
-        self._known: Known[Session] = Known()
+        self._known: PrefixIndex[Session] = PrefixIndex()
 
     def __len__(self) -> int:
         return len(self._open)

@@ -16,7 +16,7 @@ from harness.guard import described
 from harness.records import StepRecord
 from harness.seeding import seed_for
 from harness.serving.conversations import LastReply, observed
-from harness.serving.offers import Conversing
+from harness.serving.offers import ServedTask
 from harness.serving.recording import OpenStep
 from harness.serving.schema import Question
 from harness.serving.sessions import Session
@@ -53,7 +53,7 @@ async def take_step(session: Session, question: Question, settings: Settings, wa
     live, offer = session.live, session.offer
     prompt = question.conversation.prompt(session.last_reply)
     shown = session.asked = Observation(observed(prompt))
-    task = Conversing(offer.play.task.name, question.stop, max_tokens_of(question, settings))
+    task = ServedTask(offer.play.task.name, question.stop, max_tokens_of(question, settings))
     temperature = settings.temperature if question.temperature is None else question.temperature
     seed = None if question.seed is None else seed_for(question.seed, "sampling")
     play = replace(offer.play, task=task, temperature=temperature)

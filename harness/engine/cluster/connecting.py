@@ -130,7 +130,7 @@ def size_of_workers(cpus: float | None, gpus: float) -> Size:
         shares = [node.get("CPU", 0.0) // _at_once(node, gpus) for node in found if _at_once(node, gpus)]
         cpus = max(1.0, min((one for one in shares if one), default=1.0))
     size = Size(cpus, gpus)
-    if not room(size):
+    if not capacity(size):
         raise MixrouteError(
             f"no node of the Ray cluster has {size} for a worker (nodes: {_described(found)}): correct "
             "--cpus-per-worker and --gpus-per-worker, or add nodes"
@@ -138,18 +138,18 @@ def size_of_workers(cpus: float | None, gpus: float) -> Size:
     return size
 
 
-def room(size: Size) -> int:
+def capacity(size: Size) -> int:
     """So many workers fit on the cluster, if nobody else uses it."""
     return sum(map(size.on, nodes()))
 
 
-def check_room(workers: int, size: Size) -> None:
+def check_capacity(workers: int, size: Size) -> None:
     """Check that the cluster has room for workers.
 
     Raises:
         MixrouteError: it has not.
     """
-    if (most := room(size)) < workers:
+    if (most := capacity(size)) < workers:
         raise MixrouteError(
             f"--workers {workers}, of {size} each: the Ray cluster has room for {most} (nodes: {_described(nodes())}): "
             "ask for fewer or smaller ones, or add nodes"

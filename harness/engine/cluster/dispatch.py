@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from harness.data import Instance
-from harness.engine.cluster.crew import Crew, Worker, WorkerLost, WorkerRefused, alive, answered
 from harness.engine.cluster.messages import Played, RunMessage
+from harness.engine.cluster.workers import RemoteWorker, WorkerGroup, WorkerLost, WorkerRefused, alive, answered
 from harness.engine.episode import LiveEpisode
 from harness.engine.executor import RunObserver
 from harness.records import Episode, EpisodeTiming
@@ -31,7 +31,7 @@ class Dispatch:
     """Plays instances of one run.
 
     Args:
-        crew: The workers.
+        group: The workers.
         run: The run.
         instances: What to play.
         concurrency: Episodes that a worker plays at once.
@@ -43,7 +43,7 @@ class Dispatch:
 
     def __init__(
         self,
-        crew: Crew,
+        group: WorkerGroup,
         run: RunMessage,
         instances: Sequence[Instance],
         concurrency: int,
@@ -53,7 +53,7 @@ class Dispatch:
         period: float,
         wanted: Callable[[], int],
     ) -> None:
-        self._crew = crew
+        self._group = group
         self._run = run
         self._waiting = deque(instances)
         self._suspects: deque[Instance] = deque()
@@ -78,7 +78,7 @@ class Dispatch:
 
         self._message = ray.put(msgspec.json.encode(self._run))
         try:
-            for worker in list(self._crew.workers):
+            for worker in list(self._group.workers):
                 self._begin(self._join(worker))
             self._begin(self._look())
             await self._over.wait()
@@ -102,16 +102,16 @@ class Dispatch:
             self._failure = self._failure or error
             self._over.set()
 
-    async def _join(self, worker: Worker) -> None:
+    async def _join(self, worker: RemoteWorker) -> None:
         """Let a worker play as soon as it is ready."""
         if not worker.ready:
             try:
-                await self._crew.welcome(worker)
+                await self._group.wait_for(worker)
             except WorkerLost as error:
                 self._replace(worker, error)
                 return
             except WorkerRefused as error:
-                if not any(other.ready for other in self._crew.workers):
+                if not any(other.ready for other in self._group.workers):
                     raise
                 log.warning("%s joined and is not used: %s", worker.name, error)
                 return
@@ -120,21 +120,21 @@ class Dispatch:
 
     def _hand_out(self) -> None:
         """Hand waiting instances to the workers that have least to do; suspects at the end, to workers of their own."""
-        ready = [one for one in self._crew.workers if one.ready and not any(map(self._is_suspect, one.playing))]
+        ready = [one for one in self._group.workers if one.ready and not any(map(self._is_suspect, one.playing))]
         while self._waiting and (free := [one for one in ready if len(one.playing) < self._concurrency]):
             self._hand(min(free, key=lambda one: len(one.playing)), self._waiting.popleft())
         for worker in [one for one in ready if not one.playing]:
             if self._suspects:
                 self._hand(worker, self._suspects.popleft())
 
-    def _hand(self, worker: Worker, instance: Instance) -> None:
+    def _hand(self, worker: RemoteWorker, instance: Instance) -> None:
         worker.playing[instance.id] = self._begin(self._play(worker, instance))
 
     def _is_suspect(self, instance: str) -> bool:
         """Whether an instance may be what kills its workers, and so the episodes beside it: it is tried alone once."""
         return self._losses[instance] >= LOSSES - 1
 
-    async def _play(self, worker: Worker, instance: Instance) -> None:
+    async def _play(self, worker: RemoteWorker, instance: Instance) -> None:
         try:
             asked = worker.actor.play.remote(self._message, instance.id)
             played = await answered(worker, asked, Played)
@@ -165,9 +165,9 @@ class Dispatch:
         ended = LiveEpisode(instance).finish(self._run.run, self._run.seed, success=False, error=text)
         self._finish(instance, *ended)
 
-    def _replace(self, worker: Worker, cause: WorkerLost) -> None:
+    def _replace(self, worker: RemoteWorker, cause: WorkerLost) -> None:
         """Let another worker take the place of one that is lost."""
-        for other in self._crew.replace(worker, cause):
+        for other in self._group.replace(worker, cause):
             self._show_workers()
             self._begin(self._join(other))
 
@@ -175,12 +175,12 @@ class Dispatch:
         """Look after the workers: what they have decoded, whether they live, and whether there is room for more."""
         while True:
             await asyncio.sleep(self._period)
-            for worker in [one for one in self._crew.workers if one.ready and not one.looked_at]:
+            for worker in [one for one in self._group.workers if one.ready and not one.looked_at]:
                 self._begin(self._look_at(worker))
-            for worker in self._crew.enlist(max(0, self._wanted() - len(self._crew.workers))):
+            for worker in self._group.start(max(0, self._wanted() - len(self._group.workers))):
                 self._begin(self._join(worker))
 
-    async def _look_at(self, worker: Worker) -> None:
+    async def _look_at(self, worker: RemoteWorker) -> None:
         """Ask a worker for its tokens; one that does not answer in time is lost."""
         worker.looked_at = True
         try:
@@ -201,10 +201,10 @@ class Dispatch:
         finally:
             worker.looked_at = False
 
-    def _count(self, worker: Worker, tokens: int) -> None:
+    def _count(self, worker: RemoteWorker, tokens: int) -> None:
         if tokens > worker.tokens:
             self._observer.call_finished(tokens - worker.tokens)
             worker.tokens = tokens
 
     def _show_workers(self) -> None:
-        self._observer.workers(sum(one.ready for one in self._crew.workers))
+        self._observer.workers(sum(one.ready for one in self._group.workers))

@@ -11,11 +11,11 @@ import msgspec
 
 from harness.data import Instance
 from harness.engine.answers import protocol_of
-from harness.engine.cluster.connecting import check_room, connected, ray_version, room, size_of_workers
-from harness.engine.cluster.crew import Crew
+from harness.engine.cluster.connecting import capacity, check_capacity, connected, ray_version, size_of_workers
 from harness.engine.cluster.dispatch import Dispatch
-from harness.engine.cluster.messages import Hello, Setting, Shown, run_message
+from harness.engine.cluster.messages import PromptToCheck, Setting, WorkerInfo, run_message
 from harness.engine.cluster.worker import Worker
+from harness.engine.cluster.workers import WorkerGroup
 from harness.engine.executor import Job, RunObserver
 from harness.engine.loop import run_to_end
 from harness.engine.opening import OpenTask
@@ -66,41 +66,41 @@ class RayExecutor:
         with connected(self._address):
             size = size_of_workers(self._cpus, self._gpus)
             if self._workers is not None:
-                check_room(self._workers, size)
+                check_capacity(self._workers, size)
             setting = Setting(suite.model_dump(mode="json", by_alias=True), reuse, str(Path.cwd()))
-            crew = Crew(Worker, msgspec.json.encode(setting), size, suite.concurrency)
+            group = WorkerGroup(Worker, msgspec.json.encode(setting), size, suite.concurrency)
             try:
-                crew.enlist(self._wanted(crew))
-                run_to_end(crew.all_welcome())
-                yield RayPlayers(crew, lambda: self._wanted(crew), self._patience, self._period)
+                group.start(self._wanted(group))
+                run_to_end(group.wait_for_all())
+                yield RayPlayers(group, lambda: self._wanted(group), self._patience, self._period)
             finally:
-                crew.dismiss_all()
+                group.stop_all()
 
-    def _wanted(self, crew: Crew) -> int:
-        most = room(crew.size) if self._workers is None else self._workers
-        return max(1, most - crew.refused)
+    def _wanted(self, group: WorkerGroup) -> int:
+        most = capacity(group.size) if self._workers is None else self._workers
+        return max(1, most - group.refused)
 
 
 class RayPlayers:
     """Workers that have a pool's models loaded.
 
     Args:
-        crew: The workers.
+        group: The workers.
         wanted: The number of workers that there should be now.
         patience: Seconds that one may not answer.
         period: Seconds between two looks at each.
     """
 
-    def __init__(self, crew: Crew, wanted: Callable[[], int], patience: float, period: float) -> None:
-        self._crew = crew
+    def __init__(self, group: WorkerGroup, wanted: Callable[[], int], patience: float, period: float) -> None:
+        self._group = group
         self._wanted = wanted
         self._patience = patience
         self._period = period
 
     @property
-    def _first(self) -> Hello:
-        assert self._crew.first is not None  # noqa: S101 - all were welcome
-        return self._crew.first
+    def _first(self) -> WorkerInfo:
+        assert self._group.first is not None  # noqa: S101 - all were wait_for
+        return self._group.first
 
     def cards(self) -> dict[str, dict[str, Any]]:
         """The models' cards, of which all workers have the fingerprints."""
@@ -108,20 +108,20 @@ class RayPlayers:
 
     def prompt_notes(self, opened: OpenTask) -> dict[str, dict[str, str]]:
         """What the models of a worker do to a task's prompts, once they are checked."""
-        shown = msgspec.json.encode(Shown(opened.entry.model_dump(mode="json"), opened.instances[0].id))
-        return run_to_end(self._crew.ask(lambda actor: actor.prompt_notes.remote(shown), dict[str, dict[str, str]]))
+        shown = msgspec.json.encode(PromptToCheck(opened.entry.model_dump(mode="json"), opened.instances[0].id))
+        return run_to_end(self._group.ask(lambda actor: actor.prompt_notes.remote(shown), dict[str, dict[str, str]]))
 
     def provenance(self) -> dict[str, Any]:
         """This process's command, with versions and machine of the workers, which are of one kind."""
         theirs = {key: self._first.provenance[key] for key in ("python", "packages", "hardware")}
-        size = self._crew.size
+        size = self._group.size
         executor = {"name": "ray", **ray_version(), "workers": self._wanted(), "cpus": size.cpus, "gpus": size.gpus}
         return {**provenance(), **theirs, "executor": executor}
 
     def play(self, job: Job, instances: Sequence[Instance], observer: RunObserver) -> None:
         """Play on the workers."""
         dispatch = Dispatch(
-            self._crew,
+            self._group,
             run_message(job, protocol_of(job.opened.entry.task, job.opened.task)),
             instances,
             job.suite.concurrency,

@@ -26,7 +26,7 @@ class Setting(Record, frozen=True):
     """The driver's working folder, from which paths are taken."""
 
 
-class Hello(Record, frozen=True):
+class WorkerInfo(Record, frozen=True):
     """What a worker tells of itself once its models are loaded."""
 
     where: str
@@ -36,7 +36,7 @@ class Hello(Record, frozen=True):
     provenance: dict[str, Any]
     cards: dict[str, dict[str, Any]]
 
-    def differs_from(self, first: Hello) -> str:
+    def differs_from(self, first: WorkerInfo) -> str:
         """How its results might differ from another worker's; empty where they cannot."""
         ours, theirs = (
             {**one.kind, "fingerprint": {name: card["fingerprint"] for name, card in one.cards.items()}}
@@ -47,7 +47,7 @@ class Hello(Record, frozen=True):
         return ""
 
 
-class Shown(Record, frozen=True):
+class PromptToCheck(Record, frozen=True):
     """An instance whose first prompt models are to look at."""
 
     task: dict[str, Any]

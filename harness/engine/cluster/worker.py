@@ -24,11 +24,11 @@ from harness.engine.answering import Play
 from harness.engine.answers import protocol_of
 from harness.engine.cluster.messages import (
     Answer,
-    Hello,
     Played,
+    PromptToCheck,
     RunMessage,
     Setting,
-    Shown,
+    WorkerInfo,
     check_same_files,
     entries_of,
     suite_of,
@@ -61,27 +61,27 @@ class Worker:
 
     def __init__(self, setting: bytes) -> None:
         self._setting = msgspec.json.decode(setting, type=Setting)
-        self._hello: asyncio.Task[bytes] | None = None
+        self._info: asyncio.Task[bytes] | None = None
         self._loaded: _Loaded | None = None
         self._begun = asyncio.Lock()
         self._run: _Run | None = None
         self._tokens = 0
 
-    async def hello(self) -> bytes:
-        """Load the models, if that is not done, and tell of them; an ``Answer`` with a ``Hello``."""
-        if self._hello is None:
-            self._hello = asyncio.create_task(_answer(self._load))
-        return await self._hello
+    async def info(self) -> bytes:
+        """Load the models, if that is not done, and tell of them; an ``Answer`` with a ``WorkerInfo``."""
+        if self._info is None:
+            self._info = asyncio.create_task(_answer(self._load))
+        return await self._info
 
-    def _load(self) -> Hello:
+    def _load(self) -> WorkerInfo:
         self._loaded = _Loaded(self._setting)
         told = provenance()
         where = f"{platform.node()}, process {os.getpid()}"
-        return Hello(where, kind_of(told), told, self._loaded.players.cards())
+        return WorkerInfo(where, kind_of(told), told, self._loaded.players.cards())
 
     async def prompt_notes(self, shown: bytes) -> bytes:
-        """An ``Answer`` with what the models do to a task's prompts, of which they look at one, a ``Shown``."""
-        message = msgspec.json.decode(shown, type=Shown)
+        """An ``Answer`` with what the models do to a task's prompts, of which they look at one, a ``PromptToCheck``."""
+        message = msgspec.json.decode(shown, type=PromptToCheck)
         entry = TaskEntry.model_validate(message.task)
         return await _answer(lambda: self._ready.players.prompt_notes(self._ready.task(entry).of(message.instance)))
 
@@ -134,7 +134,8 @@ class _Loaded:
             ) from error
         self.suite: Suite = suite_of(setting)
         self._stack = ExitStack()  # open until the process ends
-        opened = LocalExecutor().open(self.suite, load_pool(self.suite.pool), reuse=setting.reuse)
+        self.pool = load_pool(self.suite.pool)
+        opened = LocalExecutor().open(self.suite, self.pool, reuse=setting.reuse)
         self.players: LocalPlayers = self._stack.enter_context(opened)
         self._tasks: dict[str, _Task] = {}
         self._routers: dict[str, Router] = {}
@@ -186,8 +187,8 @@ class _Run:
         _import_registered(entry.router, message.module)
         self._task, router = loaded.task(task), loaded.router(entry.router, {**entry.args, **message.fitted})
         check_same_files(message, protocol_of(task.task, self._task.task), content_of(task, entry, router), router)
-        suite = loaded.suite
-        self._play = Play.of_suite(suite, message.run, message.seed, self._task.task, router, loaded.players.models)
+        suite, models, sharing = loaded.suite, loaded.players.models, loaded.pool.kv_cache
+        self._play = Play.of_suite(suite, message.run, message.seed, self._task.task, router, models, sharing)
         self._concurrency = suite.concurrency
         self._asked: dict[str, Future[tuple[Episode, EpisodeTiming]]] = {}
         self._failure: MixrouteError | None = None

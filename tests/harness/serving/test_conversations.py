@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.serving.conversations import Chat, Known, LastReply, Text, observed
+from harness.serving.conversations import Chat, LastReply, PrefixIndex, Text, observed
 from mixroute import Message
 from tests.examples import parser_examples
 
@@ -62,7 +62,7 @@ def test_what_is_observed_is_what_the_client_has_added() -> None:
 )
 def test_the_longest_beginning_is_found(steps: list[tuple[bool, str, str]], scope: str, text: str) -> None:
     """As by comparing with every known text, also after some were forgotten."""
-    known: Known[list[str]] = Known()
+    known: PrefixIndex[list[str]] = PrefixIndex()
     kept: list[list[str]] = []
     for forgets, where, beginning in steps:
         if forgets and kept:
@@ -78,7 +78,7 @@ def test_the_longest_beginning_is_found(steps: list[tuple[bool, str, str]], scop
 
 def test_a_chat_is_known_though_its_replies_were_stripped() -> None:
     asked = Chat((Message("user", "hello"),))
-    known: Known[str] = Known()
+    known: PrefixIndex[str] = PrefixIndex()
     known.add("session", "s", asked.after(" right\n"))
     goes_on = Chat((*asked.messages, Message("assistant", "right"), Message("user", "more")))
     assert known.longest("s", goes_on.text) == "session"

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from harness.engine.cluster.connecting import Size
 from harness.engine.cluster.executor import RayExecutor
-from harness.engine.cluster.messages import Hello, RunMessage, check_same_files
+from harness.engine.cluster.messages import RunMessage, WorkerInfo, check_same_files
 from harness.plugins import open_router
 from harness.pool import load_pool
 from harness.provenance import source_of
@@ -48,7 +48,7 @@ def test_options_of_ray_without_it(tmp_path: Path, tiny_pool: Path) -> None:
     assert refused.stderr == "error: --workers 2 goes with --executor ray alone: add that, or leave it out\n"
 
 
-HELLO = Hello("a", {"code": "c", "hardware": {"cpu": "one"}}, {}, {"high": {"fingerprint": "f"}})
+HELLO = WorkerInfo("a", {"code": "c", "hardware": {"cpu": "one"}}, {}, {"high": {"fingerprint": "f"}})
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness.engine.cluster.connecting import INSTALL, Size
-from harness.engine.cluster.messages import Answer, Hello
+from harness.engine.cluster.messages import Answer, WorkerInfo
 from harness.errors import MixrouteError, RunStopped
 from harness.provenance import code_hash
 from harness.text import one_line
@@ -36,11 +36,11 @@ class WorkerRefused(MixrouteError):
 
 
 @dataclass(slots=True, eq=False)
-class Worker:
+class RemoteWorker:
     """A worker on some node."""
 
     actor: Any
-    hello: Any
+    info: Any
     """What it tells once its models are loaded, as Ray refers to it."""
     name: str = "a worker"
     ready: bool = False
@@ -52,7 +52,7 @@ class Worker:
     """Episodes that it plays, by instance."""
 
 
-class Crew:
+class WorkerGroup:
     """Workers that load one setting.
 
     Args:
@@ -72,22 +72,22 @@ class Crew:
         self._setting = setting
         self._deaths = 0
         self.size = size
-        self.workers: list[Worker] = []
-        self.first: Hello | None = None
+        self.workers: list[RemoteWorker] = []
+        self.first: WorkerInfo | None = None
         """What the first one told, which all others are measured by."""
         self.refused = 0
         """Workers that joined and were not alike."""
 
-    def enlist(self, count: int) -> list[Worker]:
+    def start(self, count: int) -> list[RemoteWorker]:
         """Ask the cluster for more workers, which begin to load as soon as there is room for them."""
         added = []
         for _ in range(count):
             actor = self._class.remote(self._setting)
-            added.append(Worker(actor, actor.hello.remote()))
+            added.append(RemoteWorker(actor, actor.info.remote()))
         self.workers += added
         return added
 
-    async def welcome(self, worker: Worker) -> None:
+    async def wait_for(self, worker: RemoteWorker) -> None:
         """Wait until a worker has loaded its models.
 
         Raises:
@@ -96,7 +96,7 @@ class Crew:
             RunStopped: too many have died.
         """
         try:
-            answer: Hello = await answered(worker, worker.hello, Hello)
+            answer: WorkerInfo = await answered(worker, worker.info, WorkerInfo)
         except WorkerLost as error:
             self._deaths += 1
             if self._deaths >= _DEATHS * len(self.workers):
@@ -123,12 +123,12 @@ class Crew:
             )
         worker.ready = True
 
-    def _refusal(self, worker: Worker, why: str) -> WorkerRefused:
-        self.dismiss(worker)
+    def _refusal(self, worker: RemoteWorker, why: str) -> WorkerRefused:
+        self.stop(worker)
         self.refused += 1
         return WorkerRefused(why)
 
-    def dismiss(self, worker: Worker) -> None:
+    def stop(self, worker: RemoteWorker) -> None:
         """End a worker, whatever it does."""
         import ray
         from ray.exceptions import RayError
@@ -139,42 +139,42 @@ class Crew:
         with suppress(RayError, ValueError, RuntimeError):  # the cluster, or this worker, may be gone
             ray.kill(worker.actor)
 
-    def dismiss_all(self) -> None:
+    def stop_all(self) -> None:
         """End all workers."""
         for worker in list(self.workers):
-            self.dismiss(worker)
+            self.stop(worker)
 
-    async def all_welcome(self) -> None:
+    async def wait_for_all(self) -> None:
         """Wait until every worker has loaded its models; others take the place of those that die.
 
         Raises:
-            MixrouteError: as ``welcome``.
+            MixrouteError: as ``wait_for``.
         """
         while waiting := [worker for worker in self.workers if not worker.ready]:
-            ended = await asyncio.gather(*map(self.welcome, waiting), return_exceptions=True)
+            ended = await asyncio.gather(*map(self.wait_for, waiting), return_exceptions=True)
             for worker, error in zip(waiting, ended, strict=True):
                 if isinstance(error, WorkerLost):
                     self.replace(worker, error)
                 elif error is not None:
                     raise error
 
-    def replace(self, worker: Worker, cause: WorkerLost) -> list[Worker]:
+    def replace(self, worker: RemoteWorker, cause: WorkerLost) -> list[RemoteWorker]:
         """Let another worker take the place of one that is lost; none where that is done already."""
         if worker not in self.workers:
             return []
         log.warning("%s; another takes its place, and what it had not finished", cause)
-        self.dismiss(worker)
-        return self.enlist(1)
+        self.stop(worker)
+        return self.start(1)
 
     async def ask(self, question: Callable[[Any], Awaitable[bytes]], kind: type[T]) -> T:
         """The result of a question to the actor of any worker.
 
         Raises:
-            MixrouteError: as ``answered``, or as ``welcome``.
+            MixrouteError: as ``answered``, or as ``wait_for``.
         """
         while True:
             if not any(worker.ready for worker in self.workers):
-                await self.all_welcome()
+                await self.wait_for_all()
             worker = next(one for one in self.workers if one.ready)
             try:
                 return await answered(worker, question(worker.actor), kind)
@@ -182,7 +182,7 @@ class Crew:
                 self.replace(worker, error)
 
 
-async def answered(worker: Worker, asked: Awaitable[bytes], kind: type[T]) -> T:
+async def answered(worker: RemoteWorker, asked: Awaitable[bytes], kind: type[T]) -> T:
     """The result of a question to a worker.
 
     Args:
@@ -200,7 +200,7 @@ async def answered(worker: Worker, asked: Awaitable[bytes], kind: type[T]) -> T:
     return msgspec.json.decode(answer.result, type=kind)
 
 
-async def alive(worker: Worker, asked: Awaitable[T]) -> T:
+async def alive(worker: RemoteWorker, asked: Awaitable[T]) -> T:
     """What Ray brings back.
 
     Raises:
