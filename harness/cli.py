@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -118,6 +118,10 @@ def run(
         typer.Option(parser=whole_number, help="Root seed instead of the suite's; may be repeated."),
     ] = None,
     concurrency: Annotated[int | None, typer.Option(parser=whole_number, help="Episodes at once.")] = None,
+    mode: Annotated[
+        Literal["deterministic", "throughput"] | None,
+        typer.Option(help="Mode instead of the suite's; throughput batches more and may round differently."),
+    ] = None,
     reuse: Annotated[bool, typer.Option(help="Take greedy answers that were computed before from the cache.")] = True,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first episode that ends in an error.")
@@ -153,6 +157,7 @@ def run(
             limit=limit,
             seeds=seed or (),
             concurrency=concurrency,
+            mode=mode,
         )
         share = None if shard is None else parse_shard(shard)
         folder = to or (chosen.folder if share is None else share.folder(chosen.folder))

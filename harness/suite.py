@@ -226,6 +226,7 @@ def with_changes(
     limit: int | None = None,
     seeds: Sequence[int] = (),
     concurrency: int | None = None,
+    mode: Mode | None = None,
 ) -> Suite:
     """The suite with what is asked for instead of its own values; what is empty or None stays as it is.
 
@@ -238,6 +239,7 @@ def with_changes(
         limit: Number of instances of each task.
         seeds: Root seeds.
         concurrency: Episodes at once.
+        mode: Mode of play.
 
     Raises:
         MixrouteError: a wrong value, or a name in ``only`` that the suite does not have.
@@ -254,6 +256,8 @@ def with_changes(
         content["seeds"] = list(seeds)
     if concurrency is not None:
         content["concurrency"] = concurrency
+    if mode is not None:
+        content["mode"] = mode
     changed = part_of(check(content, Suite, f"suite '{suite.name}'"), only)
     if routers:
         entries = [one if isinstance(one, RouterEntry) else parse_router(one) for one in routers]

@@ -28,6 +28,7 @@ def run(
     limit: int | None = None,
     seeds: Sequence[int] = (),
     concurrency: int | None = None,
+    mode: Mode | None = None,
     reuse: bool = True,
     shard: str | None = None,
     executor: Executor | None = None,
@@ -45,6 +46,8 @@ def run(
         limit: Number of instances to play of each task.
         seeds: Root seeds instead of the suite's.
         concurrency: Episodes at once.
+        mode: Mode instead of the suite's: ``deterministic``, or ``throughput``, which batches more and may round
+            differently.
         reuse: Whether greedy completions that were computed before are taken from the completion cache.
         shard: The share of each run's instances to play, such as ``3/16``; all if not given.
         executor: What plays, such as a ``RayExecutor``; this process if not given.
@@ -65,6 +68,7 @@ def run(
         limit=limit,
         seeds=seeds,
         concurrency=concurrency,
+        mode=mode,
     )
     share = None if shard is None else parse_shard(shard)
     usual = chosen.folder if share is None else share.folder(chosen.folder)

@@ -65,6 +65,74 @@ def part_of(call: Completion | CallRecord, tokens: str, router: str) -> tuple[in
     return start, end
 
 
+def doubt_of(call: Completion | CallRecord, signal: Signal, tokens: str, router: str) -> float:
+    """A signal over the tokens of a reply to be read; over the end token alone where the reply is empty.
+
+    Args:
+        call: The reply.
+        signal: One of ``SIGNALS``.
+        tokens: One of ``TOKENS``.
+        router: Name of the router.
+
+    Raises:
+        MixrouteError: as ``part_of``.
+    """
+    start, end = part_of(call, tokens, router)
+    whole = call.statistics
+    return signal(whole.between(start, end) if start < end else whole.first(max(1, call.content_tokens)))
+
+
+def signal_named(name: str) -> Signal:
+    """The signal of a name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in SIGNALS:
+        raise ValueError(f"signal must be one of {', '.join(SIGNALS)}, not {name!r}")
+    return SIGNALS[name]
+
+
+def checked_share(name: str, share: float) -> float:
+    """``share`` itself.
+
+    Args:
+        name: Name of the argument.
+        share: Its value.
+
+    Raises:
+        ValueError: it does not lie between 0 and 1.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"{name} must lie between 0 and 1, not {share}")
+    return share
+
+
+def threshold_for(
+    episodes: Iterable[Episode], share: float, doubt: Callable[[Completion | CallRecord], float]
+) -> float:
+    """The smallest threshold that no more than a share of the low model's steps exceed.
+
+    Args:
+        episodes: Development episodes of ``always-low``.
+        share: The share.
+        doubt: How unsure the model was in a reply.
+
+    Raises:
+        MixrouteError: there is no step.
+    """
+    values = sorted(
+        doubt(call)
+        for episode in episodes
+        for step in episode.steps
+        for call in ([recorded_answer(step)] if step.parts else step.calls)
+        if call.model == "low"
+    )
+    if not values:
+        raise MixrouteError("no development step to choose a threshold on: give the suite's task a calibration")
+    return values[min(len(values) - 1, math.ceil((1 - share) * len(values)) - 1)]
+
+
 @register_router("uncertainty")
 class Uncertainty:
     """A cascade: high answers where the low model is uncertain of its own action.
@@ -91,41 +159,24 @@ class Uncertainty:
         tokens: str = "action",
     ) -> None:
         self._tokens = check_tokens(tokens)
-        if signal not in SIGNALS:
-            raise ValueError(f"signal must be one of {', '.join(SIGNALS)}, not {signal!r}")
-        if not 0 < target_share < 1:
-            raise ValueError(f"target_share must lie between 0 and 1, not {target_share}")
-        self._signal = SIGNALS[signal]
-        self._target_share = target_share
+        self._signal = signal_named(signal)
+        self._target_share = checked_share("target_share", target_share)
         self._threshold = threshold
 
     def fit(self, episodes: Iterable[Episode]) -> Mapping[str, Any]:
         """The threshold that ``target_share`` of the low model's development steps exceed."""
         if self._threshold is not None:
             return {}
-        values = sorted(
-            self._uncertainty(call)
-            for episode in episodes
-            for step in episode.steps
-            for call in ([recorded_answer(step)] if step.parts else step.calls)
-            if call.model == "low"
-        )
-        if not values:
-            raise MixrouteError("no development step to choose a threshold on: give the suite's task a calibration")
-        # The smallest value with no more than the target share above it.
-        return {"threshold": values[min(len(values) - 1, math.ceil((1 - self._target_share) * len(values)) - 1)]}
+        return {"threshold": threshold_for(episodes, self._target_share, self._doubt)}
 
     async def act(self, step: Step) -> Completion:
         """Low's answer where it is sure enough, else high's."""
         if self._threshold is None:
             raise MixrouteError("router 'uncertainty' has no threshold: give one, or a calibration in the suite")
         draft = await step.ask("low")
-        doubt = self._uncertainty(draft)
+        doubt = self._doubt(draft)
         step.log(doubt=doubt, threshold=self._threshold)
         return await step.ask("high") if doubt > self._threshold else draft
 
-    def _uncertainty(self, call: Completion | CallRecord) -> float:
-        """The signal over the tokens to be read; over the end token alone where the reply is empty."""
-        start, end = part_of(call, self._tokens, "uncertainty")
-        whole = call.statistics
-        return self._signal(whole.between(start, end) if start < end else whole.first(max(1, call.content_tokens)))
+    def _doubt(self, call: Completion | CallRecord) -> float:
+        return doubt_of(call, self._signal, self._tokens, "uncertainty")

@@ -48,6 +48,22 @@ class Step(Protocol):
         ...
 
     @property
+    def answers(self) -> tuple[Completion, ...]:
+        """The answers of the steps before, as a trace holds them: with statistics of their tokens, without token ids,
+        hidden states and timing.
+        """
+        ...
+
+    def switch_tokens(self, model: str) -> int:
+        """Tokens of the episode so far that ``model`` would have to read to go on, and the best informed model not.
+
+        Counted from the calls so far: prompts and what was written after them. Models that share a key-value cache
+        count as one; turns that they read anew (``reread``) are left out. Where prompts are not append-only, as in
+        scaffolds that show the last turns, it is an estimate.
+        """
+        ...
+
+    @property
     def models(self) -> tuple[str, ...]:
         """Names of the pool's models."""
         ...

@@ -15,6 +15,7 @@ from harness.engine.supervision import Supervised, act
 from harness.engine.watchdog import Watchdog
 from harness.guard import contained
 from harness.seeding import seed_for
+from harness.sharing import SharedCache
 from harness.suite import Suite
 
 
@@ -30,11 +31,20 @@ class Play:
     pool: Mapping[str, Backend]
     router_timeout: float
     environment_timeout: float = 3600.0
+    sharing: SharedCache | None = None
+    """The models that share a cache, if any."""
     failures: FailureLog = field(default_factory=FailureLog)
 
     @classmethod
     def of_suite(
-        cls, suite: Suite, run: str, seed: int, task: Task, router: Router, pool: Mapping[str, Backend]
+        cls,
+        suite: Suite,
+        run: str,
+        seed: int,
+        task: Task,
+        router: Router,
+        pool: Mapping[str, Backend],
+        sharing: SharedCache | None,
     ) -> Play:
         """A run of a suite.
 
@@ -45,8 +55,10 @@ class Play:
             task: The task, opened.
             router: The router, opened.
             pool: The models that play, by name.
+            sharing: Those that share a cache, if any.
         """
-        return cls(run, seed, suite.temperature, task, router, pool, suite.router_timeout, suite.environment_timeout)
+        limits = suite.router_timeout, suite.environment_timeout
+        return cls(run, seed, suite.temperature, task, router, pool, *limits, sharing)
 
     def session(self, instance: Instance) -> str:
         """Name of the episode's caches. It does not give the instance away, since routers may find it."""
@@ -111,9 +123,10 @@ class StepInPlay:
             turns=turns,
             observation=observation,
             prompt=own_prompt,
-            models_used=live.models_used,
+            records=live.steps,
             models=tuple(play.pool),
             ask=calls.ask,
+            sharing=play.sharing,
         )
 
         async def decide() -> Completion:

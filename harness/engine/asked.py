@@ -13,6 +13,7 @@ from harness.engine.episode import NO_MODEL
 from harness.engine.step import LiveStep
 from harness.records import CallRecord, Episode
 from harness.seeding import seed_for
+from harness.sharing import SharedCache
 from harness.traces.recording import recorded_completion
 
 
@@ -47,6 +48,7 @@ def questions_of(
     models: Sequence[str],
     temperature: float,
     *,
+    sharing: SharedCache | None = None,
     in_order: bool = False,
 ) -> Iterator[list[Asked]]:
     """The calls of each step of an episode with their questions, those that only read the prompt included.
@@ -57,10 +59,11 @@ def questions_of(
         router: The router as it was run, to be asked what it asks; None if there is none here.
         models: Names of the pool's models.
         temperature: The run's.
+        sharing: The models that share a cache, if any.
         in_order: Whether the questions are those of one session.
     """
     prompts = prompts_of(episode, task)
-    said = asyncio.run(_said(episode, prompts, task, router, models)) if router is not None else []
+    said = asyncio.run(_said(episode, prompts, task, router, models, sharing)) if router is not None else []
     for number, (step, prompt) in enumerate(zip(episode.steps, prompts, strict=True)):
         heard = said[number] if number < len(said) else []
         found = []
@@ -104,7 +107,12 @@ class _Listening:
 
 
 async def _said(
-    episode: Episode, prompts: Sequence[Prompt], task: Task, router: Router, models: Sequence[str]
+    episode: Episode,
+    prompts: Sequence[Prompt],
+    task: Task,
+    router: Router,
+    models: Sequence[str],
+    sharing: SharedCache | None,
 ) -> list[list[tuple[int, Mapping[str, Any]]]]:
     """What the router changes in each of its calls, by step; it ends where the router cannot go on from the trace.
     Whether it decides as the trace says is another check's.
@@ -113,7 +121,7 @@ async def _said(
     turns = episode.turns
     for number, (step, prompt) in enumerate(zip(episode.steps, prompts, strict=True)):
         listening = _Listening(step.calls)
-        live = step_of(episode, turns, number, prompt, task, models, listening.ask)
+        live = step_of(episode, turns, number, prompt, task, models, listening.ask, sharing)
         said.append(listening.heard)
         try:
             await router.act(live)
@@ -131,6 +139,7 @@ def step_of(
     task: Task,
     models: Sequence[str],
     ask: Callable[[str, Mapping[str, Any]], Awaitable[Completion]],
+    sharing: SharedCache | None,
 ) -> LiveStep:
     """A recorded step as the router saw it when it was played.
 
@@ -142,6 +151,7 @@ def step_of(
         task: The task.
         models: Names of the pool's models.
         ask: Answers the router's calls; an ``ask`` of ``LiveStep.of_episode``.
+        sharing: The models that share a cache, if any.
     """
     return LiveStep.of_episode(
         task=task,
@@ -150,9 +160,10 @@ def step_of(
         turns=turns[:number],
         observation=turns[number].observation,
         prompt=prompt,
-        models_used=tuple(earlier.model for earlier in episode.steps[:number]),
+        records=episode.steps[:number],
         models=tuple(models),
         ask=ask,
+        sharing=sharing,
     )
 
 

@@ -66,11 +66,6 @@ class LiveEpisode:
         """Sum of the rewards so far."""
         return sum(step.reward for step in self.steps)
 
-    @property
-    def models_used(self) -> tuple[str, ...]:
-        """Per finished step, the model whose completion became the action."""
-        return tuple(step.model for step in self.steps)
-
     def record_step(
         self,
         observation: Observation,

@@ -18,6 +18,7 @@ from harness.engine.rollout import Observer, play_all
 from harness.pool import Pool
 from harness.provenance import provenance
 from harness.records import RunMeta
+from harness.sharing import sharing_of
 from harness.suite import RouterEntry, Suite
 
 
@@ -121,5 +122,7 @@ class LocalPlayers:
 
     def play(self, job: Job, instances: Sequence[Instance], observer: RunObserver) -> None:
         """Play on one event loop."""
-        play = Play.of_suite(job.suite, job.meta.hash, job.meta.seed, job.opened.task, job.router, self.models)
+        meta = job.meta
+        sharing = sharing_of(meta.config, meta.id)
+        play = Play.of_suite(job.suite, meta.hash, meta.seed, job.opened.task, job.router, self.models, sharing)
         run_to_end(play_all(play, instances, job.suite.concurrency, observer))

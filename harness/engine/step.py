@@ -17,8 +17,11 @@ from harness.engine.watchdog import RouterStopped
 from harness.errors import EpisodeError, RunStopped
 from harness.joining import is_part, join
 from harness.numbers import round_significant
+from harness.records import StepRecord
 from harness.scaffolds import Scaffold
 from harness.seeding import seed_for
+from harness.sharing import SharedCache
+from harness.traces.recording import recorded_answer
 
 
 def shown_to_router(
@@ -39,13 +42,14 @@ class LiveStep:
     prompt: Prompt
     observation: Observation
     turns: tuple[Turn, ...]
-    models_used: tuple[str, ...]
     models: tuple[str, ...]
     stop: tuple[str, ...]
     max_tokens: int
     rng: random.Random
     _ask: Callable[[str, Mapping[str, Any]], Awaitable[Completion]] = field(repr=False)
     _parse_action: Callable[[str], str] = field(repr=False)
+    _records: tuple[StepRecord, ...] = field(repr=False)
+    _sharing: SharedCache | None = field(default=None, repr=False)
     _scaffold: Scaffold | None = field(default=None, repr=False)
     scores: dict[str, float] = field(default_factory=dict)
     """What the router has logged."""
@@ -60,9 +64,10 @@ class LiveStep:
         turns: tuple[Turn, ...],
         observation: Observation,
         prompt: Prompt,
-        models_used: tuple[str, ...],
+        records: Sequence[StepRecord],
         models: tuple[str, ...],
         ask: Callable[[str, Mapping[str, Any]], Awaitable[Completion]],
+        sharing: SharedCache | None = None,
     ) -> LiveStep:
         """The step after ``turns``; play and verification both build it here, so that a router sees the same in both.
 
@@ -73,9 +78,10 @@ class LiveStep:
             turns: The finished steps.
             observation: What the environment shows now.
             prompt: What a model will read.
-            models_used: Per finished step, the model whose completion became the action.
+            records: The records of the finished steps.
             models: Names of the pool's models.
             ask: Makes a call, from the model's name and what differs from the defaults.
+            sharing: The models that share a cache, if any.
         """
         index = len(turns)
         return cls(
@@ -83,15 +89,38 @@ class LiveStep:
             prompt=prompt,
             observation=observation,
             turns=turns,
-            models_used=models_used,
             models=models,
             stop=task.stop,
             max_tokens=task.max_tokens,
             rng=random.Random(seed_for(seed, instance, index, "router")),  # noqa: S311 - reproducible on purpose
             _ask=ask,
             _parse_action=task.parse_action,
+            _records=tuple(records),
+            _sharing=sharing,
             _scaffold=scaffold_of(task),
         )
+
+    @property
+    def models_used(self) -> tuple[str, ...]:
+        """Per earlier step, the model whose completion became the action."""
+        return tuple(record.model for record in self._records)
+
+    @property
+    def answers(self) -> tuple[Completion, ...]:
+        """The answers of the steps before; see ``harness.contracts.Step.answers``."""
+        return tuple(map(recorded_answer, self._records))
+
+    def switch_tokens(self, model: str) -> int:
+        """What a model has not read; see ``harness.contracts.Step.switch_tokens``."""
+        if model not in self.models:
+            raise RouterStopped(f"the router counts for model '{model}': the pool has {', '.join(self.models)}")
+        shared = self._sharing.shared if self._sharing is not None else []
+        read: dict[str, int] = {}
+        for call in (call for record in self._records for call in record.calls):
+            reached = call.prompt_tokens + call.content_tokens
+            for name in shared if call.model in shared else [call.model]:
+                read[name] = reached
+        return max(read.values(), default=0) - read.get(model, 0)
 
     async def ask(
         self,

@@ -125,7 +125,8 @@ class Replayer:
         config = RunConfig.model_validate(meta.config)
         task = _task(config.task, config.split, json.dumps(config.task_args, sort_keys=True))
         router = _router(config.router, json.dumps({**config.router_args, **meta.fitted}, sort_keys=True))
-        return list(questions_of(episode, task, router, list(meta.models), config.temperature))
+        models = list(meta.models)
+        return list(questions_of(episode, task, router, models, config.temperature, sharing=config.kv_cache))
 
     async def _episode(self, instance: str, number: int, questions: Questions) -> EpisodeClock:
         self._number += 1

@@ -222,7 +222,15 @@ def _ask(one: _Entry, chosen: Sequence[str], opener: Opener) -> None:
         router = None  # its calls are then taken for plain ones
     for episode in read_episodes(one.folder):
         if episode.instance in chosen:
-            steps = questions_of(episode, task, router, list(one.meta.models), config.temperature, in_order=one.shares)
+            steps = questions_of(
+                episode,
+                task,
+                router,
+                list(one.meta.models),
+                config.temperature,
+                sharing=config.kv_cache,
+                in_order=one.shares,
+            )
             # Where models share a cache, calls that only read count, too: what they read is cached afterwards.
             one.asked[episode.instance] = [
                 asked

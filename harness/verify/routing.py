@@ -83,7 +83,7 @@ class RoutingCheck:
             if record.model == NO_MODEL:  # the step in which an error ended the episode
                 return
             calls = RecordedCalls(number, record.calls, prompt, self._task, self._encoders, read)
-            step = step_of(episode, turns, number, prompt, self._task, self._models, calls.ask)
+            step = step_of(episode, turns, number, prompt, self._task, self._models, calls.ask, self._sharing)
             try:
                 answer = check_answer(await router.act(step), calls.given)
             except NotRecorded as error:

@@ -1,4 +1,4 @@
-"""The commands ``mixroute label``, ``mixroute train kl-sft`` and ``mixroute train dmr``."""
+"""The commands ``mixroute label``, ``export-labels``, ``score-labels``, ``train kl-sft`` and ``train dmr``."""
 
 from __future__ import annotations
 
@@ -35,6 +35,53 @@ def label(
     for run in label(recipe, _folder(recipe.name, to), player):
         typer.echo(f"labels are in {run}")
         typer.echo(report(run))
+
+
+Labels = Annotated[
+    Path, typer.Argument(metavar="LABELS", help="Folder of labelled runs, such as runs/routers/RECIPE/labels.")
+]
+
+
+def export(
+    labels: Labels,
+    to: Annotated[Path, typer.Option("--out", help="Folder of the data set.")] = Path("labels"),
+) -> None:
+    """Write labelled steps as a data set: labels.parquet, and a card that says what is in it."""
+    from routers.dmr.export import export_labels
+    from routers.dmr.table import labelled_runs
+
+    table = export_labels(labelled_runs(labels), to)
+    typer.echo(f"{len(table)} steps of {table['instance'].nunique()} instances are in {to}")
+
+
+def score(
+    labels: Labels,
+    router: Annotated[
+        list[str], typer.Option(help="Router to score: NAME or file.py:Class, then ,key=value …; may be repeated.")
+    ],
+) -> None:
+    """Let routers decide labelled steps, without a model: their share of high, and what they find."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from harness.plugins import open_router
+    from harness.suite import parse_router
+    from harness.terminal import Terminal, line
+    from routers.dmr.score import score_router
+    from routers.dmr.table import labelled_runs
+
+    runs = labelled_runs(labels)
+    columns = ("router", "high share %", "found %", "episodes without a miss", "AUC")
+    table = Table(*columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for text in router:
+        entry = parse_router(text)
+        found = score_router(open_router(entry.router, **entry.args), runs)
+        auc = ", ".join(f"{name} {value:.3f}" for name, value in found.auc.items())
+        whole = f"{found.whole} of {found.episodes}"
+        table.add_row(line(entry.name), f"{100 * found.high_share:.1f}", f"{100 * found.found:.1f}", whole, auc)
+    out = Terminal()
+    out.print(table)
+    typer.echo(f"{found.steps} steps; at {found.apart} the models act otherwise; found is the share of these")
 
 
 def train_kl_sft(

@@ -148,14 +148,14 @@ def _label_run(
             lines.flush()
 
 
-def _written(step: StepRecord, model: str) -> str:
+def written(step: StepRecord, model: str) -> str:
     """What a model wrote, which router ``both`` asks once; a thought that was cut, with the action after it."""
     calls = [call for call in step.calls if call.model == model]
     return "".join(call.forced + call.text for call in calls)
 
 
 def _agree(task: Task, step: StepRecord) -> bool:
-    return task.parse_action(_written(step, "high")) == task.parse_action(_written(step, "low"))
+    return task.parse_action(written(step, "high")) == task.parse_action(written(step, "low"))
 
 
 class _Found(NamedTuple):
@@ -186,7 +186,7 @@ def _divergences(
     for index, (step, turn) in enumerate(zip(episode.steps, turns, strict=True)):
         # Without repetition and in one order: rounding may depend on the order of the branches.
         for model in dict.fromkeys(("high", step.model) if thinking else ("high",)):
-            text = _written(step, model)
+            text = written(step, model)
             branch = (*turns[:index], replace(turn, text=text))
             ids = encoder.encode(task.prompt(branch, Observation(""))).ids
             end = reply_end(encoder, task.prompt(turns[:index], turn.observation), text, task.stop, ids)
@@ -204,7 +204,7 @@ def _divergences(
             )
         acted = found.get((index, step.model)) if thinking else reply
         if acted is not None and thinking:
-            acted = acted.between(*_action_tokens(_written(step, step.model), thinking, encoder, len(acted.kl)))
+            acted = acted.between(*_action_tokens(written(step, step.model), thinking, encoder, len(acted.kl)))
         labels.append(_Found(acted, reply))
     return labels
 

@@ -44,7 +44,7 @@ class VllmBackend(BackendTraits):
     """
 
     required_packages = ("vllm",)
-    install_hint = "make vllm-env, or the official vllm where there is CUDA (docs/backends.md)"
+    install_hint = "make vllm-env, or the official vllm where there is CUDA (docs/gpu.md)"
     supports_random_weights = True
 
     @classmethod

@@ -36,6 +36,8 @@ def test_a_planned_run_is_an_entry_of_its_suite() -> None:
     assert command(replace(DRAWN, seed=7)) == command(DRAWN)  # the suite plays ten seeds
     assert command(DRAWN, pool="arith-none") == ""  # a pool of which nothing is known
     assert command(DRAWN, pool="qwen3") == f"{command(DRAWN)} --pool qwen3"
+    fast = replace(DRAWN, config={**DRAWN.config, "mode": "throughput"})
+    assert command(fast) == f"{command(DRAWN)} --mode throughput"
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,7 @@ def test_any_other_run_is_a_router_on_the_task_of_a_suite(changes: dict[str, obj
         {"args": {"p": "1"}},  # would be read as a number
         {"limit": EVIL},
         {"config": {**DRAWN.config, "temperature": 0.5}},
+        {"config": {**DRAWN.config, "mode": EVIL}},
         {"config": {**DRAWN.config, "task": EVIL}},
         {"config": {**DRAWN.config, "task_args": {**ARGS, "step_cap": 9}}},
     ],

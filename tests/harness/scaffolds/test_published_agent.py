@@ -10,11 +10,14 @@ import pytest
 import yaml
 from rich.console import Console
 
+from harness.config import check
 from harness.engine.runner import SuiteRunner
 from harness.pool import load_pool
+from harness.scaffolds import SHIPPED as SCAFFOLDS
 from harness.scaffolds import load_scaffold
-from harness.suite import load_suite
-from harness.traces.store import find_runs, read_episodes
+from harness.suite import SHIPPED as SUITES
+from harness.suite import Suite, load_suite
+from harness.traces.store import find_runs, read_episodes, read_meta
 from harness.verify.entry import verify_entry
 from tests.command import ROOT
 from tests.harness.scaffolds.test_templates import THINKING
@@ -82,6 +85,31 @@ def test_the_files_of_the_page_are_played(tmp_path: Path, scaffold: str, archite
         for episode in read_episodes(run):
             assert episode.error is None
             assert len(episode.steps) == 4
+
+
+@pytest.mark.parametrize(("name", "task"), [("alfworld-gpu", "alfworld-gen"), ("webshop-gpu", "webshop-gen")])
+def test_the_suites_for_a_gpu_are_played(tmp_path: Path, name: str, task: str) -> None:
+    text = (SCAFFOLDS / "chat-think.yaml").read_text()
+    (tmp_path / "short.yaml").write_text(text.replace("thought_tokens: 1024", "thought_tokens: 24"))
+    pool: dict[str, Any] = {"schema": 1, "name": "tiny", "models": {}}
+    for model in ("high", "low"):
+        save_model(tmp_path / model, "qwen3", THINKING)
+        pool["models"][model] = {"weights": str(tmp_path / model)}
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump(pool))
+    content = yaml.safe_load((SUITES / f"{name}.yaml").read_text())
+    content["pool"] = str(tmp_path / "pool.yaml")
+    (entry,) = (one for one in content["tasks"] if one["task"] == task)
+    entry |= {"limit": 1, "scaffold": str(tmp_path / "short.yaml"), "args": {"step_cap": 3}}
+    entry["calibration"]["limit"] = 1
+    content["tasks"] = [entry]
+    suite = check(content, Suite, name)
+    SuiteRunner(suite, tmp_path / "runs", Console(quiet=True)).run()
+    runs = find_runs(tmp_path / "runs")
+    assert len(runs) == len(suite.routers)
+    for run in runs:
+        (episode,) = read_episodes(run)
+        assert (episode.error, len(episode.steps)) == (None, 3)
+        assert read_meta(run).protocol["prompt"] == "chat-think"
 
 
 @pytest.mark.parametrize("name", sorted(name for name in BLOCKS if name not in ("suite.yaml", "pool.yaml")))
