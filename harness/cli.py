@@ -165,7 +165,7 @@ def run(
             rates = None if card is None else open_rates(card, chosen.concurrency)
             table = Prices() if prices is None else load_prices(prices)
             past = (Path("runs"), Path("results/entries"))
-            print_plan(plan_suite(chosen, folder, past, rates, table, share), out)
+            print_plan(plan_suite(chosen, folder, past, rates, table, share), out, workers or 1)
             return
         player = executors.executor_for(executor, workers, ray_address, cpus_per_worker, gpus_per_worker)
         runner = SuiteRunner(chosen, folder, err, reuse=reuse, shard=share, executor=player, fail_fast=fail_fast)

@@ -12,20 +12,23 @@ from harness.plan.plan import Plan
 from harness.plan.usage import Usage
 from harness.terminal import line
 from harness.text import clean
-from harness.traces.cost import COST_MODELS, CostModel
+from harness.traces.cost import COST_MODELS, SECONDS, CostModel
 
 
-def print_plan(plan: Plan, console: Console) -> None:
-    """Print the expected usage of each run, and what that rests on."""
+def print_plan(plan: Plan, console: Console, workers: int = 1) -> None:
+    """Print the expected usage of each run, what that rests on, and what it comes to for each of several workers."""
     costs = [model.unit for model in COST_MODELS.values()]
     table = _table(f"plan of suite {plan.suite}", "episodes", "steps", *_TOKENS, *costs, "$")
     for run in plan.runs:
         table.add_row(line(run.what), *_cells(run.expected, run.dollars))
     table.add_section()
-    table.add_row(
-        "all", *_cells(_sum([run.expected for run in plan.runs]), _dollars([run.dollars for run in plan.runs]))
-    )
+    whole = _sum([run.expected for run in plan.runs])
+    table.add_row("all", *_cells(whole, _dollars([run.dollars for run in plan.runs])))
     console.print(table)
+    seconds = whole.cost.get(SECONDS)
+    if workers > 1:
+        told = "unknown" if seconds is None else f"{seconds / workers:,.0f} s each, loading not counted"
+        console.print(clean(f"{workers} workers: {told}"), style="dim", highlight=False, markup=False)
     console.print(clean(f"seconds: {plan.seconds}"), style="dim", highlight=False, markup=False)
     for run in plan.runs:
         finished = f"{run.finished} of {run.instances} are finished; " if run.finished else ""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
 from harness.plan.plan import Plan, plan_suite, settle
+from harness.plan.show import print_plan
 from harness.plan.usage import Price, Prices, Usage, load_prices, usage_of
 from harness.suite import load_suite
 from mixroute import MixrouteError
@@ -80,6 +83,17 @@ def test_a_later_plan_rests_on_what_was_taken(planned: Path) -> None:
     assert high.expected.cost["weight_bytes"]
     assert high.basis == "2 past episodes of the same router and instances' split"
     assert low.expected.tokens.keys() == {"low"}
+
+
+def test_workers_share_the_seconds(planned: Path) -> None:
+    found = plan(planned)
+    whole = sum(run.expected.cost["seconds"] or 0.0 for run in found.runs)
+    assert whole > 0
+    console = Console(width=200, record=True, quiet=False, file=StringIO())
+    print_plan(found, console, workers=4)
+    assert f"4 workers: {whole / 4:,.0f} s each" in console.export_text()
+    print_plan(found, console)
+    assert "workers" not in console.export_text()
 
 
 def test_what_is_nearest_is_taken_and_named(planned: Path) -> None:
