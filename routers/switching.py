@@ -8,66 +8,26 @@ switches where the gain exceeds a margin plus the weighted cost of the switch. `
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
 
-from mixroute import Completion, MixrouteError, Step, StepRouter, register_router
-from routers.uncertainty import check_tokens, checked_share, doubt_of, signal_named, threshold_for
-
-if TYPE_CHECKING:
-    from harness.records import CallRecord
-    from mixroute import Episode
+from mixroute import Step, StepRouter, register_router
+from routers.uncertainty import ByDoubt, checked_share
 
 
-class _ByLastAnswer(StepRouter):
-    """Low in the first step; then by the uncertainty of the answer before, whichever model gave it.
-
-    Args:
-        signal: As of router ``uncertainty``.
-        target_share: Share of the low model's development steps above the threshold that is then chosen.
-        threshold: Uncertainty that is too much. Leave it out to have it chosen.
-        tokens: Tokens that are read where the scaffold has thoughts: those of the ``action``, of the ``thought``, or
-            ``all``.
-    """
-
-    role = "baseline"
-    name: ClassVar[str]
-    probe = "always-low"
-
-    def __init__(
-        self,
-        signal: str = "mean-entropy",
-        target_share: float = 0.3,
-        threshold: float | None = None,
-        tokens: str = "action",
-    ) -> None:
-        self._tokens = check_tokens(tokens)
-        self._signal = signal_named(signal)
-        self._target_share = checked_share("target_share", target_share)
-        self._threshold = threshold
-
-    def fit(self, episodes: Iterable[Episode]) -> Mapping[str, Any]:
-        """The threshold that ``target_share`` of the low model's development steps exceed."""
-        if self._threshold is not None:
-            return {}
-        return {"threshold": threshold_for(episodes, self._target_share, self._doubt)}
+class _ByLastAnswer(ByDoubt, StepRouter):
+    """Low in the first step; then by the uncertainty of the answer before, whichever model gave it."""
 
     def choose(self, step: Step) -> str:
         """``low`` in the first step, then what the rule says."""
-        if self._threshold is None:
-            raise MixrouteError(f"router '{self.name}' has no threshold: give one, or a calibration in the suite")
-        if not step.answers:
+        threshold, answers = self._chosen_threshold(), step.answers
+        if not answers:
             return "low"
-        doubt = self._doubt(step.answers[-1])
-        step.log(doubt=doubt, threshold=self._threshold)
-        return "high" if self._is_high(step, doubt, self._threshold) else "low"
+        doubt = self._doubt(answers[-1])
+        step.log(doubt=doubt, threshold=threshold)
+        return "high" if self._is_high(step, doubt, threshold) else "low"
 
     @abstractmethod
     def _is_high(self, step: Step, doubt: float, threshold: float) -> bool:
         """Whether high answers."""
-
-    def _doubt(self, call: Completion | CallRecord) -> float:
-        return doubt_of(call, self._signal, self._tokens, self.name)
 
 
 @register_router("hysteresis")

@@ -65,34 +65,6 @@ def part_of(call: Completion | CallRecord, tokens: str, router: str) -> tuple[in
     return start, end
 
 
-def doubt_of(call: Completion | CallRecord, signal: Signal, tokens: str, router: str) -> float:
-    """A signal over the tokens of a reply to be read; over the end token alone where the reply is empty.
-
-    Args:
-        call: The reply.
-        signal: One of ``SIGNALS``.
-        tokens: One of ``TOKENS``.
-        router: Name of the router.
-
-    Raises:
-        MixrouteError: as ``part_of``.
-    """
-    start, end = part_of(call, tokens, router)
-    whole = call.statistics
-    return signal(whole.between(start, end) if start < end else whole.first(max(1, call.content_tokens)))
-
-
-def signal_named(name: str) -> Signal:
-    """The signal of a name.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if name not in SIGNALS:
-        raise ValueError(f"signal must be one of {', '.join(SIGNALS)}, not {name!r}")
-    return SIGNALS[name]
-
-
 def checked_share(name: str, share: float) -> float:
     """``share`` itself.
 
@@ -108,33 +80,70 @@ def checked_share(name: str, share: float) -> float:
     return share
 
 
-def threshold_for(
-    episodes: Iterable[Episode], share: float, doubt: Callable[[Completion | CallRecord], float]
-) -> float:
-    """The smallest threshold that no more than a share of the low model's steps exceed.
+class ByDoubt:
+    """What routers share that compare a signal of a reply with a threshold, given or chosen.
 
     Args:
-        episodes: Development episodes of ``always-low``.
-        share: The share.
-        doubt: How unsure the model was in a reply.
-
-    Raises:
-        MixrouteError: there is no step.
+        signal: One of ``SIGNALS``.
+        target_share: Share of the low model's development steps above the threshold that is then chosen.
+        threshold: Uncertainty that is too much; None to have it chosen.
+        tokens: One of ``TOKENS``.
     """
-    values = sorted(
-        doubt(call)
-        for episode in episodes
-        for step in episode.steps
-        for call in ([recorded_answer(step)] if step.parts else step.calls)
-        if call.model == "low"
-    )
-    if not values:
-        raise MixrouteError("no development step to choose a threshold on: give the suite's task a calibration")
-    return values[min(len(values) - 1, math.ceil((1 - share) * len(values)) - 1)]
+
+    granularity: ClassVar[Granularity] = "step"
+    role = "baseline"
+    probe = "always-low"
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        signal: str = "mean-entropy",
+        target_share: float = 0.3,
+        threshold: float | None = None,
+        tokens: str = "action",
+    ) -> None:
+        self._tokens = check_tokens(tokens)
+        if signal not in SIGNALS:
+            raise ValueError(f"signal must be one of {', '.join(SIGNALS)}, not {signal!r}")
+        self._signal = SIGNALS[signal]
+        self._target_share = checked_share("target_share", target_share)
+        self._threshold = threshold
+
+    def fit(self, episodes: Iterable[Episode]) -> Mapping[str, Any]:
+        """The threshold that ``target_share`` of the low model's development steps exceed."""
+        if self._threshold is not None:
+            return {}
+        values = sorted(
+            self._doubt(call)
+            for episode in episodes
+            for step in episode.steps
+            for call in ([recorded_answer(step)] if step.parts else step.calls)
+            if call.model == "low"
+        )
+        if not values:
+            raise MixrouteError("no development step to choose a threshold on: give the suite's task a calibration")
+        # The smallest value with no more than the target share above it.
+        return {"threshold": values[min(len(values) - 1, math.ceil((1 - self._target_share) * len(values)) - 1)]}
+
+    def _chosen_threshold(self) -> float:
+        """The threshold.
+
+        Raises:
+            MixrouteError: none was given or chosen.
+        """
+        if self._threshold is None:
+            raise MixrouteError(f"router '{self.name}' has no threshold: give one, or a calibration in the suite")
+        return self._threshold
+
+    def _doubt(self, call: Completion | CallRecord) -> float:
+        """The signal over the tokens to be read; over the end token alone where the reply is empty."""
+        start, end = part_of(call, self._tokens, self.name)
+        whole = call.statistics
+        return self._signal(whole.between(start, end) if start < end else whole.first(max(1, call.content_tokens)))
 
 
 @register_router("uncertainty")
-class Uncertainty:
+class Uncertainty(ByDoubt):
     """A cascade: high answers where the low model is uncertain of its own action.
 
     Args:
@@ -146,37 +155,13 @@ class Uncertainty:
             ``all``.
     """
 
-    granularity: ClassVar[Granularity] = "step"
-    role = "baseline"
-    probe = "always-low"
+    name = "uncertainty"
     added_arguments: ClassVar[tuple[str, ...]] = ("tokens",)
-
-    def __init__(
-        self,
-        signal: str = "mean-entropy",
-        target_share: float = 0.3,
-        threshold: float | None = None,
-        tokens: str = "action",
-    ) -> None:
-        self._tokens = check_tokens(tokens)
-        self._signal = signal_named(signal)
-        self._target_share = checked_share("target_share", target_share)
-        self._threshold = threshold
-
-    def fit(self, episodes: Iterable[Episode]) -> Mapping[str, Any]:
-        """The threshold that ``target_share`` of the low model's development steps exceed."""
-        if self._threshold is not None:
-            return {}
-        return {"threshold": threshold_for(episodes, self._target_share, self._doubt)}
 
     async def act(self, step: Step) -> Completion:
         """Low's answer where it is sure enough, else high's."""
-        if self._threshold is None:
-            raise MixrouteError("router 'uncertainty' has no threshold: give one, or a calibration in the suite")
+        threshold = self._chosen_threshold()
         draft = await step.ask("low")
         doubt = self._doubt(draft)
-        step.log(doubt=doubt, threshold=self._threshold)
-        return await step.ask("high") if doubt > self._threshold else draft
-
-    def _doubt(self, call: Completion | CallRecord) -> float:
-        return doubt_of(call, self._signal, self._tokens, "uncertainty")
+        step.log(doubt=doubt, threshold=threshold)
+        return await step.ask("high") if doubt > threshold else draft

@@ -79,8 +79,7 @@ def score(
         auc = ", ".join(f"{name} {value:.3f}" for name, value in found.auc.items())
         whole = f"{found.whole} of {found.episodes}"
         table.add_row(line(entry.name), f"{100 * found.high_share:.1f}", f"{100 * found.found:.1f}", whole, auc)
-    out = Terminal()
-    out.print(table)
+    Terminal().print(table)
     typer.echo(f"{found.steps} steps; at {found.apart} the models act otherwise; found is the share of these")
 
 
